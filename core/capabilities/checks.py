@@ -12,7 +12,7 @@ from .saving import BackgroundSaveable, SavesSomeInBackground
 C = TypeVar("C")
 
 _KNOWN: WeakKeyDictionary[type, dict[type, bool]] = WeakKeyDictionary()
-"""Class to capability to whether the class itself has every method."""
+"""For each class and capability, whether the class itself has every method."""
 
 
 @runtime_checkable
@@ -25,9 +25,9 @@ class Refuses(Protocol):
 
 
 def has(subject: object, capability: type[C]) -> TypeIs[C]:
-    """Return whether ``subject`` has the methods of ``capability``: ``isinstance``, cached for each class.
+    """Return whether ``subject`` has the methods of ``capability``: like ``isinstance``, but cached for each class.
 
-    As for ``isinstance``, a method that a class sets to None is one that it does not have.
+    As with ``isinstance``, a method that a class sets to None counts as missing.
 
     >>> from trainbus.capabilities import Saveable
     >>> from trainbus.testing import LineSubject
@@ -44,7 +44,7 @@ def has(subject: object, capability: type[C]) -> TypeIs[C]:
 
 
 def supports(subject: object, capability: type[C]) -> TypeGuard[C]:
-    """Return whether ``subject`` has ``capability`` and does not refuse it: whether nothing is ``missing``.
+    """Return whether ``subject`` has ``capability`` and does not refuse it; ``missing`` says why not.
 
     >>> from trainbus.capabilities import Saveable
     >>> from trainbus.testing import LineSubject
@@ -60,7 +60,7 @@ def missing(subject: object, capability: type) -> str | None:
     Unlike ``has``, this also calls the subject's ``refusal``.
 
     Args:
-        subject: The subject of a run; None for a run without one.
+        subject: The subject of a run; None for a run without a subject.
         capability: One of the Protocols of ``trainbus.capabilities``.
 
     >>> from trainbus.capabilities import HasLearningRate, Saveable
@@ -83,7 +83,7 @@ def missing(subject: object, capability: type) -> str | None:
 
 
 def in_words(capability: type) -> str:
-    """Return what a subject with the capability is, in words: the first sentence of the Protocol's docstring.
+    """Describe a subject with the capability in words, by the first sentence of the Protocol's docstring.
 
     >>> from trainbus.capabilities import Saveable
     >>> in_words(Saveable)
@@ -94,7 +94,7 @@ def in_words(capability: type) -> str:
 
 
 def _overrides(subject: object, method: str, other: str) -> bool:
-    """Return whether a method is defined by a more derived class than another one, or by the object itself."""
+    """Return whether a more derived class than that of ``other``, or the object itself, defines ``method``."""
     owners = [vars(subject) if hasattr(subject, "__dict__") else {}, *map(vars, type(subject).__mro__)]
     first, second = (
         next((n for n, names in enumerate(owners) if each in names), len(owners)) for each in (method, other)
@@ -108,10 +108,10 @@ def _absent_members(thing: object, capability: type) -> list[str]:
 
 
 def saves_in_background(subject: object, name: str) -> bool:
-    """Return whether a ``BackgroundSaveable`` subject can write a file of this name.
+    """Return whether a ``BackgroundSaveable`` subject can write a file with this name in the background.
 
     Args:
-        subject: The subject; True if it does not implement ``SavesSomeInBackground``.
+        subject: The subject; the result is True if it does not implement ``SavesSomeInBackground``.
         name: The name of the file.
     """
     return not has(subject, SavesSomeInBackground) or subject.saves_in_background(name)

@@ -1,4 +1,4 @@
-"""Capabilities that show the parts of a model and what it computes."""
+"""Capabilities to inspect the parts of a model and its outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class HasWeights(Protocol):
     """A subject with named arrays that training changes."""
 
     def weights(self) -> Iterable[tuple[str, Any]]:
-        """Return name and NumPy array of every weight, in a stable order; names are unique, parts joined by "/"."""
+        """Return name and NumPy array of every weight in a stable order; names are unique, with parts joined by "/"."""
         ...
 
 
@@ -20,9 +20,9 @@ class HasGradients(Protocol):
     """A subject whose gradients of the loss can be read."""
 
     def hold_gradients(self) -> Callable[[], Iterable[tuple[str, Any]]]:
-        """Keep the gradients of the next weight update; return a function that returns them after it.
+        """Keep the gradients of the next weight update; return a function that returns them after that update.
 
-        They are NumPy arrays under the names of their weights; of a sparse gradient, the stored values.
+        The gradients are NumPy arrays by the names of their weights; for a sparse gradient, its stored values.
         """
         ...
 
@@ -32,10 +32,10 @@ class HasActivations(Protocol):
     """A subject that can show the outputs of its layers for held-out data."""
 
     def activations(self, batch_size: int) -> Iterable[tuple[str, Any]]:
-        """Return layer names and NumPy arrays of their outputs, for all held-out data in slices of ``batch_size``.
+        """Return layer names and NumPy arrays of the outputs, for all held-out data in batches of ``batch_size``.
 
-        A layer occurs once in each slice, or as often as the model calls it. Training continues unchanged afterwards
-        but for the random generators of Python, NumPy and ``HasRandomState``, which the caller restores.
+        A layer occurs in each batch as often as the model calls it. The call must not affect the training, except for
+        the random generators of Python, NumPy and ``HasRandomState``, which the caller restores.
         """
         ...
 
@@ -44,15 +44,15 @@ class Node(NamedTuple):
     """One box of a subject's graph."""
 
     name: str
-    """A unique name; parts joined by "/" nest, as files in folders."""
+    """A unique name; "/" separates nested parts, as in file paths."""
     kind: str
-    """The name of its class or operation."""
+    """The name of the class or operation."""
     inputs: tuple[str, ...] = ()
-    """Names of the nodes whose output it takes."""
+    """Names of the nodes whose outputs are its inputs."""
     attributes: tuple[tuple[str, str], ...] = ()
     """Names and values to show."""
     shape: tuple[int | None, ...] | None = None
-    """Shape of its output, with None for a size that varies; None if the shape is unknown."""
+    """Shape of the output, with None for a variable size; None if the shape is unknown."""
 
 
 @runtime_checkable
@@ -60,7 +60,7 @@ class HasGraph(Protocol):
     """A subject whose parts can be drawn as a graph."""
 
     def graph(self) -> Sequence[Node]:
-        """Return the parts, each with the names of the parts whose output it takes."""
+        """Return the parts, each with the names of the parts whose outputs are its inputs."""
         ...
 
 
@@ -69,7 +69,7 @@ class HasTrace(Protocol):
     """A subject whose operations can be traced through one pass over held-out data."""
 
     def trace(self, batch_size: int) -> Sequence[Node]:
-        """Return the operations of a pass over ``batch_size`` samples; training continues as after ``activations``."""
+        """Return the operations of a forward pass over ``batch_size`` samples; restrictions as for ``activations``."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 
 class Ranks(Protocol):
-    """The processes that train one model together, from the view of one of them.
+    """The process group that trains one model together, as seen by one process.
 
     ``all_reduce_sum``, ``all_reduce_max``, ``broadcast`` and ``gather`` are collective: every rank calls them in the
     same order, with values of the same shape, and waits for the others. Values are plain JSON data. If another process
@@ -25,7 +25,7 @@ class Ranks(Protocol):
         ...
 
     def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
-        """Return the element-wise sums over all ranks, the same to the bit on each of them."""
+        """Return the element-wise sums over all ranks, bitwise identical on every rank."""
         ...
 
     def all_reduce_max(self, numbers: Sequence[float]) -> list[float]:
@@ -33,7 +33,7 @@ class Ranks(Protocol):
         ...
 
     def broadcast(self, value: Any) -> Any:
-        """Return rank 0's value on every rank; the values of the others are ignored."""
+        """Return rank 0's value on every rank; the values of other ranks are ignored."""
         ...
 
     def gather(self, value: Any) -> list[Any]:
@@ -41,9 +41,9 @@ class Ranks(Protocol):
         ...
 
     def put_if_absent(self, name: str, text: str) -> str:
-        """Store ``text`` under a name for all ranks, unless the name has a text already; return the stored text.
+        """Store ``text`` under a name for all ranks, unless the name already has a text; return the stored text.
 
-        Callable from any thread; it does not wait for the other ranks.
+        Any thread may call this; it does not wait for the other ranks.
         """
         ...
 
@@ -61,7 +61,7 @@ class HasRanks(Protocol):
     """A subject that several processes may train together."""
 
     def ranks(self) -> Ranks | None:
-        """Return a new group of the processes that train it; None if this process trains alone."""
+        """Return a new group of the processes that train this subject; None if this process trains alone."""
         ...
 
 
@@ -70,7 +70,7 @@ class JoinsRanks(Protocol):
     """A subject whose ranks may serve the others' collective operations once they have no batches left."""
 
     def joins_ranks(self) -> bool:
-        """Return whether they do so now, as inside ``DistributedDataParallel.join``."""
+        """Return whether this applies now, for example inside ``DistributedDataParallel.join``."""
         ...
 
 
@@ -79,13 +79,13 @@ class Sharded(Protocol):
     """A subject whose ranks each write their part of a checkpoint directory."""
 
     def saves_sharded(self, suffix: str) -> bool:
-        """Return whether it writes a directory of shards under this suffix (see ``storage.sharded_directory``)."""
+        """Return whether files with this suffix are directories of shards (see ``storage.sharded_directory``)."""
         ...
 
     def writer_group(self) -> Ranks | None:
         """Return the ranks that must save and load together; None if each rank holds the complete state.
 
         The group has its own connections, so that a background thread may use it while the training communicates. All
-        ranks call this at the same time, outside of that thread.
+        ranks call this method at the same time, but not from the background thread.
         """
         ...

@@ -12,7 +12,7 @@ class Saveable(Protocol):
     """A subject that can be written to a file."""
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return the file suffixes that it can write, the default first, each with its dot."""
+        """Return the supported file suffixes, the default first, each with its dot."""
         ...
 
     def save(self, path: Path, *, weights_only: bool) -> object:
@@ -23,8 +23,8 @@ class Saveable(Protocol):
             weights_only: Whether to write only the weights, not the complete training state.
 
         Returns:
-            The SHA-256 digest of what was written, in hexadecimal digits: the file is compared with it before it
-            replaces another. Any other value is ignored.
+            The SHA-256 digest of the written bytes in hexadecimal digits, to verify the file before it replaces
+            another. Any other value is ignored.
         """
         ...
 
@@ -34,10 +34,10 @@ class BackgroundSaveable(Protocol):
     """A subject that can be written to a file while it trains."""
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
-        """Copy the present state; return a function that writes the copy to a path, as ``save`` would, in any thread.
+        """Copy the current state; return a function that writes the copy to a path like ``save``, in any thread.
 
-        The function may be called several times, until the next call of ``snapshot_writer``, which may reuse its
-        memory. Like ``save``, it may return the digest of what it wrote.
+        The caller may call the function several times, until the next call of ``snapshot_writer``, which may reuse the
+        memory of the copy. Like ``save``, the function may return the digest of the written bytes.
         """
         ...
 
@@ -47,7 +47,7 @@ class SavesSomeInBackground(Protocol):
     """A ``BackgroundSaveable`` subject that can write only some of its file formats in the background."""
 
     def saves_in_background(self, name: str) -> bool:
-        """Return whether the function from ``snapshot_writer`` can write a file of this name."""
+        """Return whether the function from ``snapshot_writer`` can write a file with this name."""
         ...
 
 
@@ -56,9 +56,9 @@ class SnapshotsMore(Protocol):
     """A subject whose snapshots hold more than its files of weights, such as averages of the weights."""
 
     def left_out_of_weights(self) -> Sequence[str]:
-        """Return in words, such as "extra 'average'", what only a complete file holds of a snapshot; empty if nothing.
+        """Describe the parts of a snapshot that only a complete file contains, such as "extra 'average'".
 
-        ``save_weights_only=True`` leaves it out, which a run reports.
+        ``save_weights_only=True`` omits these parts, and the run reports them. Empty if there are none.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Capabilities that steer a training: learning rates, directions of metrics, generators and state."""
+"""Capabilities that control the training: learning rates, metric directions, random generators and state."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class HasLearningRate(Protocol):
     """A subject with learning rates that can be read and changed while it trains."""
 
     def learning_rates(self) -> Mapping[str, float]:
-        """Return name to present value: a single rate as "learning_rate", several as "learning_rate/<group>".
+        """Return name to current value: a single rate as "learning_rate", several as "learning_rate/<group>".
 
-        Works also if ``refusal`` explains that they cannot be changed; empty if there are none.
+        This must also work if ``refusal`` says that the rates cannot be changed. It is empty if there are no rates.
         """
         ...
 
@@ -34,9 +34,9 @@ class HasOptimizerOptions(Protocol):
     """A subject whose script gives options besides learning rates, which a resume may replace."""
 
     def optimizer_options(self) -> Mapping[str, Any]:
-        """Return name to present value of the options that decide how the weights are updated, such as weight decay.
+        """Return name to current value of the options of the weight updates, such as weight decay.
 
-        Learning rates are not among them. Values that are not numbers, text, None or lists of these are ignored.
+        Learning rates are not included. Values other than numbers, text, None and lists of these are ignored.
         """
         ...
 
@@ -46,26 +46,27 @@ class TracksLearningRate(Protocol):
     """A subject that can detect when its learning rates are used, and knows the schedules that change them."""
 
     def hold_learning_rates(self) -> Mapping[str, float]:
-        """Return the learning rates of the next weight update; each is final when its optimizer has made an update.
+        """Return the learning rates of the next weight update, in a mapping that changes until that update.
 
-        Until then it is the present rate. What an earlier call has returned need not change any more.
+        Each rate is the current one until its optimizer has made an update; then it is final. After a further call,
+        mappings from earlier calls need not change any more.
         """
         ...
 
     def release_learning_rates(self) -> None:
-        """Stop storing rates until the next call of ``hold_learning_rates``: the epoch or the run has ended."""
+        """Stop storing rates until the next call of ``hold_learning_rates``, since the epoch or the run has ended."""
         ...
 
     def follow_schedules(
         self, epoch: int, rates: Mapping[str, float] | None = None
     ) -> Callable[[], Mapping[str, float] | None]:
-        """Return a function that returns the rates that the schedules would have given without a change from now on.
+        """Return a function that returns the rates that the schedules alone would set, ignoring later changes.
 
-        They are those of the update after which ``hold_learning_rates`` has its rates. None if that is unknown.
+        The function returns the rates for the same update as ``hold_learning_rates``; None if they are unknown.
 
         Args:
-            epoch: The present epoch or, before the first one, the one in which a run was interrupted.
-            rates: The rates that the schedules would have given by now; None for the present ones.
+            epoch: The current epoch; before the first epoch, the epoch in which the resumed run was interrupted.
+            rates: The rates that the schedules alone would have set by now; None for the current rates.
         """
         ...
 
@@ -83,7 +84,7 @@ class DrawsProgress(Protocol):
     """A subject whose framework may show the progress of the training itself."""
 
     def draws_progress(self) -> bool:
-        """Return whether it does so in this run, which then prints decisions only."""
+        """Return whether the framework shows progress in this run, which then prints only decisions."""
         ...
 
 
@@ -92,7 +93,7 @@ class HasDirections(Protocol):
     """A subject with metric objects, some of which declare their direction."""
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
-        """Return the direction that the metric object declares; None if it declares none.
+        """Return the direction that the metric object declares; None if it does not declare one.
 
         Args:
             metric: The name under which the metric is logged.
@@ -105,7 +106,7 @@ class HasRandomState(Protocol):
     """A subject that draws from random generators other than the global ones of Python and NumPy."""
 
     def random_state(self) -> Mapping[str, Any]:
-        """Return the state of these generators, as data that ``to_json_data`` takes."""
+        """Return the state of these generators, as data that ``to_json_data`` accepts."""
         ...
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
@@ -120,12 +121,12 @@ class HasStateDict(Protocol):
     def state_dict(self) -> Any:
         """Return the state as plain JSON data: numbers, text, truth values, None, lists and mappings of these.
 
-        With it a resumed run decides as an uninterrupted one. Tensors and arrays are refused when the run begins.
+        With this state, a resumed run decides like an uninterrupted one. A run that begins refuses tensors and arrays.
         """
         ...
 
     def load_state_dict(self, state: Any) -> None:
-        """Continue from what ``state_dict`` returned, with tuples as lists."""
+        """Continue from a result of ``state_dict``, in which tuples have become lists."""
         ...
 
 
@@ -134,9 +135,9 @@ class HasRunState(Protocol):
     """A subject with state that its own files do not hold and a resumed run needs."""
 
     def run_state(self) -> Any:
-        """Return the state, as data that ``to_json_data`` takes: plain JSON data, bytes and arrays."""
+        """Return the state, as data that ``to_json_data`` accepts: plain JSON data, bytes and arrays."""
         ...
 
     def load_run_state(self, state: Any) -> None:
-        """Continue from what ``run_state`` returned, with tuples as lists."""
+        """Continue from a result of ``run_state``, in which tuples have become lists."""
         ...

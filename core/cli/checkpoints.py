@@ -18,7 +18,7 @@ _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 
 
 def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
-    """Return a line for each checkpoint, the last one, and the best one by each metric of known direction."""
+    """Return a line per checkpoint, then the last checkpoint and the best one by each metric of known direction."""
     now = datetime.now(UTC)
     histories = history_flaws(found) if verified else {}
     rows = [_HEADER, *(_row(each, now, histories.get(each.path, ""), verified=verified) for each in found)]
@@ -55,9 +55,9 @@ def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
 
 
 def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, CheckpointInfo]]:
-    """Return the best value of each metric whose direction is known by its name, with its checkpoint.
+    """Return the best value, with its checkpoint, of each metric whose name determines its direction.
 
-    Of equal values the earlier one is the best, as for ``ModelCheckpoint``.
+    Among equal values, the earliest is the best, as in ``ModelCheckpoint``.
     """
     best: dict[str, tuple[float, CheckpointInfo]] = {}
     sound = [(each.entry, each) for each in found if each.entry is not None and not each.flaw]

@@ -1,6 +1,6 @@
 """The command ``trainbus demo``: train on scanned digits with four callbacks."""
 
-# the frameworks that it trains with ship few types, or wrong ones
+# the frameworks have incomplete or wrong type annotations
 # pyright: basic, reportArgumentType=false
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Framework = Literal["sklearn", "torch", "keras"]
 
 
 class Digits(NamedTuple):
-    """Rows of 64 pixels from 0 to 1, and the digits that they show; a fifth is held out for validation."""
+    """Images as rows of 64 pixels from 0 to 1, and their digits; a fifth of them is held out for validation."""
 
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
@@ -48,13 +48,13 @@ def digits() -> Digits:
 
 
 def demo(framework: Framework, out: str | Path, epochs: int, *, resume: bool = False) -> Run:
-    """Train on the digits with four callbacks, and print what happened and where the files are.
+    """Train on the digits with four callbacks, and print the decisions and the paths of the files.
 
     Args:
-        framework: The framework that trains.
+        framework: The framework to train with.
         out: The directory of the checkpoints and event files; created if it is missing.
-        epochs: The highest number of epochs.
-        resume: Whether to continue the run in ``out``; without one it starts from the beginning.
+        epochs: The maximum number of epochs.
+        resume: Whether to resume the run in ``out``; if there is none, training starts from the beginning.
 
     Raises:
         MissingDependency: The framework is not installed.
@@ -66,7 +66,7 @@ def demo(framework: Framework, out: str | Path, epochs: int, *, resume: bool = F
     trainers = {"sklearn": _train_sklearn, "torch": _train_torch, "keras": _train_keras}
     data = digits()
     if framework == "keras":
-        os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras's default, TensorFlow, is the largest
+        os.environ.setdefault("KERAS_BACKEND", "torch")  # TensorFlow, the default of Keras, is the largest backend
     import_module(f"trainbus.adapters.{framework}")  # raises MissingDependency before anything is printed
     print(
         f"Training on {len(data.x):,} scanned digits with {framework}; {len(data.x_val):,} are held out for validation."
@@ -154,6 +154,6 @@ def _train_keras(data: Digits, callbacks: Sequence[Callback], epochs: int, resum
         validation_data=(data.x_val, data.y_val),
         epochs=epochs,
         callbacks=[callback],
-        verbose=1 if sys.stdout.isatty() else 2,  # in a log file, a progress bar would be a thousand lines
+        verbose=1 if sys.stdout.isatty() else 2,  # in a log file, a progress bar would fill a thousand lines
     )
     return callback.run

@@ -1,4 +1,4 @@
-"""The command ``trainbus explain``: what a run decided and why, from its journal, with a plot of the metric."""
+"""The command ``trainbus explain``: the decisions of a run and their reasons, from its journal, with a plot."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ..storage.file_kind import kind_of
 from ..terminal import plot, plural, printable, shortened
 
 _MARKS = {"★": "best", "↓": "learning rate cut", "■": "stop"}
-"""The meaning of each mark in the plot; of several marks in an epoch, the last one is shown."""
+"""The meaning of each mark in the plot; if an epoch has several marks, the plot shows the last one."""
 
 _VERBS = {
     "scale_learning_rate": "learning rate x {factor}",
@@ -47,25 +47,25 @@ _VERBS = {
     "forget": "forget {source}",
     "stop": "stop",
 }
-"""The words for each action and its options."""
+"""The text for each action and its options."""
 
 _ROUTINE = {"save", "keep", "forget"}
 """Actions that may repeat many times."""
 
 _SHOWN = 3
-"""The number of repeated actions that are shown at the beginning and at the end of a row of them."""
+"""The number of actions that are shown at the beginning and at the end of a series of repeated actions."""
 
 
 def read_run(path: Path, number: int | None = None) -> RunJournal:
     """Return the record of a run from its journal.
 
     Args:
-        path: A journal, or a directory with one in it or below it.
-        number: The number of the run in the journal, counted from 1; None for the last.
+        path: A journal, or a directory that contains one at any depth.
+        number: The number of the run in the journal, counted from 1; None for the last run.
 
     Raises:
         JournalError: There is no journal, or it is damaged.
-        SettingsError: The journal has no run of this number.
+        SettingsError: The journal has no run with this number.
     """
     journal = _find_journal(path)
     runs = read(journal)
@@ -110,7 +110,7 @@ def as_json(run: RunJournal) -> str:
 
 
 def explain(run: RunJournal, metric: str | None = None) -> str:
-    """Return what the run decided, and why, as text.
+    """Return the decisions of a run and their reasons as text.
 
     Args:
         run: The record of the run.
@@ -234,7 +234,7 @@ def _ending(run: RunJournal) -> str:
 def _clock(event: Event) -> str:
     try:
         return datetime.fromtimestamp(event.time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):  # no calendar has such a time
+    except (ValueError, OverflowError, OSError):  # the time is out of range
         return f"{event.time:g} s after 1970"
 
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: The command and its arguments; by default those of the process.
+        arguments: The command and its arguments; by default, the command line of the process.
 
     Returns:
         The exit code: 0 for success, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C.
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _build_parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        cast("Any", sys.stdout).reconfigure(errors=ESCAPE_OR_DRAW)  # the encoding of a terminal may not be Unicode
+        cast("Any", sys.stdout).reconfigure(errors=ESCAPE_OR_DRAW)  # a terminal may use another encoding than Unicode
     try:
         return int(options.command(options))
     except TrainbusError as error:

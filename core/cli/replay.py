@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from ..replay import Recording
 
 _MOST_VALUES = 10_000
-"""The highest number of values in a range."""
+"""The maximum number of values in a range."""
 _LIBRARIES = ("trainbus", "keras", "torch", "lightning", "ignite")  # as in trainbus.replay, which needs NumPy
 
 
 class _Axis(NamedTuple):
-    """An option of early stopping of which ``trainbus sweep`` tries several values."""
+    """An option of early stopping for which ``trainbus sweep`` tries several values."""
 
     parse: Callable[[str], Any]
     example: str
     none: bool = False
-    """Whether "none" is a value."""
+    """Whether "none" is a valid value."""
     ranges: bool = False
-    """Whether first:last and first:last:step give all values of a range."""
+    """Whether the texts first:last and first:last:step are valid, and mean all values of a range."""
 
 
 _AXES = {
@@ -47,7 +47,7 @@ _CALLBACK_OPTIONS = {
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *map(chr, (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20)))
-"""First characters of formulas; spreadsheets read the wide ones, and those after white space, as the narrow ones."""
+"""First characters of formulas; spreadsheets also accept their full-width forms, and white space before them."""
 
 
 def add_replay(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -165,7 +165,7 @@ def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) ->
 
 
 def _cell(value: Any) -> Any:
-    """Return a value that a spreadsheet shows as it is: a text that begins like a formula would be computed."""
+    """Return a value that a spreadsheet shows unchanged, since it would compute a text that looks like a formula."""
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
@@ -181,7 +181,7 @@ def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], re
 
 
 def _callbacks(options: argparse.Namespace) -> list[Callback]:
-    """Return the callbacks of --config and of the callback options."""
+    """Return the callbacks from --config and from the callback options."""
     found: list[Callback] = list(load(options.config)) if options.config else []
     for option, (name, _) in _CALLBACK_OPTIONS.items():
         found += [_callback(name, _flag(option), text, options.library) for text in getattr(options, option) or ()]
@@ -227,7 +227,7 @@ def _parse_options(option: str, text: str) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> Any:
-    """Return the value of a TOML or Python literal; anything else as text."""
+    """Return the value of a TOML or Python literal; return other text unchanged."""
     constants = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in constants:
         return constants[text.lower()]
@@ -238,7 +238,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _parse_values(text: str | None, option: str, axis: _Axis) -> list[Any] | None:
-    """Return comma-separated values, and those in ranges; None if the option is not given."""
+    """Return the values in a comma-separated list of values and ranges; None if the option is not given."""
     if text is None:
         return None
     found: list[Any] = []

@@ -13,7 +13,7 @@ NAME: Final = "journal.jsonl"
 """Default name of the file."""
 
 VERSION: Final = 1
-"""Version of the schema; increased if a reader of the previous version would misread the file."""
+"""Version of the schema; a change that readers of the previous version would misread increases it."""
 
 _NOT_FINITE: Final = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 
@@ -23,14 +23,14 @@ def _parse_not_finite(value: object) -> object:
 
 
 Number = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(_NOT_FINITE)}]})]
-"""A number that need not be finite; pydantic reads the strings of those that are not finite as numbers."""
+"""A number that may be infinite or NaN; pydantic parses the strings of such numbers as numbers."""
 
 Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_finite)]
-"""One value of a rule's input; the validator keeps numbers that are not finite from being read as text."""
+"""One value in a rule's input; the validator prevents pydantic from parsing infinite numbers and NaN as text."""
 
 
 Count = Annotated[int, Field(ge=-1, le=EPOCHS)]
-"""The number of an epoch; one before the first is -1."""
+"""The number of an epoch; -1 before the first epoch."""
 Steps = Annotated[int, Field(ge=-1, le=STEPS)]
 """The number of weight updates."""
 
@@ -46,7 +46,7 @@ class PluginRecord(_Model):
     """One plugin of the run."""
 
     callback: str = ""
-    """Class of the callback that made it; empty if the user listed the plugin itself."""
+    """Class of the callback that made the plugin; empty if the user listed the plugin itself."""
     settings: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The options of the callback, defaults included and None left out."""
 
@@ -59,18 +59,18 @@ class BestRecord(_Model):
 
 
 class ActionRecord(_Model):
-    """One action that was carried out."""
+    """One executed action."""
 
     kind: Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]
-    """The function of ``trainbus.decision`` that makes it."""
+    """The function of ``trainbus.decision`` that makes this action."""
     by: str
-    """Name of the plugin that asked for it; "loop" for the loop, "request" for a signal or a stop file."""
+    """Name of the plugin that requested the action; "loop" for the loop, "request" for a signal or a stop file."""
     reason: str
     """Why, in words."""
     options: dict[str, Value] = Field(default_factory=dict[str, Any])
     """The options of the action: factor and floor, path, slot, source, and so on."""
     rule: str = ""
-    """The rule that asked for it, such as "stopping_rule"; empty if unknown."""
+    """The rule that requested the action, such as "stopping_rule"; empty if unknown."""
     values: dict[str, Value] = Field(default_factory=dict[str, Any])
     """The rule's input: the metric, its value, its best value and epoch, the epochs waited, and the settings."""
 
@@ -86,7 +86,7 @@ class _Introduction(_Event):
     version: int = VERSION
     """Version of the schema."""
     subject: str | None
-    """Type of the subject that is trained; None for a loop without one."""
+    """Type of the trained subject; None for a loop without a subject."""
     planned_epochs: Count | None = None
     """Number of the last planned epoch, counted from 1; None if it is not known yet."""
     callbacks: dict[str, PluginRecord] = Field(default_factory=dict[str, PluginRecord])
@@ -102,11 +102,11 @@ class RunStarted(_Introduction):
 
 
 class RunResumed(_Introduction):
-    """A run continues from a checkpoint; what it did after that checkpoint is void."""
+    """A run continues from a checkpoint; its events after that checkpoint are void."""
 
     event: Literal["resumed"] = "resumed"
     checkpoint: str
-    """The file from which it continues."""
+    """The checkpoint file from which the run continues."""
     epochs: Count
     """Number of finished epochs, which is also the number of the next epoch, counted from 0."""
     step: Steps
@@ -121,21 +121,21 @@ class EpochEnded(_Event):
     event: Literal["epoch"] = "epoch"
     epoch: Count
     step: Steps
-    """Total weight updates of the run until then."""
+    """Total weight updates of the run up to the end of this epoch."""
     seconds: Seconds
-    """Duration, validation included."""
+    """Duration of the epoch, including its validation."""
     metrics: dict[str, Number]
-    """Its metrics that are single numbers, and its learning rates."""
+    """The metrics of the epoch that are single numbers, and its learning rates."""
 
 
 class DecisionMade(_Event):
-    """A decision was carried out."""
+    """The run executed a decision."""
 
     event: Literal["decision"] = "decision"
     epoch: Count
     step: Steps
     actions: tuple[ActionRecord, ...]
-    """The actions that were carried out, in order; those that could not be are reported as failures instead."""
+    """The executed actions, in order; an action that failed is recorded as a failure instead."""
     learning_rates: dict[str, Number] | None = None
     """The new learning rates, if the decision changes them."""
 
@@ -158,9 +158,9 @@ class FailureReported(_Event):
     event: Literal["failure"] = "failure"
     plugin: str
     hook: str
-    """The hook in which an observer raised; empty for a plugin that lost something, or for a lost checkpoint."""
+    """The hook in which an observer raised; empty if a plugin lost data, or if a checkpoint was lost."""
     lost: str = ""
-    """What the plugin continues without, in a few words; empty if the error alone explains the failure."""
+    """A short description of what the plugin continues without; empty if the error explains the failure."""
     error: str
     """Type and message of the exception."""
 
@@ -194,13 +194,13 @@ class RunEnded(_Event):
     reason: str
     """Why, in words."""
     epochs: Count
-    """Number of finished epochs, those before a resume included."""
+    """Number of finished epochs, including those before a resume."""
     step: Steps
     seconds: Seconds
     """Duration since the run began or was resumed."""
     best: dict[str, BestRecord] = Field(default_factory=dict[str, BestRecord])
     checkpoints: tuple[str, ...] = ()
-    """The files that were written and not deleted since."""
+    """The files that the run wrote and did not delete."""
 
 
 Event: TypeAlias = (

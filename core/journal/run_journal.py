@@ -33,11 +33,11 @@ class RunJournal:
     events: tuple[Event, ...]
     """The valid events, in order; the first is ``RunStarted`` or ``RunResumed``."""
     void: int = 0
-    """Number of events that a resume made void."""
+    """Number of events that became void because the run was resumed."""
 
     @property
     def introduction(self) -> RunStarted | RunResumed:
-        """The event with which the run began or was last resumed."""
+        """The event that records the start of the run, or its last resume."""
         return [each for each in self.events if isinstance(each, (RunStarted, RunResumed))][-1]
 
     @property
@@ -52,12 +52,12 @@ class RunJournal:
 
     @property
     def decisions(self) -> list[DecisionMade]:
-        """The decisions that were carried out."""
+        """The executed decisions."""
         return [each for each in self.events if isinstance(each, DecisionMade)]
 
     @property
     def end(self) -> RunEnded | None:
-        """The end of the run; None if it still runs or was killed."""
+        """The end of the run; None if the run is still active or was killed."""
         return self.events[-1] if isinstance(self.events[-1], RunEnded) else None
 
 
@@ -96,7 +96,7 @@ def read(path: Path) -> list[RunJournal]:
 
 
 def parse(path: Path) -> Iterator[tuple[int, Event]]:
-    """Yield the end of each complete line of a journal, as an offset in bytes, and its event, void ones included.
+    """Yield the end of each complete line of a journal, as a byte offset, and its event, including void events.
 
     Args:
         path: The journal.

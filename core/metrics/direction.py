@@ -1,7 +1,7 @@
 """The direction in which a metric improves, derived from its name.
 
 A name is read from the right: the last phrase is its head, and the phrases before it only qualify the head. If no known
-phrase decides, the direction is unknown, since a wrong one would silently keep the worst model.
+phrase decides, the direction is unknown, since a wrong direction would silently keep the worst model.
 """
 
 import re
@@ -15,12 +15,12 @@ from .names import words
 
 _Kind = Literal["name", "noun", "undirected", "measure", "circumstance", "negation", "unknown"]
 _RISING_ALONE: Final = ("score", "top")
-"""Measures that improve upwards if the name does not show what they measure."""
+"""Measures for which higher is better if the name does not show what they measure."""
 _LONGEST_PHRASE: Final = 6
 _SHORTEST_PART: Final = 3
 _LONGEST_RUN: Final = 60
 _LONGEST_NAME: Final = 500
-_NEAR: Final = 0.8  # least similarity of a word and the one that was probably meant
+_NEAR: Final = 0.8  # minimum similarity of an unknown word to the known word that replaces it
 
 _NEGATED: Final = re.compile(r"^\s*1\s*-\s*(?=[A-Za-z])|(?:^|(?<=[/_ ]))-(?=[A-Za-z])")
 _SUFFIX: Final = re.compile(r"(?:[_/ ](?:step|epoch|mean|avg|val|valid|train|test|eval|dataloader_idx|[0-9]+))+$")
@@ -41,7 +41,7 @@ class _Term(NamedTuple):
 
 
 def direction_of(name: str) -> Literal["min", "max"]:
-    """Return whether a metric improves downwards ("min") or upwards ("max"), according to its name.
+    """Return "min" if lower values of a metric are better, "max" if higher values are, according to its name.
 
     Args:
         name: The name as it is logged, with any prefixes and suffixes.
@@ -76,7 +76,7 @@ def _direction(name: str) -> Literal["min", "max"] | None:
     if len(name) > _LONGEST_NAME:
         return None
     bare = _SUFFIX.sub("", name)
-    # `rouge_l_1` does not measure l1, but the number belongs to `rank_1`; and `time_step` is not a time
+    # `rouge_l_1` does not measure "l1", but in `rank_1` the number is part of the metric; `time_step` is not a time
     if bare != name and len(words(bare)) > 1 and (direction := _direction(bare)) is not None:
         return direction
     written = _PER.sub(" per ", _NEGATED.sub("neg ", name)).replace("@", " at ")
@@ -88,7 +88,7 @@ def _direction(name: str) -> Literal["min", "max"] | None:
 
 @lru_cache(maxsize=1024)
 def _near_miss(name: str) -> str | None:
-    """Return the name with an unknown word replaced by a known one of nearly the same letters, if that shows it."""
+    """Return the name with an unknown word replaced by a similar known one, if the new name has a direction."""
     if len(name) > _LONGEST_NAME:
         return None
     for term in _phrases(words(name)):
@@ -101,7 +101,7 @@ def _near_miss(name: str) -> str | None:
 
 
 def _terms(spoken: tuple[str, ...]) -> list[_Term]:
-    """Return the terms of one segment of a path; in ``precision at recall`` and ``time per step`` the head is first."""
+    """Return the terms of one segment of a path; ``precision at recall`` and ``time per step`` begin with the head."""
     for place, word in enumerate(spoken):
         before, after = spoken[:place], spoken[place + 1 :]
         if word == "per" and before and after and not _is_phoneme_error_rate(before, after):
@@ -133,7 +133,7 @@ def _rate(before: tuple[str, ...], after: tuple[str, ...]) -> list[_Term]:
 
 
 def _phrases(spoken: tuple[str, ...]) -> list[_Term]:
-    """Return the terms of words, grouped from the right into the longest phrases in the vocabulary."""
+    """Group words, from the right, into the longest phrases in the vocabulary, and return their terms."""
     terms: list[_Term] = []
     end = len(spoken)
     while end:
@@ -163,7 +163,7 @@ def _known(text: str) -> _Term | None:
 
 @lru_cache(maxsize=1024)
 def _split(word: str) -> tuple[str, ...]:
-    """Split a compound word into as few known words as possible, else split off a known ending."""
+    """Split a compound word into the fewest known words possible; otherwise, split off a known ending."""
     best: list[tuple[str, ...] | None] = [()]
     for end in range(1, min(len(word), _LONGEST_RUN) + 1):
         ways = [
@@ -179,7 +179,7 @@ def _split(word: str) -> tuple[str, ...]:
 
 
 def _without_loss_operands(terms: list[_Term]) -> list[_Term]:
-    """Make a loss the head of its name (``loss_iou`` falls); an adversarial loss has no direction."""
+    """Make "loss" the head (for ``loss_iou``, lower is better); return nothing for an adversarial loss."""
     if any(term.text in vocabulary.OPPONENTS for term in terms):
         return []
     place = max(place for place, term in enumerate(terms) if term.text == "loss")
@@ -187,7 +187,7 @@ def _without_loss_operands(terms: list[_Term]) -> list[_Term]:
 
 
 def _head(terms: list[_Term]) -> Literal["min", "max"] | None:
-    """Return the direction of the rightmost term that has one; only proper names may precede unknown words."""
+    """Return the direction of the rightmost term that has one; None if that term is a noun before an unknown word."""
     unknown = scored = False
     for place in range(len(terms) - 1, -1, -1):
         term = terms[place]
@@ -201,7 +201,7 @@ def _head(terms: list[_Term]) -> Literal["min", "max"] | None:
 
 
 def _flipped(head: _Term, before: list[_Term]) -> Literal["min", "max"] | None:
-    """Flip the direction for each negation; in ``negative_sampling_loss`` it does not negate the loss."""
+    """Flip the direction for each negation; in ``negative_sampling_loss``, "negative" does not negate the loss."""
     negations = [place for place, term in enumerate(before) if term.kind == "negation"]
     if head.text == "loss" and negations and any(term.kind == "unknown" for term in before[negations[-1] :]):
         return None

@@ -1,4 +1,4 @@
-"""The extreme values of each metric, which stand for all epochs before them where only the best value matters."""
+"""The extreme values of each metric; a caller that needs only the best value reads these instead of all epochs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Extremes:
         self._lowest: dict[str, tuple[float, int]] = {}
         self._highest: dict[str, tuple[float, int]] = {}
         self._unknown: dict[str, int] = {}
-        """Metrics that have no finite value so far, with the first epoch that logged them."""
+        """Metrics that have no finite value so far, each with the first epoch that logged it."""
         self._last: EpochMetrics | None = None
 
     def add(self, epoch: int, metrics: Mapping[str, Any]) -> None:
-        """Add the metrics of an epoch that ended after all others."""
+        """Add the metrics of an epoch, which must be later than all epochs added before."""
         self._last = epoch, metrics
         for name, value in metrics.items():
             number = _number(value)
@@ -45,7 +45,7 @@ class Extremes:
                 self._highest[name] = number, epoch
 
     def epochs(self) -> list[EpochMetrics]:
-        """Return these epochs in order, each with the metrics that are extreme in it; the last one with all."""
+        """Return the kept epochs in order, each with its extreme metrics; the last epoch has all its metrics."""
         found: dict[int, dict[str, Any]] = {}
         for extremes in (self._lowest, self._highest):
             for name, (number, epoch) in extremes.items():
@@ -58,7 +58,7 @@ class Extremes:
 
 
 def known_epochs(epochs: Iterable[EpochMetrics]) -> Extremes:
-    """Return the extremes of these epochs, which are in order."""
+    """Return the extremes of the given epochs, which must be in order."""
     extremes = Extremes()
     for epoch, metrics in epochs:
         extremes.add(epoch, metrics)

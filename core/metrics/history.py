@@ -1,4 +1,4 @@
-"""The metrics of a run, one value an epoch, as lists, NumPy arrays, and pandas or polars frames."""
+"""The metrics of a run, one value per epoch, as lists, NumPy arrays, and pandas or polars data frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIBRARIES = ("pandas", "polars")
 
 
 class History(dict[str, list[Any]]):
-    """Name to values, one for each finished epoch, with None for an epoch that did not log the metric.
+    """A dict of metric name to its values, one per finished epoch; None for an epoch that did not log the metric.
 
     Args:
         past: Each finished epoch, counted from 0, with its metrics.
@@ -59,12 +59,12 @@ class History(dict[str, list[Any]]):
     def frame(self, library: Literal["polars"]) -> pl.DataFrame: ...
 
     def frame(self, library: Literal["pandas", "polars"]) -> pd.DataFrame | pl.DataFrame:
-        """Return the metrics that are single numbers as a frame, with one column for each metric.
+        """Return the metrics that are single numbers as a data frame, with one column for each metric.
 
         The epoch, counted from 0, is the index in pandas and a column "epoch" in polars.
 
         Args:
-            library: The library that makes the frame.
+            library: The library of the data frame.
 
         Raises:
             MissingDependency: The library is not installed.

@@ -22,7 +22,7 @@ class MetricSource(Protocol):
 
     @property
     def subject(self) -> object:
-        """The object that is trained; its metric objects may declare their directions."""
+        """The trained object; its metric objects may declare their directions."""
         ...
 
     @property
@@ -32,26 +32,26 @@ class MetricSource(Protocol):
 
     @property
     def epoch(self) -> int:
-        """The present epoch, counted from 0."""
+        """The current epoch, counted from 0."""
         ...
 
     @property
     def means(self) -> RunningMeans:
-        """The running means of the present epoch, which record the metrics that were logged in low precision."""
+        """The running means of the current epoch; they also record which metrics were logged in low precision."""
         ...
 
     @property
     def validated(self) -> bool:
-        """Whether the present epoch has had a validation."""
+        """Whether the current epoch has run a validation."""
         ...
 
     def validates(self, epoch: int) -> bool:
-        """Return whether the metrics named ``val_...`` are due by the end of this epoch."""
+        """Return whether this epoch must log the metrics named ``val_...`` before it ends."""
         ...
 
 
 def direction_for(subject: object, metric: str) -> Literal["min", "max"]:
-    """Return the direction in which a metric improves: that of the subject's metric object, else that of its name.
+    """Return the direction in which a metric improves, from the subject's metric object or, without one, from the name.
 
     Raises:
         UnknownDirection: The metric object and the name do not determine it.
@@ -94,7 +94,7 @@ class Monitor:
         """The name as given; after the first epoch that logs the metric, the name under which it is logged."""
         self._source = source
         self._known = False
-        """Whether an epoch has logged the metric, be it as None."""
+        """Whether an epoch has logged the metric, even as None."""
         self.start_from_epoch = start_from_epoch
         """The first epoch, counted from 0, that must log the metric."""
         self._direction: Literal["min", "max"] | None = None if mode == "auto" else mode
@@ -102,7 +102,7 @@ class Monitor:
         self._warned = False
         self._past = list(source.epoch_metrics)
         """Epochs that a resumed run finished before this monitor existed."""
-        # a subject may know its metric objects only after training has begun
+        # a subject may build its metric objects only when training begins
         if self._direction is None and missing(source.subject, HasDirections):
             self._direction = direction_of(metric)
 
@@ -129,11 +129,11 @@ class Monitor:
         return BestValue(self.sign * self._best.score, self._best.epoch) if self._best.epoch >= 0 else None
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the metric's value among ``metrics``; None if this epoch has no value of it.
+        """Return the metric's value in ``metrics``; None if this epoch has no value.
 
         Raises:
-            MissingMetric: No epoch has logged the metric, not even as None, and this one should have; or it is not a
-                single number.
+            MissingMetric: The metric is due in this epoch, but no epoch has logged it, not even as None; or its value
+                is not a single number.
         """
         value = self._logged(metrics)
         if value is None:
@@ -146,7 +146,7 @@ class Monitor:
             raise MissingMetric(f"{self.metric!r} cannot be monitored: {error}") from None
 
     def score(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the metric's score among ``metrics``; None if this epoch has no value of it.
+        """Return the metric's score in ``metrics``; None if this epoch has no value.
 
         Raises:
             MissingMetric: As in ``value``.
@@ -174,12 +174,12 @@ class Monitor:
         """Describe in words that the metric did not improve.
 
         Args:
-            score: The present score.
+            score: The current score.
             best: The best score; -inf if there is none.
             epoch: The epoch of ``best``, counted from 0.
             times: Number of epochs without an improvement, this one included.
-            min_delta: Least change that counts as an improvement.
-            baseline: A value of the metric that an improvement must beat, too.
+            min_delta: Minimum change that counts as an improvement.
+            baseline: A value of the metric that an improvement must also beat.
         """
         often, now = f"for the {_ordinal(times)} time", f"{self.metric} {self.sign * score:.5g}"
         if best == -inf:
@@ -189,10 +189,10 @@ class Monitor:
         return f"{now} did not improve on {self.sign * best:.5g} (epoch {epoch + 1}){line}{least} {often}"
 
     def journal_values(self, score: float | None, best: float, epoch: int) -> dict[str, Value]:
-        """Return a rule's input as the journal keeps it: values of the metric, not scores.
+        """Return the input of a rule for the journal, which stores values of the metric, not scores.
 
         Args:
-            score: The present score.
+            score: The current score.
             best: The best score; -inf if there is none.
             epoch: The epoch of ``best``, counted from 0.
         """
@@ -240,12 +240,12 @@ class Monitor:
         return None if is_missing(metrics[name]) else metrics[name]
 
     def _due(self) -> bool:
-        """Return whether the present epoch should have logged the metric by its end."""
+        """Return whether the current epoch must log the metric before it ends."""
         epoch = self._source.epoch
         return epoch >= self.start_from_epoch and (not is_validated(self.metric) or self._source.validates(epoch))
 
     def _why_missing(self, metrics: Mapping[str, Any]) -> str:
-        """Return what is missing, with the nearest name or what to do in an epoch that has no value."""
+        """Return the error message: what is missing, with the nearest name or how to log an epoch without a value."""
         validated = [name for name in metrics if is_validated(name)] if is_validated(self.metric) else []
         otherwise = f"; in an epoch that has no value, log None: run.log({{{self.metric!r}: None}});"
         if is_validated(self.metric) and not validated and not self._source.validated:
@@ -270,16 +270,16 @@ class Monitors:
         self._monitors: dict[tuple[str, str], Monitor] = {}
 
     def get(self, metric: str, mode: Literal["auto", "min", "max"] = "auto", *, start_from_epoch: int = 0) -> Monitor:
-        """Return the monitor of a metric; the same metric and mode return the same monitor.
+        """Return the monitor of a metric; calls with the same metric and mode return the same monitor.
 
         Args:
             metric: Name of the metric, or an alias of it.
             mode: Direction in which it improves.
-            start_from_epoch: The first epoch, counted from 0, that must log the metric; the least of all calls counts.
+            start_from_epoch: The first epoch, counted from 0, that must log the metric; the lowest of all calls counts.
 
         Raises:
             UnknownDirection: ``mode`` is "auto", and the direction in which the metric improves is unknown.
-            SettingsError: The metric is not text, or the mode is none of these.
+            SettingsError: The metric is not text, or the mode is not "auto", "min" or "max".
         """
         check_name(metric)
         if mode not in ("auto", "min", "max"):

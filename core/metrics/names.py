@@ -12,10 +12,10 @@ from ..errors import SettingsError
 
 # "BERTScore" is BERT Score, "top5" is top 5.
 _BOUNDARY: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
-_CHARACTER: Final = r"[A-Za-z0-9\x80-\U0010ffff]"  # combining marks are no letters for Python, but spell a word
+_CHARACTER: Final = r"[A-Za-z0-9\x80-\U0010ffff]"  # words may contain combining marks: no letters in Python
 _SEPARATORS: Final = re.compile(r"[\s_\-/\\.:,;@()\[\]{}]+")
 _PARTS: Final = re.compile(rf"{_CHARACTER}+|.")
-# A hyphen between two words separates them, any other is a minus: "val-loss", but "-loss", "f1-" and "1 - accuracy".
+# A hyphen between two words is a separator ("val-loss"); any other is a minus ("-loss", "f1-" and "1 - accuracy").
 _HYPHEN: Final = re.compile(rf"(^|(?<=/))1\s*-\s*(?=[^\W\d_])|(?<={_CHARACTER})(-+|\s+-+\s+)(?={_CHARACTER})|-+")
 _MINUS: Final = "\u2212"
 _POWER: Final = re.compile(r"(?<=\d)(?=[²³¹⁰⁴-⁹₀-₉])")  # "10⁵" is not 105
@@ -45,13 +45,13 @@ _ALIASES: Final = {
     "prec": "precision",
 }
 _ALIAS: Final = re.compile(rf"(?<![^_])({'|'.join(_ALIASES)})(?![^_])")
-# Synonyms make two names similar, but not the same: another library's hook may differ in its arguments.
+# Synonyms make two names similar but not equal, since another library's hook may have other arguments.
 _SYNONYMS: Final = {"start": "begin", "finish": "end", "finished": "end", "stop": "end", "started": "begin"}
-_NEAR: Final = 0.65  # least similarity of two names of which one was probably meant as the other
+_NEAR: Final = 0.65  # minimum similarity for a name to be suggested instead of another
 
 
 def check_name(name: str) -> None:
-    """Raise an error if the name of a metric would garble a line or a terminal that shows it.
+    """Raise an error if the name of a metric would corrupt the output of a terminal or a line of text.
 
     Raises:
         SettingsError: The name contains a line break, an escape sequence or another character that is not printable.
@@ -67,7 +67,7 @@ def check_name(name: str) -> None:
 
 
 def first_free(name: str, taken: Container[str], separator: str = "-") -> str:
-    """Return the name, or if it is taken the first of "name-2", "name-3" and so on that is not.
+    """Return the name; if it is taken, the first free one of "name-2", "name-3" and so on.
 
     >>> first_free("Adam", {"Adam": 0.1, "Adam-2": 0.2})
     'Adam-3'
@@ -77,7 +77,7 @@ def first_free(name: str, taken: Container[str], separator: str = "-") -> str:
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """Return the name, with a number in Keras's style if it is taken, and add it to ``taken``.
+    """Return the name, with a number appended as in Keras if it is taken, and add the result to ``taken``.
 
     >>> taken = set()
     >>> [unique(name, taken) for name in ("dense", "dense", "dense_2")]
@@ -103,9 +103,10 @@ def words(name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
-    """Return a form that is the same for all names with the same meaning: known synonyms, and spellings of one name.
+    """Return a form that is equal for all names with the same meaning: for known synonyms, and for other spellings.
 
-    Separators, capitals and the forms that Unicode calls compatible are spelling; every other character is meant.
+    Names that differ only in separators, in capitals or in characters that Unicode defines as compatible are spellings
+    of one name; any other difference makes another name.
 
     Examples:
         >>> canonical("valid/Acc"), canonical("val_accuracy")
@@ -120,7 +121,7 @@ def canonical(name: str) -> str:
 
 
 def is_validated(name: str) -> bool:
-    """Return whether the name of a metric is that of a validation.
+    """Return whether a metric is a validation metric, judged by its name.
 
     >>> is_validated("val_loss"), is_validated("valid/mAP"), is_validated("loss")
     (True, True, False)
@@ -129,7 +130,7 @@ def is_validated(name: str) -> bool:
 
 
 def without_validation(name: str) -> str:
-    """Return the name of a metric without the prefix of a validation, in whatever spelling.
+    """Return the name of a metric without its validation prefix, however the prefix is spelled.
 
     >>> [without_validation(name) for name in ("val_loss", "valid/mAP", "evalLoss", "loss", "value_loss")]
     ['loss', 'mAP', 'Loss', 'loss', 'value_loss']
@@ -138,7 +139,7 @@ def without_validation(name: str) -> str:
 
 
 def resolve(name: str, known: Iterable[str]) -> str | None:
-    """Return the same name among the known ones, else the only known name with the same meaning, else None.
+    """Return the name if it is known; otherwise the only known name with the same meaning, or None.
 
     Examples:
         >>> resolve("val_acc", ["loss", "val_accuracy"])
@@ -187,12 +188,12 @@ def hint(name: str, known: Iterable[str], otherwise: str = ".") -> str:
 
 
 def hint_with_list(name: str, known: Collection[str], what: str) -> str:
-    """Return the part of an error message that suggests the nearest known name, and lists all of them.
+    """Return the part of an error message that suggests the nearest known name and lists all known names.
 
     Args:
         name: The wrong name.
         known: The right names.
-        what: What they are names of, in the plural.
+        what: The kind of thing that has these names, in the plural.
 
     Examples:
         >>> "unknown hook 'on_end'" + hint_with_list("on_end", ["on_train_end", "on_epoch_begin"], "hooks")
@@ -202,7 +203,7 @@ def hint_with_list(name: str, known: Collection[str], what: str) -> str:
 
 
 def _similarity(name: str, choice: str) -> float:
-    """Return the similarity of two names, by spelling and by meaning; one whose words are all in the other is near."""
+    """Return the similarity of two names by spelling and meaning; it is high if one contains all words of the other."""
     ours, theirs = _synonymous(name), _synonymous(choice)
     if ours and ours == theirs:
         return 1.0
@@ -217,7 +218,7 @@ def _synonymous(name: str) -> tuple[str, ...]:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """Return the words of a name and its symbols, such as "<", without its separators."""
+    """Return the words and the symbols of a name, such as "<", without its separators."""
     plain = unicodedata.normalize("NFKC", _POWER.sub("^", name))
     spaced = _BOUNDARY.sub(" ", _HYPHEN.sub(_hyphen, plain)).lower()
     pieces = _SEPARATORS.split(unicodedata.normalize("NFKC", spaced))
@@ -231,5 +232,5 @@ def _hyphen(match: re.Match[str]) -> str:
 
 
 def _is_symbol(character: str) -> bool:
-    """Return whether a character is neither a letter, a digit, nor a mark on one."""
+    """Return whether a character is not a letter, a digit or a combining mark."""
     return unicodedata.category(character)[0] not in "LNM"

@@ -1,4 +1,4 @@
-"""Running means of logged metrics, which do not wait for a device."""
+"""Running means of logged metrics, computed without waiting for a device."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ REDUCTIONS: tuple[Any, ...] = (*get_args(get_args(Reduce)[0]), None)
 
 
 _EARLIER: Final = "\0"
-"""Before and after the number of the restart in names of earlier sums; no metric has it in its name."""
+"""In the names of earlier sums, the delimiter around the restart number; no metric name contains it."""
 
 
 class RunningMeans(LazyMetrics):
     """The means of the values logged since the last ``clear``, weighted by count, as a live read-only mapping.
 
-    Adding never waits for a device: a tensor on another device than the CPU is summed there, and only reading the mean
-    waits. Sums are kept in double precision if the device has it. Arrays are averaged element by element. A metric may
-    have its sum, its maximum or its minimum instead of its mean.
+    Adding a value never waits for a device: a tensor on a GPU is summed on that GPU, and only reading the mean waits.
+    Sums are kept in double precision if the device supports it. Arrays are averaged element by element. A metric may be
+    reduced by its sum, its maximum or its minimum instead of its mean.
 
     >>> means = RunningMeans()
     >>> means.add("loss", 1.0, 3)
@@ -39,28 +39,28 @@ class RunningMeans(LazyMetrics):
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
-        self._earlier: dict[str, tuple[int, list[Any]]] = {}  # from before a restart: its number, [sum, count]
+        self._earlier: dict[str, tuple[int, list[Any]]] = {}  # name -> (number of the restart, [sum, count] before it)
         self._restarts = 0
-        self._names: set[str] = set()  # those that were checked
+        self._names: set[str] = set()  # names that were checked already
         self.without_value: dict[str, None] = {}
-        """The metrics that were logged, but only as None or as values that NumPy has masked."""
+        """The metrics that were logged only as None or as masked NumPy values."""
         self.low_precision: set[str] = set()
-        """Metrics whose values were bfloat16, which has two or three significant digits."""
+        """Metrics that were logged as bfloat16, which has two or three significant digits."""
         self.reduced: dict[str, Reduce] = {}
-        """Name to reduction of each metric that is not a mean over all ranks."""
+        """Name to reduction of each metric that is not reduced to the mean over all ranks."""
 
     def add(self, name: str, value: Any, count: float = 1, reduce: Reduce = "mean") -> None:
         """Add a value.
 
         Args:
             name: Name of the metric.
-            value: A number, or an array or tensor of numbers; None and what NumPy has masked are skipped.
-            count: Number of samples of which ``value`` is the mean, above 0; ignored by other reductions.
-            reduce: How the metric is reduced; the same in every call.
+            value: A number, or an array or tensor of numbers; None and masked NumPy values are skipped.
+            count: Number of samples over which ``value`` was averaged, above 0; other reductions ignore it.
+            reduce: The reduction of the metric; every call for one metric must pass the same.
 
         Raises:
             SettingsError: The value is not a number (text, a time, a truth value), ``count`` is not a finite number
-                above 0, ``reduce`` differs from the one before, or the name is not printable.
+                above 0, ``reduce`` differs from the previous call, or the name is not printable.
         """
         entry = self._sums.get(name)
         if entry is None:
@@ -111,7 +111,7 @@ class RunningMeans(LazyMetrics):
         self.without_value.clear()
 
     def restart_validation(self) -> None:
-        """Measure the metrics of a validation anew: the next value of each replaces all before it.
+        """Restart the validation metrics: the next value of each replaces all its earlier values.
 
         >>> means = RunningMeans()
         >>> for loss in (3.0, 1.0):
@@ -127,8 +127,8 @@ class RunningMeans(LazyMetrics):
     def sums(self) -> dict[str, Any]:
         """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device.
 
-        A metric that was logged without a value has the sum None and the count 0. Values from before a restart have a
-        name that tells the number of the restart.
+        A metric that was logged without a value has the sum None and the count 0. The names of values from before a
+        restart contain the number of that restart.
         """
         reduced = {name: (how,) for name, how in self.reduced.items()}
         found = {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
@@ -143,7 +143,7 @@ class RunningMeans(LazyMetrics):
         return {name: plain_number(mean) for name, mean in on_host(self.on_device()).items()}
 
     def read_validation(self) -> dict[str, Any]:
-        """Return the means of a validation's metrics that were logged since the last restart."""
+        """Return the means of the validation metrics that were logged since the last restart."""
         latest = {name: _mean(*each) for name, each in self._sums.items() if is_validated(name)}
         return {name: plain_number(mean) for name, mean in on_host(latest).items()}
 
@@ -152,7 +152,7 @@ class RunningMeans(LazyMetrics):
         return {name: _mean(*self._entry(name)) for name in self}
 
     def load_sums(self, sums: Mapping[str, Any]) -> None:
-        """Continue from what ``sums`` returned."""
+        """Continue from the result of ``sums``."""
         self._sums, self._earlier, self.without_value, self._restarts = {}, {}, {}, 0
         for key, (total, count, *reduced) in sums.items():
             *restart, name = key.rsplit(_EARLIER, 1)
@@ -163,13 +163,13 @@ class RunningMeans(LazyMetrics):
                 self.without_value[name] = None
             elif not restart:
                 self._sums[name] = [total, count]
-            elif number > self._earlier.get(name, (0,))[0]:  # ranks may have last logged it at different restarts
+            elif number > self._earlier.get(name, (0,))[0]:  # the last restart with a value may differ between ranks
                 self._earlier[name] = number, [total, count]
             self._restarts = max(number, self._restarts)
         self.without_value = {name: None for name in self.without_value if name not in self}
 
     def merge(self, sums: Mapping[str, Any]) -> None:
-        """Add what the ``sums`` of other running means returned."""
+        """Add the result of another object's ``sums``."""
         merged = self.sums()
         for name, (total, count, *reduced) in sums.items():
             how = reduced[0] if reduced else "mean"
@@ -195,12 +195,12 @@ class RunningMeans(LazyMetrics):
     def __len__(self) -> int:
         return len(self._sums.keys() | self._earlier.keys())
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would compute the mean
+    def __contains__(self, name: object) -> bool:  # the method of Mapping would compute the mean
         return name in self._sums or name in self._earlier
 
 
 def _number_of_samples(name: str, count: Any) -> float:
-    """Return a count as a number of its own: a sum would change a tensor or array in place."""
+    """Return a copy of a count, since summing would change a tensor or an array in place."""
     if type(count) is float:
         return count
     try:
@@ -210,7 +210,7 @@ def _number_of_samples(name: str, count: Any) -> float:
 
 
 def _summable(name: str, value: Any) -> Any:
-    """Return a float if that needs no wait, else the detached value in the widest float type of its device."""
+    """Return a float if that needs no waiting, else the detached value in the widest float type of its device."""
     if is_missing(value):
         return None
     tensor = hasattr(value, "is_cpu")
@@ -233,19 +233,19 @@ def _summable(name: str, value: Any) -> Any:
 
 
 def _mean(total: Any, count: float) -> Any:
-    """Divide a sum; CUDA would multiply by the inverse of a number, and differ from other devices in the last bit."""
+    """Divide a sum; CUDA would multiply by the inverse of a Python number, which changes the last bit of the result."""
     return total / (total.new_full((), count) if hasattr(total, "is_cpu") else count)
 
 
 def _like(total: Any, value: Any) -> Any:
-    """Return a sum on the device of the next value; a checkpoint stores the sums of tensors as arrays and numbers."""
+    """Move a sum to the device of the next value, since a checkpoint stores sums of tensors as arrays and numbers."""
     return value.new_tensor(total) if hasattr(value, "is_cpu") and not hasattr(total, "is_cpu") else total
 
 
 def _larger(one: Any, other: Any) -> Any:
     """Return the element-wise maximum; a NaN stays a NaN."""
     if type(one) is float and type(other) is float:
-        return one if one >= other or one != one else other  # NaN is not itself
+        return one if one >= other or one != one else other  # NaN differs from itself
     if hasattr(one, "is_cpu") or hasattr(other, "is_cpu"):
         torch = sys.modules["torch"]
         return torch.maximum(torch.as_tensor(one), torch.as_tensor(other))

@@ -1,4 +1,4 @@
-"""Metric values as numbers, which stay on their device until they are read, and are then fetched together."""
+"""Metric values as numbers; they stay on their device until they are read, then all are fetched together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 _NUMERIC = ("int", "uint", "float", "bfloat")
-_NOT_NUMBERS = (bool, str, bytes, bytearray, memoryview)  # although Python can make a float of them
+_NOT_NUMBERS = (bool, str, bytes, bytearray, memoryview)  # although float() accepts some of them
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a metric is known to have no value: it is None, or NumPy has masked it.
+    """Return whether a metric has no value: it is None or a masked NumPy value.
 
     >>> is_missing(None), is_missing(0.0)
     (True, False)
@@ -23,14 +23,14 @@ def is_missing(value: Any) -> bool:
 
 
 def is_numeric(dtype: Any) -> bool:
-    """Return whether arrays or tensors of this type hold numbers: not text, times, truth values or complex numbers.
+    """Return whether this is a type of real numbers; text, times, truth values and complex numbers are not.
 
     >>> import numpy as np
     >>> is_numeric(np.dtype("float16")), is_numeric(np.dtype("datetime64[s]"))
     (True, False)
     """
     kind = getattr(dtype, "kind", "V")
-    if kind != "V":  # bfloat16 and its like are no types of NumPy itself
+    if kind != "V":  # bfloat16 and similar types are not part of NumPy
         return kind in ("i", "u", "f")
     name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
     return str(name).rpartition(".")[2].lower().startswith(_NUMERIC)
@@ -54,7 +54,7 @@ def as_number(value: Any) -> float:
         raise TypeError(f"an array of {size} values is not a single number; log its mean, or each value separately")
     check_numeric(value)
     single = value.item() if hasattr(value, "item") else value
-    if isinstance(single, _NOT_NUMBERS):  # out of an array of objects
+    if isinstance(single, _NOT_NUMBERS):  # an element of an array of objects
         raise TypeError(f"{single!r} is not a number")
     try:
         return float(single)
@@ -63,7 +63,7 @@ def as_number(value: Any) -> float:
 
 
 def check_numeric(values: Any) -> None:
-    """Raise an error if an array or tensor cannot hold numbers; one of Python objects can.
+    """Raise an error if an array or tensor cannot hold numbers; an array of Python objects can.
 
     Raises:
         TypeError: It holds text, times, truth values or complex numbers.
@@ -77,7 +77,7 @@ def as_numbers(values: Any) -> Any:
     """Return an array of numbers in double precision, with NaN where a value is missing.
 
     Raises:
-        TypeError: It holds anything but numbers.
+        TypeError: A value is not a number.
     """
     check_numeric(values)
     if getattr(values.dtype, "kind", "") == "O":
@@ -106,11 +106,11 @@ def in_double(tensor: Any) -> Any:
 
 
 class LazyMetrics(Mapping[str, Any]):
-    """Name to value, in which values on a device stay there until they are read."""
+    """A mapping from name to value; a value on a device stays there until it is read."""
 
     @abstractmethod
     def on_device(self) -> dict[str, Any]:
-        """Return the present values without waiting, each on its device."""
+        """Return the current values without waiting, each on its device."""
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -163,9 +163,9 @@ def to_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def deferred_scalars(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float]]:
-    """Return a function that returns the present ``to_scalars(metrics)``, at any later time and in any thread.
+    """Return a function that computes ``to_scalars`` of the current metrics later, in any thread.
 
-    Only numbers on a device are fetched now; everything else is computed in that function.
+    This call fetches only the numbers on a device; the returned function computes everything else.
 
     >>> metrics = {"loss": 1}
     >>> deferred = deferred_scalars(metrics)
@@ -177,16 +177,16 @@ def deferred_scalars(metrics: Mapping[str, Any]) -> Callable[[], dict[str, float
 
 
 def fetch_together(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge mappings, of which later ones win, and fetch the numbers of each device together.
+    """Merge mappings, where later ones take precedence, and fetch the numbers of each device together.
 
-    Arrays of numbers are fetched one by one: a history on a device would fill it. Values of plain mappings stay as they
-    are.
+    Arrays of numbers are fetched one by one, since stacking a long history on the device could fill its memory.
+    Values of plain mappings are returned unchanged.
 
     >>> fetch_together(DeviceScalars({"learning_rate": 0.5, "loss": 9.0}), {"loss": 1})
     {'learning_rate': 0.5, 'loss': 1}
     """
     values: dict[str, Any] = {}
-    given: set[str] = set()  # names whose values stay as they are
+    given: set[str] = set()  # names whose values are returned unchanged
     for part in parts:
         if isinstance(part, LazyMetrics):
             values |= part.on_device()
@@ -203,7 +203,7 @@ def _fetched(value: Any) -> Any:
 
 
 def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with the single numbers of each device fetched together: one wait, not many."""
+    """Return the values with the single numbers of each device fetched together, which waits once per device."""
     read = dict(values)
     if set(map(type, read.values())) <= {float}:
         return read

@@ -13,7 +13,7 @@ _SHORTEST_WINDOW = 2
 
 
 class Smoothing(NamedTuple):
-    """A method of smoothing scores, with its rule.
+    """A method that smooths scores, and its update rule.
 
     The state is a tuple of numbers, or of arrays for many runs at once. A score that is not finite does not change the
     state, and its smoothed score is NaN, which is never an improvement.
@@ -26,14 +26,14 @@ class Smoothing(NamedTuple):
 
     kind: Literal["ema", "median"]
     amount: float
-    """For "ema", the weight of the previous average; for "median", the number of last scores."""
+    """For "ema", the weight of the previous average; for "median", the size of the window."""
 
     @classmethod
     def parse(cls, text: str) -> Smoothing:
-        """Return the smoothing that a text names.
+        """Return the smoothing that a text describes.
 
         Raises:
-            ValueError: The text is not the name of a smoothing.
+            ValueError: The text is not a valid smoothing.
 
         >>> Smoothing.parse("ema 0.9"), Smoothing.parse("median 5")
         (Smoothing(kind='ema', amount=0.9), Smoothing(kind='median', amount=5))
@@ -59,7 +59,7 @@ class Smoothing(NamedTuple):
         finite = abs(score) < inf
         if self.kind == "ema":
             (average,) = state
-            # in this form rounding cannot make the average of a constant score drift
+            # written this way, rounding errors cannot change the average of a constant score
             moved = where(average == average, average + (1 - self.amount) * (score - average), score)
             after = (where(finite, moved, average),)
             return after, where(finite, after[0], nan)
@@ -71,7 +71,7 @@ def check_smoothing(text: str | None) -> str | None:
     """Return the text in its normal form, or None for None.
 
     Raises:
-        ValueError: The text is not the name of a smoothing.
+        ValueError: The text is not a valid smoothing.
 
     >>> check_smoothing("ema .90")
     'ema 0.9'
@@ -86,7 +86,7 @@ def _median(window: tuple[Any, ...]) -> Any:
         return (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2 if known else nan
     import numpy as np  # noqa: PLC0415 - only arrays reach this line, so NumPy is imported already
 
-    ranked = cast("Any", np.sort(np.stack(np.broadcast_arrays(*window)), axis=0))  # NaN comes last
+    ranked = cast("Any", np.sort(np.stack(np.broadcast_arrays(*window)), axis=0))  # NaN is sorted to the end
     count = (ranked == ranked).sum(axis=0)
     lower, upper = (
         np.take_along_axis(ranked, np.maximum(place, 0)[None], axis=0)[0] for place in ((count - 1) // 2, count // 2)

@@ -23,7 +23,7 @@ RISING_NAMES: Final = _entries(
     score, uar, uap, exact match, subset accuracy, gini, normalized gini, lrap, lwlrap, critical success, csi,
     threat score, gilbert skill, heidke, hss, bss, skill score, fowlkes mallows, log auc, positive likelihood ratio,
     hamming score, top accuracy""",
-    # The mean of precisions or recalls is one itself; mAP is not the word `map` in mape.
+    # A mean of precisions or recalls is a precision or a recall; `map` is mAP, and does not match inside `mape`.
     "map, mar, ar, apsmall, apmedium, aplarge, aps, apm, apl, mean ap, box ap, mask ap, segm ap, wap",
     # detection, tracking, pose; MOTP is left out: libraries define it as an overlap or as a distance
     """iou, miou, giou, diou, ciou, eiou, siou, fwiou, biou, intersection over union, nds, mota, amota, hota, idf1,
@@ -50,7 +50,7 @@ RISING_NAMES: Final = _entries(
     sa sdr, sisdri, sisnri, sar, sir, csig, cbak, covl, signal noise ratio, signal to noise ratio, distortion ratio,
     haspi, hasqi, warpq, interference ratio, artifacts ratio, modulation energy ratio, objective intelligibility,
     opinion score, speech quality, polqa""",
-    # images; LPIPS and DISTS say `similarity` and mean a distance
+    # images; LPIPS and DISTS are distances, although their names contain `similarity`
     """psnr, psnrb, ssim, msssim, issim, cwssim, fsim, fsimc, vif, vifp, vsi, vmaf, uqi, qnr, scc, inception score,
     musiq, maniqa, clipiqa, arniqa, topiq, nima, liqe, hyperiqa, dbcnn, information fidelity, image quality, quality
     with no reference, quality assessment, method assessment, clip i, clip t, aesthetic, image reward, pick score,
@@ -73,7 +73,7 @@ RISING_NAMES: Final = _entries(
     bedroc, enrichment factor, native contacts, validity, consensus""",
     # reinforcement learning
     "reward, rew, episodic return, episode return, spl, ep rew, hns",
-    # finance; a Sharpe ratio names no part that could be judged
+    # finance; the words of a name such as `Sharpe ratio` do not show a direction
     """sharpe, sortino, calmar, omega ratio, treynor, information ratio, profit, profit factor, pnl, cagr, roi, roe,
     revenue, payoff, win ratio""",
     # continual learning
@@ -108,7 +108,7 @@ FALLING_NAMES: Final = _entries(
     """ppl, perplexity, bpc, bpb, bpd, bpw, bpt, nats, wer, cer, per, mer, der, jer, ser, ter, wil, wder, cpwer, lder,
     word info lost, word information lost, edit distance, levenshtein, edit rate, self bleu, mcd, mel cepstral
     distortion, lsd, spectral distance, ned, f0 rmse, gpe, vde, ffe, toxicity, toxic, hallucination""",
-    # images: a Frechet distance by any name, distortions, and two distances that are called similarities
+    # images: all Frechet distances, distortions, and two distances that are called similarities
     """fid, sfid, kid, fvd, fad, cmmd, mmd, mifid, fjd, fd, lpips, dists, niqe, piqe, brisque, ilniqe, gmsd, mdsi,
     nlpd, sam, ergas, rase, tv, total variation, swd, perceptual image patch similarity, perceptual similarity,
     structure and texture similarity, perceptual path length, path length, deepfid, st lpips, spectral distortion,
@@ -118,7 +118,7 @@ FALLING_NAMES: Final = _entries(
     """divergence, jsd, js, wasserstein, sinkhorn, jensen shannon, hellinger, bhattacharyya, mahalanobis, tvd, renyi,
     aic, aicc, bic, caic, waic, looic, dic, hqic, hqc, mdl, free energy, mcse, energy distance, minkowski, fisher
     rao, cosine distance, discrepancy""",
-    # clustering; the Davies-Bouldin index is called a score and falls
+    # clustering; for the Davies-Bouldin index lower is better, although it is called a score
     """davies bouldin, dbi, db index, xie beni, wcss, inertia, quantization error, topographic error, variation of
     information, voi""",
     # survival, finance
@@ -132,7 +132,7 @@ FALLING_NAMES: Final = _entries(
     skating""",
 )
 
-# Ordinary nouns decide only as the head of a name: in `error_code` or `time_limit` they are not.
+# Ordinary nouns decide only if they are the head of a name: not in `error_code` or `time_limit`.
 RISING_NOUNS: Final = _entries(
     """return, success, win, similarity, agreement, correct, correctness, faithfulness, groundedness, relevance,
     relevancy, helpfulness, factuality, fluency, coherence, consistency, fidelity, quality, gain, utility,
@@ -161,7 +161,7 @@ UNDIRECTED: Final = _entries(
     depth, horizon, dim, dimension, global step, timestep, timesteps, time elapsed, elapsed, wall time, timestamp,
     update, worker, world, rank, config, mode, code, limit, budget, version, name, flag, type, function, n samples,
     parameter, param, flop, flos, mac, schedule, warmup, patience, prior""",
-    # what a device reports: less is not better when the device was paid for
+    # usage of a device: lower is not better, since an idle device is wasted
     """memory, mem, ram, vram, gpu, cpu, util, utilization, power, energy, watt, load, disk, usage, allocated,
     reserved, mb, gb, mib, gib""",
     # gradients, activations and statistics of a distribution
@@ -195,13 +195,14 @@ OPPONENTS: Final = _entries(
     discriminator, dis, adversarial, adv, adversary, gan, wgan, real, fake, gp, penalty, minimax, clip fraction""",
 )
 
-# These take the direction of what they measure: an error score falls, an accuracy score rises, `error_top1` falls.
+# These have the direction of the measured quantity: lower is better for an error score and for `error_top1`, higher is
+# better for an accuracy score.
 MEASURES: Final = _entries(
     """score, rate, ratio, count, number, num, coefficient, coeff, coef, measure, fraction, frac, prob, probability,
     frequency, freq, factor, indicator, rating, area, characteristic, top""",
 )
 
-# These say where, when, on which data or how a number was computed, not what it is.
+# These describe where, when, how or on which data a number was computed, but not what it measures.
 CIRCUMSTANCES: Final = _entries(
     # which data
     """val, valid, validation, validate, train, training, eval, evaluation, test, testing, dev, holdout, held out, oob,
@@ -235,7 +236,7 @@ BUILDING_WORDS: Final = _entries(
     speech, panoptic, modified""",
 )
 
-# "x per second" is a speed, "seconds per x" a time.
+# "x per second" is a speed, and "seconds per x" is a time.
 TIME_UNITS: Final = _entries(
     """s, sec, secs, second, seconds, ms, msec, us, millisecond, milliseconds, min, minute, minutes, h, hour, hours,
     day, days""",
@@ -244,7 +245,7 @@ PREPOSITIONS: Final = _entries(
     "at, with, using, on, for, from, under, by, vs, versus, wrt, given, without, within, over, to",
 )
 NEGATIONS: Final = _entries("neg, negative, negated, minus, inverse, inverted, inv")
-# Long enough, and rare enough inside other words, to be recognised at the end of a compound.
+# Words that are long enough, and rare enough inside other words, to be recognised at the end of a compound.
 ENDINGS: Final = (
     *("accuracy", "auroc", "error", "score", "loss", "bleu", "psnr", "ssim", "mape", "rmse"),
     *("auc", "iou", "mse", "mae", "acc", "err"),

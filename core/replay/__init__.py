@@ -1,6 +1,6 @@
-"""Replay of recorded runs under other callback settings.
+"""Replay of recorded runs with other callback settings.
 
-NumPy is needed, so ``import trainbus`` does not import this package; write ``import trainbus.replay``.
+This package requires NumPy, so ``import trainbus`` does not import it; write ``import trainbus.replay``.
 """
 
 from .loading import read, read_all

@@ -16,10 +16,10 @@ from .records import Recording
 
 @dataclass(frozen=True)
 class Curves:
-    """One metric of many runs, in the layout on which rules step.
+    """One metric of many runs, in the array layout that the rules take.
 
-    An epoch that did not log the metric has no column in its row, since rules ignore it. A row that is shorter than the
-    longest one ends in epochs of -1 and scores of NaN, which rules ignore too.
+    An epoch that did not log the metric has no column in the row of its run, since rules ignore it. Shorter rows are
+    padded with epochs of -1 and scores of NaN, which rules also ignore.
     """
 
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Curves:
         return np.asarray(np.maximum.accumulate(finite, axis=1))
 
     def smoothed(self, setting: str | None) -> Curves:
-        """Return the curves with smoothed scores, by the rule that the live callback steps.
+        """Return the curves with smoothed scores, computed with the same rule as in a live callback.
 
         Args:
             setting: A ``smoothing`` option, such as "ema 0.9"; None returns the curves unchanged.

@@ -1,19 +1,18 @@
-"""Search of a grid of early stopping policies: where does each policy stop each run?
+"""Grid search of early stopping policies: find where each policy stops each run.
 
-The direct way steps the rule over all values under all policies (``simulation.simulate_stops``). Two properties of
-``trainbus.rules.stopping_rule`` give the same stops with about a hundredth of the work:
+The direct method steps the rule over all values for all policies (``simulation.simulate_stops``). Two properties of
+``trainbus.rules.stopping_rule`` allow finding the same stops with about a hundredth of the work:
 
-1. Only a record can be an improvement. A *record* is a value above all earlier ones that the rule has seen. A value
+1. Only a record can be an improvement. A *record* is a value above all earlier values that the rule has seen. A value
    ``x`` improves if ``x - min_delta > best``, where ``min_delta >= 0``. Afterwards ``best >= x - min_delta``: either
    ``x`` became the best, or it failed the comparison. So a later ``y <= x`` has ``y - min_delta <= x - min_delta <=
-   best`` and fails too (subtraction keeps the order even when it rounds, and ``best`` never falls). The rule is
-   therefore stepped at the records only. Between two records, ``wait`` grows by 1 at each value and nothing else
-   changes.
+   best`` and fails too (subtraction keeps the order even when it rounds, and ``best`` never decreases). So the rule
+   is stepped only at the records. Between two records, ``wait`` grows by 1 at each value, and nothing else changes.
 2. ``patience`` does not influence the state; the rule only compares it with ``wait``. So one pass serves all values of
    ``patience``: in a stretch without improvement, ``wait`` at a column is the distance to the column of its last reset,
    and each patience stops the run at the first column of a stretch at which ``wait`` reaches it.
 
-A property test compares the result with the direct way, for each policy and run.
+A property test compares the results with the direct method, for each policy and run.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from .simulation import simulate_stops
 Columns = NDArray[np.int32]
 
 _BLOCK = 1 << 17
-"""The number of (policy, run) pairs that are stepped together, small enough for the processor's cache."""
+"""The number of (policy, run) pairs that are stepped together; small enough to fit into the processor's cache."""
 
 
 def find_stops(curves: Curves, grid: Grid, library: Library = LIBRARIES["trainbus"]) -> Columns:
@@ -72,7 +71,7 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
     # the column of the first value that the rule does not ignore
     begin = ((curves.epochs >= 0) & (curves.epochs < start)).sum(axis=1).astype(np.int32)
     records, counts = _records(curves, begin)
-    # sorted by falling number of records, the runs that have an n-th record are the first ones
+    # with runs sorted by decreasing number of records, the runs that have an n-th record come first
     order = np.argsort(-counts, kind="stable")
     records, counts, begin = records[:, order], counts[order], begin[order]
     scores, epochs = curves.scores[order, records], curves.epochs[order, records]
@@ -80,10 +79,10 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
     # The last column with an improvement. A stop must come after it; at the beginning it excludes epoch 0 as well,
     # which never stops a run.
     improved_at = np.full(shape, np.maximum(begin, curves.epochs[order, 0] == 0) - 1, dtype=np.int32)
-    # The last column at which wait was reset to 0. It may be before improved_at: a value that improves, but not on
-    # the baseline, does not reset wait.
+    # The last column at which wait was reset to 0. It may be before improved_at: a value that improves on the best
+    # value but not on the baseline does not reset wait.
     reset_at = np.full(shape, begin - 1, dtype=np.int32)
-    # the longest wait so far: every patience up to it has its stop already
+    # the longest wait so far; the stop of every patience up to this number is already known
     longest_wait = np.full(shape, -1, dtype=np.int32)
     best = np.full(shape, -np.inf)
     stops = np.full((*shape, len(patience)), -1, dtype=np.int32)
@@ -91,8 +90,9 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
     def end_stretch(active: int, column: Columns, ended: NDArray[np.bool_]) -> None:
         """Record the stops in the stretches without improvement that end before this column.
 
-        Such a stretch covers the columns from ``improved_at + 1`` to ``column - 1``, and its last wait is
-        ``column - 1 - reset_at``. It exhausts each patience between the longest wait so far and that one.
+        Each stretch covers the columns from ``improved_at + 1`` to ``column - 1``, and its last wait is
+        ``column - 1 - reset_at``. The stretch exhausts each patience above the longest wait so far and up to its last
+        wait.
         """
         last_wait = column - 1 - reset_at[:, :active]
         longer = ended & (last_wait > longest_wait[:, :active]) & (improved_at[:, :active] < column - 1)
@@ -101,10 +101,10 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
         # each (pair, run) exhausts `number` patiences, from index `first` of the sorted axis on
         first = np.searchsorted(patience, longest_wait[pair, run], side="right")
         number = np.searchsorted(patience, reached, side="right") - first
-        # flat lists with one entry for each exhausted patience: the (pair, run) it belongs to, and its index
+        # flat lists with one entry per exhausted patience: the index of its (pair, run), and the index of the patience
         owner = np.repeat(np.arange(len(number)), number)
         exhausted = np.arange(len(owner)) - (np.cumsum(number) - number - first)[owner]
-        # wait reaches the patience that many columns after the reset, which may be before the stretch begins
+        # wait reaches a patience of n at n columns after the reset, which may be before the stretch begins
         after_improvement = (improved_at[pair, run] + 1)[owner]
         stop = np.maximum(after_improvement, reset_at[pair, run][owner] + patience[exhausted])
         stops[pair[owner], run[owner], exhausted] = stop
@@ -113,7 +113,7 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
     for number in range(len(records)):
         active = int(np.searchsorted(-counts, -number, side="left"))
         column = records[number, :active]
-        # wait enters as 0, so that it is 0 afterwards only if the rule has reset it
+        # the input wait is 0, so the output wait is 0 only if the rule has reset it
         state, verdict = stopping_rule(
             Patience(best[:, :active], -1, 0),
             scores[number, :active],

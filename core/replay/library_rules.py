@@ -1,9 +1,9 @@
-"""The rules of other libraries, as far as they differ from trainbus's own.
+"""The rules of other libraries that differ from trainbus's own rules.
 
 As in ``trainbus.rules``, each rule is a function (state, observation) -> (state, verdict) without branches, so that it
-steps one run or thousands at once. A higher score is better; for a metric that falls, the score is the negated value,
-which IEEE arithmetic represents exactly. Relative thresholds are not symmetric, so the caller converts them. A
-differential test compares each rule with the library's real object.
+steps one run or thousands at once. A higher score is better. If lower values of a metric are better, its score is the
+negated value, which IEEE arithmetic represents exactly. Relative thresholds are not symmetric, so the caller converts
+them. A differential test compares each rule with the real class of the library.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def _single(value: Any) -> Any:
 
 
 class LibraryPatience(NamedTuple):
-    """State of early stopping in another library: the best score, the epochs waited since, and whether it has begun."""
+    """State of early stopping in another library: best score, epochs since then, and whether it has seen a score."""
 
     best: Any = -inf
     wait: Any = 0
     seen: Any = False
-    """Whether there was a score; for Keras and Ignite the first one is the best, even if it is NaN."""
+    """Whether there was a score; for Keras and Ignite the first score becomes the best, even if it is NaN."""
 
 
 def keras_stopping_rule(
@@ -174,5 +174,5 @@ def torch_plateau_rule(
 
 
 def _limit(best: Any, threshold: Any, scale: Any) -> Any:
-    """Return the score that an improvement must exceed: by a relative threshold if there is a ``scale``."""
+    """Return the score that an improvement must exceed; with a ``scale``, the threshold is relative."""
     return where(np.isnan(scale), best + threshold, best * np.asarray(scale))

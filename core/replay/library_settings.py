@@ -1,4 +1,4 @@
-"""The settings of each library's callbacks, and the rules that go with them."""
+"""The settings of each library's callbacks, and the rules that they configure."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ Arguments = Mapping[str, Any]
 
 
 class RuleSpec(NamedTuple):
-    """How a library stops early, or how it reduces the learning rate."""
+    """The rule by which a library stops early or reduces the learning rate."""
 
     settings: type[MonitoredCallback]
     rule: Callable[..., tuple[Any, Any]]
@@ -77,7 +77,7 @@ class RuleSpec(NamedTuple):
     arguments: Callable[[Arguments, int], dict[str, Any]]
     """Converts options and the sign (1 if higher is better, else -1) to the keyword arguments of ``rule``."""
     floor: Callable[[Arguments], float] = lambda _: 0.0
-    """Converts options to the learning rate below which nothing is reduced."""
+    """Converts options to the learning rate at which the rule stops reducing."""
     takes_reducible: bool = False
     """Whether ``rule`` takes ``reducible``: whether the rate is above the floor."""
 
@@ -90,7 +90,7 @@ class Library(NamedTuple):
     stopping: RuleSpec
     plateau: RuleSpec
     notes: tuple[str, ...] = ()
-    """Notes for the reader of a result, one sentence each."""
+    """Notes to show with a result, one sentence each."""
 
 
 def _trainbus_stopping(options: Arguments, sign: int) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _torch_plateau(options: Arguments, sign: int) -> dict[str, Any]:
 
 
 def _threshold(options: Arguments, sign: int) -> dict[str, Any]:
-    """Return a relative threshold as a factor of the best score: a falling metric must get below (1 - threshold)."""
+    """Return a relative threshold as a factor of the best score; if lower is better, the factor is 1 - threshold."""
     threshold, relative = options["threshold"], options.get("threshold_mode") == "rel"
     return {"threshold": threshold, "scale": 1.0 + sign * threshold if relative else nan}
 
@@ -138,7 +138,7 @@ def _pick(options: Arguments, *names: str) -> dict[str, Any]:
 
 
 def _score(options: Arguments, name: str, sign: int, none: float) -> Any:
-    """Return a bound of the metric as a bound of the score, ``none`` if it is not set: None, or NaN in an array."""
+    """Return a bound of the metric as a bound of the score; ``none`` if it is not set (None, or NaN in an array)."""
     bound = options.get(name)
     return none if bound is None else np.where(np.isnan(bound), none, sign * np.asarray(bound))
 
@@ -148,7 +148,7 @@ def _floor(options: Arguments) -> float:
 
 
 def _keras_floor(options: Arguments) -> float:
-    return float(np.float32(options["min_lr"]))  # Keras keeps it in single precision
+    return float(np.float32(options["min_lr"]))  # Keras stores it in single precision
 
 
 _TRAINBUS = Library(
@@ -186,11 +186,11 @@ _IGNITE = Library(
 LIBRARIES: Final[Mapping[str, Library]] = {each.name: each for each in (_TRAINBUS, _KERAS, _TORCH, _LIGHTNING, _IGNITE)}
 _SYNONYMS: Final = {"min_delta": "threshold"}
 _NO_EFFECT: Final = frozenset({"verbose", "restore_best_weights"})
-"""Options that do not change when a library stops; they are dropped for a library without them."""
+"""Options that do not affect when a library stops; ``translate`` omits those that the library does not have."""
 
 
 def find_library(name: str) -> Library:
-    """Return the library of this name.
+    """Return the library with this name.
 
     Raises:
         SettingsError: No library has this name.
@@ -208,7 +208,7 @@ did you mean 'keras'?
 
 
 def translate(library: Library, callback: Callback) -> Callback:
-    """Return a trainbus callback with the options of this library; other callbacks unchanged.
+    """Convert a trainbus callback to the options of this library; return other callbacks unchanged.
 
     Raises:
         SettingsError: An option is set that the library does not have.
@@ -225,7 +225,7 @@ def translate(library: Library, callback: Callback) -> Callback:
 
 
 def build(kind: type[MonitoredCallback], options: Mapping[str, Any]) -> MonitoredCallback:
-    """Return a callback of this kind; ``min_delta`` sets the option ``threshold`` of a kind that calls it so."""
+    """Return a callback of this class; ``min_delta`` sets the option ``threshold`` if the class has that option."""
     known = kind.model_fields
     renamed = {_SYNONYMS.get(name, name) if name not in known else name: value for name, value in options.items()}
     return kind(**{name: value for name, value in renamed.items() if name in known or name not in _NO_EFFECT})

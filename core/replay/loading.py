@@ -1,4 +1,4 @@
-"""Loading of recorded runs from files and directories of any known format."""
+"""Loading of recorded runs from files and directories in any known format."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
 
     Args:
         path: A file, or the directory of the run; the format is detected.
-        steps_per_epoch: The number of training steps in an epoch, for event files that do not contain it. None guesses,
-            and a note of the recording names the guess.
+        steps_per_epoch: The number of training steps in an epoch, for event files that do not contain it. With None it
+            is guessed, and a note of the recording states the guess.
 
     Raises:
         SettingsError: The path does not exist, holds several runs, or is damaged; or ``steps_per_epoch`` is below 1.
@@ -53,9 +53,9 @@ def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
 def read_all(
     *paths: _Path, unread: Callable[[SettingsError], object] | None = None, steps_per_epoch: int | None = None
 ) -> list[Recording]:
-    r"""Return the recordings of all runs below some paths, each run once.
+    r"""Return the recordings of all runs at or below the given paths, each run once.
 
-    A run that cannot be read does not affect the others.
+    A run that cannot be read does not prevent reading the others.
 
     Args:
         *paths: Files or directories.
@@ -105,7 +105,7 @@ class _Located(NamedTuple):
 
 
 def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
-    """Return the recordings with unique names: equal names get their path, then their format, then a number."""
+    """Return the recordings with unique names; to equal names, add the path, then the format, then a number."""
     names = Counter(each.name for *_, each in found)
     full = [_name_with_path(each) if names[each.recording.name] > 1 else each.recording.name for each in found]
     repeated, taken = Counter(full), Counter[str]()
@@ -138,10 +138,10 @@ _Key: TypeAlias = tuple[str, bytes, bytes]
 
 
 def _deduplicated(found: list[_Located]) -> list[_Located]:
-    """Return each run once, even if several formats record it: those hold the same numbers.
+    """Return each run once, even if several formats record it; recordings of one run contain the same numbers.
 
-    A metric with a single distinct value may be the same in many runs. It identifies a run only if one directory
-    contains the other.
+    A metric with a single distinct value may be equal in many runs. So two recordings with such a metric are one run
+    only if the directory of one contains the directory of the other.
     """
     kept: list[_Located] = []
     holders: dict[_Key, list[int]] = {}

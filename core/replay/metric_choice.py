@@ -1,4 +1,4 @@
-"""The choice of the metric by which recorded runs are judged, and of its direction."""
+"""The choice of the metric that is used to compare recorded runs, and of its direction."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..terminal import shortened
 from .records import Recording
 
 _SHOWN = 50
-"""The number of metrics up to which a message lists all."""
+"""The maximum number of metrics that a message lists completely."""
 
 _DEFAULT = "val_loss"
 
 
 class MetricChoice(NamedTuple):
-    """The metric that decides, its direction, and the reason for the choice."""
+    """The chosen metric, its direction, and the reason for the choice."""
 
     monitor: str
     mode: Literal["min", "max"]
@@ -45,7 +45,7 @@ def choose_metric(
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
 ) -> MetricChoice:
-    """Return the metric to decide by: ``monitor`` if it is given, else val_loss, else the best candidate.
+    """Choose the metric to monitor: ``monitor`` if it is given, else val_loss, else the best candidate.
 
     Raises:
         SettingsError: There are no runs.

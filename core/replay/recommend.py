@@ -1,4 +1,4 @@
-"""Early stopping policies, grids of them, and the choice of those to recommend."""
+"""Early stopping policies, grids of policies, and the choice of the policies to recommend."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def gains(curves: Curves) -> Any:
     """Return how much each run gains from its first finite value to its best one; 0 if it has no finite value."""
     finite = np.isfinite(curves.scores)
     first = np.take_along_axis(curves.scores, finite.argmax(axis=1)[:, None], axis=1)[:, 0]
-    with np.errstate(invalid="ignore"):  # of a run without a finite value
+    with np.errstate(invalid="ignore"):  # in a run without a finite value
         return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
 
 
@@ -157,9 +157,9 @@ Fractions: TypeAlias = NDArray[np.float64]
 
 
 def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limit) -> int:
-    """Return the number of the policy that saves most within the limit; of equal ones the one that loses least.
+    """Return the index of the policy that saves most within the limit; among equal policies, the one that loses least.
 
-    If no policy is within the limit, return the one that loses least.
+    If no policy is within the limit, return the policy that loses least.
 
     >>> most_saving(np.array([0.2, 0.5, 0.9]), np.array([0.0, 0.0, 0.5]), np.array([0.0, 0.0, 0.9]), ADVICE["careful"])
     1
@@ -208,7 +208,7 @@ def leave_one_out(saved: Fractions, epochs: Fractions, lost: Fractions, limit: L
 
 
 def pareto_frontier(saved: Fractions, lost: Fractions) -> NDArray[np.intp]:
-    """Return the policies that no other policy beats in both respects, by rising loss.
+    """Return the policies that no other policy beats in both saving and loss, in order of increasing loss.
 
     >>> pareto_frontier(np.array([0.1, 0.5, 0.4, 0.5]), np.array([0.0, 0.1, 0.2, 0.3])).tolist()
     [0, 1]

@@ -1,4 +1,4 @@
-"""Recorded runs, and the decisions that callbacks would have made on them."""
+"""Recorded runs, and the decisions that callbacks would have made in them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SimulatedAction(NamedTuple):
     epoch: int
     """Counted from 0."""
     by: str
-    """The name that the run gives the callback."""
+    """The name of the callback in the run."""
     action: Action
     of: int
     """The epoch whose model is saved, kept, forgotten or restored; otherwise the same as ``epoch``."""
@@ -78,7 +78,7 @@ class RunOutcome:
     last_epoch: int
     """The last recorded epoch; nothing is known after it."""
     decisions: tuple[SimulatedAction, ...]
-    """Ordered by epoch; within an epoch, in the order in which a run executes them."""
+    """The actions, ordered by epoch; within an epoch, in the order in which a run executes them."""
     best_seen: BestValue | None
     """The best of all recorded values."""
     best_at_stop: BestValue | None

@@ -1,4 +1,4 @@
-"""Replay of recorded runs under a list of callbacks."""
+"""Replay of recorded runs with a list of callbacks."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Replay:
     """The replayed callbacks, with the options of the library."""
     library: LibraryName
     choice: MetricChoice
-    """The metric that decides, and why; if callbacks monitor different metrics, that of the first."""
+    """The monitored metric, and why it was chosen; if callbacks monitor different metrics, the first callback's."""
     outcomes: tuple[RunOutcome, ...]
-    """One for each run, in the order of the runs."""
+    """One outcome per run, in the order of the runs."""
     notes: tuple[str, ...] = ()
     """What was left out or cannot be known, one sentence each."""
 
@@ -107,16 +107,16 @@ def replay(
 ) -> Replay:
     """Return the decisions that these callbacks would have made on these runs.
 
-    Stops and checkpoints are exact up to the last recorded epoch; a run that nothing stops by then is ``censored``. The
-    first cut of a learning rate is exact; what follows a cut that the record does not show is not.
+    Stops and checkpoints are exact up to the last recorded epoch; a run that no callback stops by then is ``censored``.
+    The first learning rate cut is exact. If the recorded run did not make this cut, later actions are hypothetical.
 
     Args:
         recordings: The runs.
         callbacks: Callbacks, or their settings as plain data. Those that decide nothing are left out.
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite". Options that are not
             set have that library's defaults.
-        monitor: The metric that decides, in place of the metrics that the callbacks monitor. By default each
-            callback's own; for callbacks that do not set one, val_loss, else the best candidate that is logged.
+        monitor: The metric that all callbacks monitor. By default, each callback monitors its own metric; a callback
+            that sets none monitors val_loss, else the best candidate among the logged metrics.
         mode: The direction in which ``monitor`` improves; "auto" infers it from the name.
 
     Returns:
@@ -169,10 +169,10 @@ def replay(
 
 
 def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice]) -> tuple[list[Recording], list[str]]:
-    """Return the runs that log every one of these metrics, and a note on the others.
+    """Return the runs that log all of these metrics, and a note on the other runs.
 
     Raises:
-        MissingMetric: No run does.
+        MissingMetric: No run logs all of the metrics.
     """
     runs = [each for each in recordings if all(choice.is_logged_in(each) for choice in choices)]
     others = [each.name for each in recordings if not any(each is run for run in runs)]
@@ -188,7 +188,7 @@ def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice
 
 
 def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -> Iterator[tuple[str, Callback]]:
-    """Yield each callback with the options of the library, by the name that a run would give it."""
+    """Yield each callback, converted to the options of the library, with its name in a run."""
     taken: set[str] = set()
     names: dict[type[Callback], str] = {
         library.stopping.settings: "EarlyStopping",
@@ -246,7 +246,7 @@ def _outcomes(
 
 
 def _best(scores: NDArray[np.float64], epochs: NDArray[np.int64], sign: int) -> BestValue | None:
-    """Return the best value and its epoch, by the rule that a live run's monitor steps."""
+    """Return the best value and its epoch, by the same rule as the monitor of a live run."""
     best = Best()
     for score, epoch in zip(scores.tolist(), epochs.tolist(), strict=False):
         best, _ = best_rule(best, score, epoch)
@@ -260,7 +260,7 @@ def _none_if_nan(seconds: Any) -> float | None:
 def _limitations(
     named: Mapping[str, Callback], deciders: Mapping[str, MonitoredCallback], library: Library
 ) -> Iterator[str]:
-    """Yield a note on everything that the replay leaves out or cannot determine."""
+    """Yield a note for each fact that the replay leaves out or cannot determine."""
     others = [name for name in named if name not in deciders]
     if others:
         yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."

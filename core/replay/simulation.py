@@ -1,4 +1,4 @@
-"""What early stopping, plateaus and checkpoints would have decided on recorded runs.
+"""The decisions that early stopping, plateaus and checkpoints would have made on recorded runs.
 
 The rules of early stopping and plateaus step over all runs at once, column by column of their ``Curves``.
 """
@@ -25,7 +25,7 @@ from .metric_choice import MetricChoice
 from .records import Action, Recording, SimulatedAction
 
 NEVER: Final = int(np.iinfo(np.int64).max)
-"""The stop epoch of a run that nothing stops."""
+"""The stop epoch of a run that no callback stops."""
 
 _ORDER: Final = get_args(Action)
 _RELATIVE_TOLERANCE: Final = 1e-4
@@ -44,7 +44,7 @@ class SimulatedStops(NamedTuple):
 def simulate_stops(
     curves: Curves, spec: RuleSpec, options: Mapping[str, Any], *, improvements: bool = False
 ) -> SimulatedStops:
-    """Return where runs stop under these options.
+    """Return where runs stop with these options.
 
     Args:
         curves: The runs.
@@ -152,7 +152,7 @@ def add_cuts(
     rates: RecordedRates,
     actions: list[list[SimulatedAction]],
 ) -> None:
-    """Add the cuts of the learning rate to the list of each run; one that the record does not show is not exact.
+    """Add the learning rate cuts to the list of each run; a cut that the recorded run did not make is not exact.
 
     A run without recorded rates is assumed to be above the floor. After a cut that the record does not show, the
     recorded rate is scaled as if the metric had stayed as recorded.
@@ -186,9 +186,9 @@ def save_interval(callback: ModelCheckpoint) -> int | None:
 def simulate_saves(
     name: str, callback: ModelCheckpoint, recording: Recording, choice: MetricChoice | None, until: int
 ) -> tuple[list[SimulatedAction], list[int]]:
-    """Return the saves and removals up to the epoch ``until``, and the epochs whose models the files then hold.
+    """Return the saves and removals up to the epoch ``until``, and the epochs whose models the files then contain.
 
-    The rules are those that the live callback steps. Both lists are empty if ``save_interval`` is None.
+    The rules are those of the live callback. Both lists are empty if ``save_interval`` is None.
     """
     every = save_interval(callback)
     if every is None:

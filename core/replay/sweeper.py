@@ -32,7 +32,7 @@ from .records import Recording
 from .replayer import with_metrics
 
 _MOST_STOPS = 20_000_000
-"""The number of policies times runs that fits into the memory of a small machine."""
+"""The maximum number of policies times runs; more would not fit into the memory of a small machine."""
 
 
 class Recommendation(NamedTuple):
@@ -46,7 +46,7 @@ class Recommendation(NamedTuple):
     on_these: Estimate
     """The estimate on the runs by which the policy was chosen; it is optimistic."""
     on_others: Estimate | None
-    """The estimate by leaving out each run in turn; None for a single run."""
+    """The estimate by leave-one-out cross-validation; None for a single run."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Sweep:
 
     @cached_property
     def quality_lost(self) -> NDArray[np.float64]:
-        """How much worse the best up to the stop is than the best of the run; inf if no finite value came before."""
+        """How much worse the best value up to the stop is than the run's best value; inf if there is no finite one."""
         best = self.curves.best
         with np.errstate(invalid="ignore"):
             return self._at_stop(np.where(np.isneginf(best[:, -1:]), 0.0, best[:, -1:] - best), otherwise=0.0)
@@ -189,7 +189,7 @@ def sweep(
 ) -> Sweep:
     """Return what every combination of these options of EarlyStopping saves and loses on all runs.
 
-    The quality that a policy keeps is the best value up to its stop: that of a checkpoint with ``save_best_only``.
+    The quality of a policy is the best value up to its stop, which a checkpoint with ``save_best_only`` keeps.
 
     Args:
         recordings: The runs.
@@ -203,7 +203,7 @@ def sweep(
         mode: The direction in which it improves; "auto" infers it from the name.
 
     Returns:
-        The stops of all policies in all runs, and what follows from them.
+        The stops of all policies in all runs, with savings and losses.
 
     Raises:
         SettingsError: There are no runs, or an option is wrong or unknown to the library.

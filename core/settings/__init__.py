@@ -1,1 +1,1 @@
-"""Callbacks by name and from settings files."""
+"""Callbacks loaded by name and from settings files."""

@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def checked(name: str, advice: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorate a function whose calls raise a ``SettingsError`` if the arguments do not fit its parameters.
+    """Decorate a function so that a call with wrong arguments raises a ``SettingsError``.
 
-    Calls that fit are as they were: the parameters are compared only when Python has refused a call.
+    Valid calls cost nothing extra: the parameters are compared only after Python has raised a ``TypeError``.
 
     Args:
-        name: The function's name in the message, such as that of the class whose ``__init__`` it is.
-        advice: What to do, in the message, about arguments that the function does not take.
+        name: The function's name in the message; for an ``__init__``, the name of the class.
+        advice: The advice in the message for arguments that the function does not take.
 
     >>> @checked("train")
     ... def train(model, *, epochs=1): ...
@@ -38,7 +38,7 @@ def checked(name: str, advice: str = "") -> Callable[[Callable[P, T]], Callable[
             try:
                 return function(*given, **named)
             except TypeError as error:
-                # with a further frame in the traceback, the error comes from inside the function
+                # a second frame in the traceback means that the error comes from inside the function
                 if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                     raise
                 why = mismatch(function, given, named, name, advice) or str(error)
@@ -57,15 +57,15 @@ def mismatch(
     advice: str = "",
     more: Iterable[str] = (),
 ) -> str:
-    """Return why a function does not take these arguments, with the nearest right name; "" if it takes them.
+    """Return why a call does not fit a function's parameters, with the nearest valid name; "" if it fits.
 
     Args:
         function: The function, or a class.
-        given: The arguments by position; those of a method begin with its object.
-        named: The arguments by name.
+        given: The positional arguments, including ``self`` for a method.
+        named: The keyword arguments.
         name: The function's name in the message.
-        advice: What to do about arguments that the function does not take.
-        more: Names of further arguments that may be given by name.
+        advice: The advice in the message for arguments that the function does not take.
+        more: Names of further valid keyword arguments.
     """
     parameters = list(inspect.signature(function).parameters.values())
     if parameters and parameters[0].name == "self":
@@ -93,7 +93,7 @@ def mismatch(
 
 
 def not_by_name(*given: object) -> str:
-    """Return why metrics that were given by position are not taken, with the right call.
+    """Return why metrics cannot be passed as positional arguments, with the correct call.
 
     >>> not_by_name("loss", 0.5)
     'log takes one mapping by position, but 2 arguments were given; write log(loss=0.5)'
@@ -109,16 +109,16 @@ def not_by_name(*given: object) -> str:
 
 
 def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
-    """Return an argument that must be a whole number as an int.
+    """Check an argument that must be a whole number, and return it as an int.
 
     Args:
-        name: Its name in the message.
+        name: The argument's name in the message.
         value: The argument: an integer of Python, NumPy or another library, or a float such as 3.0.
         least: The smallest valid number.
-        advice: What to give, in the message, instead of "a whole number of at least ...".
+        advice: The advice in the message, in place of "give a whole number of at least ...".
 
     Raises:
-        SettingsError: It is not a whole number, or too small.
+        SettingsError: The value is not a whole number, or is too small.
 
     >>> whole_number("epochs", 3.0, least=0)
     3
@@ -142,10 +142,10 @@ def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
 
 
 def check_validation_freq(value: object) -> None:
-    """Raise an error unless a ``validation_freq`` says which epochs have a validation.
+    """Raise an error unless a ``validation_freq`` is valid.
 
     Raises:
-        SettingsError: It is neither a number of at least 1 nor a collection of such numbers.
+        SettingsError: The value is neither a number of at least 1 nor a collection of numbers of at least 1.
 
     >>> check_validation_freq([1, 5])
     """
@@ -161,7 +161,7 @@ def check_metrics(metrics: object) -> None:
     """Raise an error unless metrics are a mapping whose keys are text.
 
     Raises:
-        SettingsError: They are not a mapping, or a key is not text.
+        SettingsError: The metrics are not a mapping, or a key is not text.
 
     >>> check_metrics({"loss": 1.0})
     """

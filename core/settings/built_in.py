@@ -1,4 +1,4 @@
-"""The entry points of trainbus, for use without its metadata: in a zip file, a frozen application, or a copy."""
+"""The entry points of trainbus, for code that runs without package metadata: a zip file, a frozen app, a copy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 
 DISTRIBUTION = "trainbus"
 VERSION = "0.1.0"
-"""The version of trainbus; pyproject.toml declares the same."""
+"""The version of trainbus; pyproject.toml declares the same version."""
 
 ENTRY_POINTS = {
     "trainbus.callbacks": {
@@ -23,11 +23,11 @@ ENTRY_POINTS = {
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
 }
-"""Group to name to value, without the name of the package; pyproject.toml declares the same for other tools."""
+"""Group to name to value, without the package name; pyproject.toml declares the same entry points for other tools."""
 
 
 def built_in(group: str) -> list[EntryPoint]:
-    """Return the entry points of trainbus itself in a group.
+    """Return the entry points that trainbus itself defines in a group.
 
     >>> [point.value for point in built_in("trainbus.plugins")]
     ['trainbus.plugins.progress:Progress']

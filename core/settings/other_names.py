@@ -1,4 +1,4 @@
-"""Names under which users of other libraries look for what a run does, each with what to write instead."""
+"""Attribute names of other libraries that users may expect on a run, each with the trainbus equivalent."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ RUN: Final[Mapping[str, str]] = {
 
 
 def no_attribute(owner: object, name: str, elsewhere: Mapping[str, str]) -> str:
-    """Return the message about an attribute that an object does not have, with what was probably meant.
+    """Return the error message for a missing attribute, with a suggestion.
 
     Args:
         owner: The object.
-        name: The attribute.
-        elsewhere: Name to what to write instead, for names that are used in other libraries.
+        name: The name of the attribute.
+        elsewhere: For names from other libraries, the code to write instead.
 
     >>> no_attribute([], "lenght", {"lenght": "len(...)"})
     "list has no 'lenght'; write len(...)"

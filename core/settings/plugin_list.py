@@ -1,4 +1,4 @@
-"""Make the plugins of one run from a list of callbacks; all problems of the list are reported together."""
+"""Make the plugins of one run from a list of callbacks, and report all problems of the list together."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .registry import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_o
 from .subjects import adapter_of, describe, is_callback, is_subject
 
 CallbackLike = Callback | Mapping[str, Any] | str | object
-"""What a list of callbacks may hold: a callback, its settings as plain data, the name of an installed callback or
-plugin, the path of a settings file, or any object with hook implementations."""
+"""An item of a list of callbacks: a callback, its settings as plain data, the name of an installed callback or plugin,
+the path of a settings file, or any object with hook implementations."""
 
 FOREIGN_PACKAGES = frozenset(
     {"ignite", "keras", "lightning", "pytorch_lightning", "skorch", "tensorflow", "transformers"}
 )
-"""Packages whose own callbacks have other hooks under the same names."""
+"""Packages whose callbacks define different hooks with the same names as trainbus's hooks."""
 
 JOURNAL = "Journal"
-"""The callback that every run has that writes files."""
+"""The name of the callback that a run gets by default if it writes files."""
 
 
 class PluginEntry(NamedTuple):
-    """A plugin, its name in reasons and errors, and the callback that made it, if one did."""
+    """A plugin, its name in reasons and errors, and the callback that made it, if there is one."""
 
     name: str
     plugin: object
@@ -39,15 +39,15 @@ class PluginEntry(NamedTuple):
 def build_plugins(
     listed: CallbackLike | Sequence[CallbackLike], subject: object = None, *, verbose: Verbose | None = None
 ) -> list[PluginEntry]:
-    """Make the plugins of one run, then those of the environment variable TRAINBUS_PLUGINS, the journal and progress.
+    """Make the plugins of one run, including those from TRAINBUS_PLUGINS, and then the journal and the progress.
 
     Args:
         listed: Callbacks and plugins, or a single one.
-        subject: The object that will be trained.
-        verbose: What the run prints: 0, 1, 2 or "auto"; None for what the callbacks' ``verbose`` asks for.
+        subject: The object to train.
+        verbose: The verbosity of the run: 0, 1, 2 or "auto"; None to use the ``verbose`` of the callbacks.
 
     Raises:
-        SettingsError: The list has problems; the message names every one.
+        SettingsError: The list has problems; the message lists all of them.
     """
     if not (verbose is None or (isinstance(verbose, str) and verbose == "auto") or _is_level(verbose)):
         raise SettingsError(f"verbose={verbose!r}: give 0, 1, 2 or 'auto', or None for what the callbacks ask for")
@@ -78,10 +78,10 @@ def build_plugins(
 
 
 def as_list(listed: CallbackLike | Sequence[CallbackLike]) -> list[CallbackLike]:
-    """Return a list: the same items, a list of one for a single item, an empty list for None.
+    """Return the items as a list: one element for a single item, and an empty list for None.
 
     Raises:
-        SettingsError: It is a mapping of names to callbacks.
+        SettingsError: The argument is a mapping of names to callbacks.
     """
     if isinstance(listed, (list, tuple, set, frozenset, Iterator, KeysView, ValuesView)):
         return list(cast("Iterable[CallbackLike]", listed))

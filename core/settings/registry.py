@@ -1,4 +1,4 @@
-"""The installed callbacks, adapters and plugins, which are imported only when they are loaded by name."""
+"""The installed callbacks, adapters and plugins; loading one by name imports it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .built_in import DISTRIBUTION, built_in
 Group = Literal["callbacks", "adapters", "plugins"]
 
 ENVIRONMENT = "TRAINBUS_PLUGINS"
-"""Environment variable with a comma-separated list of plugins and callbacks to run in addition to those of the loop."""
+"""Environment variable with a comma-separated list of plugins and callbacks that every run adds to its own."""
 
 
 def installed(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
-    """Return name to entry point of everything installed in the group, sorted by name, without importing it.
+    """Return name to entry point of all installed objects in the group, sorted by name, without importing them.
 
     Args:
         group: The entry-point group, without the prefix ``trainbus.``.
@@ -47,7 +47,7 @@ def installed(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _import_path() -> tuple[tuple[str, float], ...]:
-    """Return the directories of installed packages, each with the time at which something was last installed there."""
+    """Return the directories of installed packages, each with the time of the last installation there."""
     return tuple((place, os.stat(place).st_mtime) for place in sys.path if os.path.isdir(place))  # noqa: PTH116, PTH112
 
 
@@ -55,7 +55,7 @@ def _import_path() -> tuple[tuple[str, float], ...]:
 def _entry_points(_: object, group: str) -> list[importlib.metadata.EntryPoint]:
     """Return the entry points of a group, sorted by name; reading them takes milliseconds in a large environment.
 
-    Those of trainbus itself are those of the code that runs: its metadata may be missing, or be of another version.
+    The entry points of trainbus itself come from its code, since its metadata may be missing or from another version.
     """
     others = (point for point in importlib.metadata.entry_points(group=group) if package_of(point) != DISTRIBUTION)
     return sorted([*built_in(group), *others], key=lambda point: point.name)
@@ -83,7 +83,7 @@ def _summary(module: str, name: str) -> str:
     source, package = _source(module)
     try:
         statements = ast.parse(source).body
-    except (SyntaxError, ValueError):  # compiled, or written for a later Python
+    except (SyntaxError, ValueError):  # the module is compiled, or written for a later Python
         return ""
     for node in statements:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
@@ -96,10 +96,10 @@ def _summary(module: str, name: str) -> str:
 
 
 def _source(module: str) -> tuple[bytes, str]:
-    """Return the source of a module, empty if there is none, and the package that its relative imports start from."""
+    """Return the source of a module (empty if there is none) and the package to which its relative imports refer."""
     package, *inner = module.split(".")
     spec = importlib.util.find_spec(package)  # finding the outermost package imports nothing
-    read = getattr(spec and spec.loader, "get_data", None)  # that of a zip file has it, too
+    read = getattr(spec and spec.loader, "get_data", None)  # the loader of a zip file also has this method
     if spec is None or spec.origin is None or read is None or not spec.origin.endswith(".py"):
         return b"", ""
     path = Path(spec.origin).parent.joinpath(*inner)
@@ -114,15 +114,15 @@ def _source(module: str) -> tuple[bytes, str]:
 
 
 def load(group: Group, name: str) -> Any:
-    """Import and return the installed object of this name.
+    """Import and return the installed object with this name.
 
     Args:
         group: The entry-point group, without the prefix ``trainbus.``.
         name: The name in that group.
 
     Raises:
-        UnknownName: Nothing of this name is installed; the message suggests the nearest name.
-        MissingDependency: Its module imports a package that is not installed.
+        UnknownName: No object with this name is installed; the message suggests the nearest name.
+        MissingDependency: The module of the object imports a package that is not installed.
 
     >>> load("callbacks", "EarlyStopping").__name__
     'EarlyStopping'
@@ -141,13 +141,13 @@ def load(group: Group, name: str) -> Any:
 
 
 def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:
-    """Return callbacks from plain data, as in JSON or TOML files.
+    """Make callbacks from plain data, as in JSON or TOML files.
 
     Args:
         settings: One mapping for each callback, with the name of its class under "callback" and its options.
 
     Raises:
-        SettingsError: The message names every problem of the list.
+        SettingsError: The list has problems; the message lists all of them.
 
     >>> callbacks_from([{"callback": "EarlyStopping", "patience": 3}])[0].patience
     3
@@ -165,13 +165,13 @@ def callbacks_from(settings: Iterable[Mapping[str, Any]]) -> list[Callback]:
 
 
 def callback_from(settings: Mapping[str, Any]) -> Callback:
-    """Return one callback from plain data.
+    """Make one callback from plain data.
 
     Args:
         settings: The name of the callback's class under "callback", and its options.
 
     Raises:
-        SettingsError: The key "callback" is missing, its class is not a callback, or an option is wrong.
+        SettingsError: The key "callback" is missing, the class is not a callback, or an option is invalid.
     """
     options = dict(settings)
     name = options.pop("callback", None)
@@ -186,10 +186,10 @@ def callback_from(settings: Mapping[str, Any]) -> Callback:
 
 
 def named_plugin(name: str) -> object:
-    """Return a new callback or plugin of this name.
+    """Make a callback or plugin by its name.
 
     Raises:
-        UnknownName: No callback and no plugin of this name is installed.
+        UnknownName: No callback and no plugin with this name is installed.
     """
     groups: tuple[Group, ...] = ("callbacks", "plugins")
     for group in groups:

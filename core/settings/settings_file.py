@@ -1,4 +1,4 @@
-"""Settings files: lists of callbacks as TOML."""
+"""Settings files: lists of callbacks in TOML."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
     path: Path
     line: int
-    """Counted from 1, as is the column."""
+    """The line, counted from 1, as is the column."""
     column: int | None
     why: str
 
@@ -43,7 +43,7 @@ def load(path: str | os.PathLike[str]) -> list[Callback]:
         path: The file.
 
     Raises:
-        SettingsError: The file cannot be read or has mistakes; the message names each with its line.
+        SettingsError: The file cannot be read or has mistakes; the message lists each mistake with its line.
     """
     callbacks, problems = _read(Path(path))
     if problems:
@@ -52,7 +52,7 @@ def load(path: str | os.PathLike[str]) -> list[Callback]:
 
 
 def find_problems(path: str | os.PathLike[str]) -> list[Problem]:
-    """Return every problem of a settings file, in the order of its lines.
+    """Return all problems of a settings file, in the order of its lines.
 
     Raises:
         SettingsError: The file cannot be read.
@@ -99,7 +99,7 @@ def schema() -> dict[str, Any]:
     for name in registry.installed("callbacks"):
         try:
             kind = registry.load("callbacks", name)
-        except MissingDependency:  # editors need no completion for a callback that cannot be used
+        except MissingDependency:  # editors need not complete a callback that cannot be used
             continue
         if not (isinstance(kind, type) and issubclass(kind, Callback)):
             continue
@@ -112,7 +112,7 @@ def schema() -> dict[str, Any]:
         names.append(name)
     items = {"oneOf": [{"$ref": f"#/definitions/{name}"} for name in names]}
     return {
-        "$schema": "http://json-schema.org/draft-07/schema#",  # the draft that the TOML support of all editors has
+        "$schema": "http://json-schema.org/draft-07/schema#",  # the TOML support of all editors understands this draft
         "title": "trainbus.toml",
         "description": "A list of callbacks for any training loop.",
         "type": "object",
@@ -197,7 +197,7 @@ def _key(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value in one line; tomli_w would write a mapping as a table."""
+    """Format a value in one line, since tomli_w would write a mapping as a table."""
     if isinstance(value, Mapping):
         given = cast("Mapping[str, Any]", value)
         return f"{{{', '.join(f'{_key(name)} = {_value(each)}' for name, each in given.items())}}}"

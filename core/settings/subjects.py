@@ -1,4 +1,4 @@
-"""Find the subject for a model, and describe objects that cannot be trained."""
+"""Find the subject for a model, and explain why an object cannot be trained."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _CAPABILITIES: tuple[type, ...] = tuple(
     for each in (getattr(capabilities, name) for name in capabilities.__all__)
     if inspect.isclass(each) and each not in (HasStateDict, Node, Ranks)
 )
-"""What a subject can do; a ``state_dict`` alone is that of a model or a plugin."""
+"""The capabilities of subjects, except for ``state_dict``, since models and plugins have that, too."""
 
 _ESSENTIAL = (HasLearningRate, Saveable, Snapshotable)
-"""What the subject for a model can do."""
+"""The capabilities of a subject that an adapter makes for a model."""
 
 
 def adapter_of(model: object) -> importlib.metadata.EntryPoint | None:
     """Return the entry point of the adapter for a model's type, without importing it; None if there is none.
 
     The entry point of an adapter has the name of the package whose types it adapts. The first class in the model's MRO
-    whose package has an adapter decides, so that a Keras model that is also a torch module is a Keras model.
+    whose package has an adapter decides, so a Keras model that is also a torch module gets the Keras adapter.
     """
     known = installed("adapters")
     packages = (ancestor.__module__.partition(".")[0] for ancestor in type(model).__mro__)
@@ -39,13 +39,13 @@ def adapter_of(model: object) -> importlib.metadata.EntryPoint | None:
 
 
 def subject_for(model: object, rest: Iterable[Any], options: Mapping[str, Any], more: Iterable[str] = ()) -> object:
-    """Return the subject for a model, from the adapter for its type; a subject is returned as it is.
+    """Make the subject for a model with the adapter for its type; return a subject unchanged.
 
     Args:
         model: The model.
-        rest: More arguments of the adapter, such as an optimizer.
-        options: Keyword arguments of the adapter.
-        more: Names of further arguments of ``watch``, for messages.
+        rest: Further positional arguments for the adapter, such as an optimizer.
+        options: Keyword arguments for the adapter.
+        more: Names of other arguments of ``watch``, for messages.
 
     Raises:
         SettingsError: The adapter does not take the arguments, or the object is neither a model nor a subject.
@@ -69,14 +69,14 @@ def subject_for(model: object, rest: Iterable[Any], options: Mapping[str, Any], 
 
 
 def _subject_itself(model: object) -> object:
-    """Return the object: a subject needs no adapter, and so no further arguments."""
+    """Return the subject unchanged; the signature has no further parameters, since a subject needs no adapter."""
     return model
 
 
 def is_subject(candidate: object) -> bool:
-    """Return whether an object can do something that a callback may need.
+    """Return whether an object has a capability that callbacks may need.
 
-    A model of a framework with an adapter may have a method of such a name by chance, such as ``graph``.
+    A model of a framework with an adapter may have a method with the same name by chance, for example ``graph``.
     """
     if isinstance(candidate, type):
         return False
@@ -88,7 +88,7 @@ def is_subject(candidate: object) -> bool:
 
 
 def is_callback(candidate: object) -> bool:
-    """Return whether an object belongs into a list of callbacks, or is such a list."""
+    """Return whether an object is valid in a list of callbacks, or is a list of callbacks."""
     if isinstance(candidate, (list, tuple, set)):
         return any(map(is_callback, cast("Iterable[object]", candidate)))
     kind = candidate if isinstance(candidate, type) else type(candidate)
@@ -96,13 +96,13 @@ def is_callback(candidate: object) -> bool:
 
 
 def check_subject(candidate: object) -> None:
-    """Raise an error if a run cannot train an object; the message says what to give instead.
+    """Raise an error if a run cannot train an object; the message says what to pass instead.
 
     Args:
         candidate: The object; None for a run without a subject.
 
     Raises:
-        SettingsError: It is not a subject.
+        SettingsError: The object is not a subject.
     """
     if candidate is not None and not is_subject(candidate):
         raise SettingsError(_why_no_subject(candidate))
@@ -132,7 +132,7 @@ def _why_no_subject(candidate: object) -> str:
 
 
 def describe(candidate: object) -> str:
-    """Return what an object is, for a message: a short value, a class, or the type of an object.
+    """Describe an object for a message: by its value if that is short, as a class, or by its type.
 
     >>> describe("abc"), describe(dict), describe([1]), describe(object())
     ("'abc'", 'the class dict', 'a list', 'an object')

@@ -1,9 +1,9 @@
-"""The lines of keys and values in a TOML text.
+"""The line numbers of keys and values in a TOML text.
 
-Python's TOML parser reports no line of what it has parsed. But the text up to the end of any statement is valid TOML.
-So a key is in the last line of the shortest such text that contains it. This holds for every notation (arrays of
-tables, dotted and quoted keys, inline tables, strings of several lines), and costs a few parses for each problem that
-is reported.
+Python's TOML parser does not report line numbers for keys. But the text up to the end of any statement is valid TOML.
+So the shortest beginning of the text that parses and contains a key ends with that key's statement. This holds for
+every notation (arrays of tables, dotted and quoted keys, inline tables, multi-line strings), and costs a few parses
+for each reported problem.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from functools import cache
 from typing import Any, TypeAlias
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""Keys of tables and indices of arrays, from the outermost in."""
+"""Keys of tables and indices of arrays, from the outermost to the innermost."""
 
 _CLOSERS = ("", "\n]", "}", "}\n]", "]}", "\n]}\n]", "\n]\n]")
-"""What may end an array or an inline table that continues in the next lines."""
+"""Texts that may complete an array or an inline table that continues on the next lines."""
 
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 def syntax_problem(text: str, error: tomllib.TOMLDecodeError) -> tuple[int, int, str]:
-    r"""Return line and column, counted from 1, and the message of a parser's error.
+    r"""Return line and column, counted from 1, and the message of a parser error.
 
     >>> try:
     ...     tomllib.loads("a = 1\nb =")
@@ -55,7 +55,7 @@ class Lines:
         self._parsed = cache(self._parse)
 
     def of(self, path: KeyPath) -> int:
-        """Return the line, counted from 1, in which the statement of ``path`` begins, or of its longest known part."""
+        """Return the line, counted from 1, where the statement of ``path``, or of its longest known part, begins."""
         while path and not self._contains(len(self._lines), path):
             path = path[:-1]
         if not path:
@@ -64,7 +64,7 @@ class Lines:
         return self._complete(first - 1) + 1
 
     def _contains(self, count: int, path: KeyPath) -> bool:
-        """Return whether the first ``count`` lines contain the path, without an incomplete statement at their end."""
+        """Return whether the first ``count`` lines, without an incomplete last statement, contain the path."""
         found: Any = self._parsed(self._complete(count))
         try:
             for key in path:
@@ -74,7 +74,7 @@ class Lines:
         return True
 
     def _complete(self, count: int) -> int:
-        """Return how many of the first ``count`` lines end with a complete statement."""
+        """Return how many of the first ``count`` lines remain without an incomplete last statement."""
         while self._parsed(count) is None:
             count -= 1
         return count

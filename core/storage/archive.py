@@ -1,4 +1,4 @@
-"""Checks of zip archives and NumPy arrays before anything is unpacked: what they declare fits their file."""
+"""Checks of zip archives and NumPy arrays before they are unpacked: the declared sizes must fit the file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def check_archive(file: IO[bytes]) -> dict[str, int]:
     """Return name to unpacked size of each entry of a zip archive.
 
     Args:
-        file: The archive, which can be seeked.
+        file: The archive, which must be seekable.
 
     Raises:
-        ValueError: It would unpack to much more than its size, or two entries have one name.
-        BadZipFile: It is no archive, or it is damaged.
+        ValueError: The archive would unpack to much more than its size, or two entries have the same name.
+        BadZipFile: The file is not an archive, or is damaged.
     """
     limit = unpacked_limit(_size(file))
     with ZipFile(file) as archive:
@@ -38,10 +38,10 @@ def check_archive(file: IO[bytes]) -> dict[str, int]:
 
 
 def check_unpacked(total: int, limit: int) -> None:
-    """Raise an error if a file would unpack to more bytes than its limit, which ``unpacked_limit`` returns.
+    """Raise an error if a file would unpack to more bytes than ``limit``, the result of ``unpacked_limit``.
 
     Raises:
-        ValueError: It would.
+        ValueError: The file would unpack to more bytes.
     """
     if total > limit:
         raise ValueError(
@@ -51,15 +51,15 @@ def check_unpacked(total: int, limit: int) -> None:
 
 
 def check_arrays(file: IO[bytes]) -> None:
-    """Check every array in an archive, and in the archives in it.
+    """Check every array in an archive and in nested archives.
 
     Args:
-        file: The archive, which can be seeked. Entries of other kinds may be in it.
+        file: The archive, which must be seekable. It may also contain other kinds of entries.
 
     Raises:
-        ValueError: The archive, or an archive in it, would unpack to much more than its size; or an array declares a
+        ValueError: The archive or a nested archive would unpack to much more than its size; or an array declares a
             shape that does not fit its bytes.
-        BadZipFile: It is no archive, or it is damaged.
+        BadZipFile: The file is not an archive, or is damaged.
     """
     sizes = check_archive(file)
     with ZipFile(file) as archive:
@@ -76,7 +76,7 @@ def check_arrays(file: IO[bytes]) -> None:
 
 def _check_array(file: IO[bytes], name: str, size: int) -> None:
     version: tuple[int, int] = npy.read_magic(file)
-    # versions 2.0 and 3.0 differ in the encoding of the names of fields only
+    # versions 2.0 and 3.0 differ only in the encoding of field names
     read: Any = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(file)
     needed = prod(shape) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""Files and directories that are to replace others: hashed while they are written, synced, and read back."""
+"""Staged files and directories that replace others: hashed while they are written, synced, and verified."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ RESERVED = ".trainbus-"
 STAGED = f"{RESERVED}staged-"
 WEIGHTS = ".weights.h5"
 BUFFER = 1 << 16
-"""Bytes that a ``HashedFile`` collects before it writes and hashes them."""
+"""Size of the buffer of a ``HashedFile`` in bytes; a full buffer is written and hashed."""
 PIECE = 1 << 20
-"""Bytes that ``copy`` reads at once."""
+"""Number of bytes that ``copy`` reads at once."""
 
 DIFFERS = "the file's content differs from what was written to it"
 
@@ -55,7 +55,7 @@ class HashedFile(io.BufferedWriter):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 digest, in hexadecimal digits, of what was written; complete once the file is closed."""
+        """The SHA-256 digest of the written bytes, in hexadecimal digits; complete once the file is closed."""
         return str(self._hashing.hash.hexdigest())
 
     def seekable(self) -> bool:
@@ -71,7 +71,7 @@ class _HashingFile(io.FileIO):
     """The unbuffered file, with the hash of the bytes that the system has accepted."""
 
     hash: Any
-    """An object of ``hashlib``, which does not name its type."""
+    """A hash object; ``hashlib`` does not export its type."""
 
     def write(self, data: Any, /) -> int:
         written = super().write(data)
@@ -89,11 +89,11 @@ def suffix_of(path: Location) -> str:
 
 
 def fill(path: Path, write: Callable[[Path], object]) -> str:
-    """Let ``write`` fill a file, sync it, and return the digest of its content; remove the file if that fails.
+    """Let ``write`` fill a file, sync it, and return the digest of its content; remove the file if any step fails.
 
     Args:
         path: The file.
-        write: Writes to the path that it is called with; may return the SHA-256 digest of what it wrote.
+        write: Called with the path; writes the file, and may return the SHA-256 digest of the written bytes.
 
     Raises:
         OSError: The content does not have the digest that ``write`` returned.
@@ -108,14 +108,14 @@ def fill(path: Path, write: Callable[[Path], object]) -> str:
 
 
 def verified(path: Path, meant: str = "") -> str:
-    """Return the digest of a file's content.
+    """Return the digest of a file's content, after comparing it with the expected one.
 
     Args:
         path: The file.
-        meant: The digest that its content must have; empty to accept any.
+        meant: The expected digest; empty to accept any.
 
     Raises:
-        OSError: The content has another digest.
+        OSError: The content has a different digest.
     """
     digest = digest_of(path)
     if meant and meant != digest:
@@ -134,13 +134,14 @@ def returned_digest(value: object) -> str:
 
 @contextmanager
 def reading(path: Location, what: str = "cannot be read") -> Generator[None]:
-    """Raise ``UnreadableCheckpoint`` for any error in the block, in which a framework reads a payload.
+    """Convert any error of a framework that reads a payload in this block into ``UnreadableCheckpoint``.
 
-    trainbus's own errors and ``MemoryError`` pass through: an older payload would not fit into memory either.
+    The errors of trainbus pass through unchanged. So does ``MemoryError``, since an older payload would not fit into
+    memory either.
 
     Args:
         path: The payload, for the message.
-        what: What is wrong with it, for the message.
+        what: The problem, for the message.
 
     Raises:
         UnreadableCheckpoint: The framework could not read the payload.
@@ -152,7 +153,7 @@ def reading(path: Location, what: str = "cannot be read") -> Generator[None]:
     except Exception as error:  # damaged bytes can raise any error in a framework
         why = (
             " ".join(str(error).split())[:MESSAGE] or type(error).__name__
-        )  # some have several lines, or quote the file
+        )  # some messages have several lines, or quote the file
         raise UnreadableCheckpoint(f"{str(path)!r} {what}: {why}") from error
 
 
@@ -186,7 +187,7 @@ def _umask() -> int:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory and its missing parents durably: they survive a power cut once this returns."""
+    """Make a directory and its missing parents durably: once this returns, they survive a power failure."""
     if not directory.is_dir():
         make_directory(directory.parent)
         directory.mkdir(exist_ok=True)
@@ -194,7 +195,7 @@ def make_directory(directory: Path) -> None:
 
 
 def discard(staged: Path) -> None:
-    """Remove a staged file or directory if possible."""
+    """Remove a staged file or directory; ignore errors."""
     with suppress(OSError):
         if staged.is_dir() and not staged.is_symlink():
             shutil.rmtree(staged)
@@ -209,10 +210,10 @@ def digest_of(path: Path) -> str:
 
 
 def remove_debris(directory: Path) -> list[Path]:
-    """Remove files that killed writers have staged in ``directory``; call this only while holding its lock.
+    """Remove staged files that killed processes left in ``directory``; call this only while holding its lock.
 
     Returns:
-        The paths of these files.
+        The paths of the removed files.
     """
     debris = sorted(directory.glob(f"{STAGED}*"))
     for file in debris:

@@ -15,10 +15,10 @@ from .sharded_directory import digest_of_parts, parts_in
 
 
 class Backend(Protocol):
-    """One location and the operations on it; any error of a store's library becomes an ``OSError``."""
+    """One location and the operations on it; any error of a store's library is raised as an ``OSError``."""
 
     is_local: ClassVar[bool]
-    """Whether an operation takes microseconds, so that the training may wait for it."""
+    """Whether operations take only microseconds, so that the training may wait for them."""
 
     def size(self) -> int | None:
         """Return the length of the file in bytes; None if there is no file."""
@@ -33,7 +33,7 @@ class Backend(Protocol):
         ...
 
     def glob(self) -> list[Location]:
-        """Return the existing locations that match this one, read as a pattern of ``glob``."""
+        """Return the existing locations that match this location, interpreted as a ``glob`` pattern."""
         ...
 
     def read(self) -> bytes:
@@ -49,19 +49,19 @@ class Backend(Protocol):
         ...
 
     def new_file(self) -> Path:
-        """Make an empty file on this machine that can replace this one; it has the same suffix."""
+        """Make an empty staged file on this machine, with the same suffix; ``publish`` moves it to this location."""
         ...
 
     def publish(self, staged: Path) -> None:
-        """Move a staged file here in one step, durably."""
+        """Move a staged file to this location, atomically and durably."""
         ...
 
     def replace(self, text: str) -> None:
-        """Replace the content by ``text`` in one step, durably."""
+        """Replace the content with ``text``, atomically and durably."""
         ...
 
     def hard_link(self, name: str) -> None:
-        """Give the file a second name in its directory; the second name stays if this one is replaced or removed."""
+        """Give the file a second name in its directory, which remains if this location is replaced or removed."""
         ...
 
     def remove(self) -> None:
@@ -69,11 +69,11 @@ class Backend(Protocol):
         ...
 
     def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
-        """Lock the directory by the file ``name`` in it, and return the function that releases the lock.
+        """Lock the directory with the lock file ``name`` in it, and return a function that releases the lock.
 
         Args:
-            name: The name of the file.
-            report: Called if the file was removed since, and has been made and locked again.
+            name: The name of the lock file.
+            report: Called after a removed lock file was made and locked again.
 
         Raises:
             DirectoryLocked: Another run holds the lock.
@@ -81,12 +81,12 @@ class Backend(Protocol):
         ...
 
     def remove_debris(self) -> None:
-        """Remove files that killed writers have left in the directory; call this only while holding its lock."""
+        """Remove staged files that killed processes left in the directory; call this only while holding its lock."""
         ...
 
 
 class OpenFile(Protocol):
-    """An open file; its content stays the same if the location is replaced meanwhile."""
+    """An open file, whose content does not change if the location is replaced."""
 
     @property
     def file(self) -> BufferedReader:
@@ -94,7 +94,7 @@ class OpenFile(Protocol):
         ...
 
     def replaced(self) -> bool:
-        """Return whether the location holds another file now."""
+        """Return whether the location now holds a different file."""
         ...
 
 
@@ -103,7 +103,7 @@ def backend_for(location: Location) -> Backend:
 
     Raises:
         MissingDependency: The package for its store is not installed.
-        SettingsError: No store has URLs of this kind.
+        SettingsError: No known store has URLs with this protocol.
     """
     if isinstance(location, Path):
         return LocalBackend(location)
@@ -113,7 +113,7 @@ def backend_for(location: Location) -> Backend:
 
 
 def existing(locations: Iterable[Location]) -> list[Location]:
-    """Return the locations that exist or whose directory cannot be read; each directory is listed once."""
+    """Return the locations that exist, and those whose directory cannot be read; list each directory only once."""
     names: dict[Location, Container[str]] = {}
     found: list[Location] = []
     for each in locations:

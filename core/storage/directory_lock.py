@@ -1,4 +1,4 @@
-"""Locks that let one run at a time write to a directory."""
+"""Locks that allow only one run at a time to write to a directory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LOCK = ".trainbus.lock"
 
 
 class LockKind(NamedTuple):
-    """What a directory is locked for; different runs may hold different kinds of lock on one directory."""
+    """The purpose of a lock; different runs may hold locks with different purposes on one directory."""
 
     lock: str
     """Name of the lock file."""
     what: str
-    """What the holder writes, for error messages."""
+    """What the holder of the lock writes, for error messages."""
 
 
 CHECKPOINTS = LockKind(LOCK, "checkpoints")
@@ -33,16 +33,16 @@ def lock_directories(
     use: LockKind = CHECKPOINTS,
     report: Callable[[Location], object] = lambda _: None,
 ) -> ExitStack:
-    """Lock directories until the returned stack is closed or this process ends; missing ones are made.
+    """Lock directories until the returned stack is closed or this process ends; make missing directories.
 
-    A dead process holds no lock: on this machine's disk its locks are free at once, in a remote store when the
-    process is known to be dead or has not renewed them for a while.
+    A dead process holds no lock. On this machine's disk, its locks are released at once. In a remote store, another
+    run can take them over when the process is known to be dead or has not renewed them for a while.
 
     Args:
         directories: The directories.
-        use: What they are locked for.
-        report: Called with a directory on this machine's disk if its lock, or the directory itself, was removed while
-            the lock was held, and has been made again. This is noticed when something is next written.
+        use: The purpose of the locks.
+        report: Called with a directory on this machine's disk if its lock file, or the directory itself, was removed
+            while the lock was held, and has been made again. The next write detects this.
 
     Raises:
         CheckpointError: Another run holds one of the locks, or a directory cannot be written.

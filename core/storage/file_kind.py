@@ -1,4 +1,4 @@
-"""What kind of file a path is: reading or replacing a special one may hang, never end, or destroy it."""
+"""The kind of file at a path. Reading a special file may block forever, and replacing it destroys it."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def kind_of(path: Path) -> Kind:
 
 
 def check_regular(path: Path, what: str = "a regular file") -> None:
-    """Raise an error if a path is a special file; one that does not exist is none.
+    """Raise an error if a path is a special file; a missing file is accepted.
 
     Raises:
-        OSError: It is a FIFO, a socket or a device.
+        OSError: The path is a FIFO, a socket or a device.
     """
     kind = kind_of(path)
     if kind in ("FIFO", "socket", "device"):
@@ -54,10 +54,10 @@ def check_regular(path: Path, what: str = "a regular file") -> None:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file to read it; a special file is neither waited for nor read.
+    """Open a file for reading; refuse a special file without waiting for it or reading it.
 
     Raises:
-        OSError: It does not exist, cannot be opened, or is a directory, a FIFO, a socket or a device.
+        OSError: The file does not exist, cannot be opened, or is a directory, a FIFO, a socket or a device.
     """
     check_regular(path)  # opening a device may have an effect
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -66,7 +66,7 @@ def open_regular(path: Path) -> BufferedReader:
         mode = os.fstat(file).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "it is a directory; give a regular file", os.fspath(path))
-        if not stat.S_ISREG(mode):  # it was replaced between the two calls
+        if not stat.S_ISREG(mode):  # the file was replaced between the two calls
             raise OSError(errno.EINVAL, "it is a special file; give a regular file", os.fspath(path))
         if hasattr(os, "set_blocking"):
             os.set_blocking(file, True)

@@ -1,7 +1,7 @@
-"""Locks on directories of this machine's disk: a locked file in each, which the system releases if its process dies.
+"""Locks on directories of this machine's disk: a locked file in each; the system unlocks it if its process dies.
 
-Some network file systems have no such locks. There, the record in the file decides: it names the process that holds the
-lock so exactly that a later run on the same machine knows whether it is dead.
+Some network file systems do not support file locks. There, the record in the lock file decides. It identifies the
+process that holds the lock so exactly that a later run on the same machine can check whether that process is dead.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from .atomic_file import make_directory
 from .file_kind import check_regular
 
 LARGEST = 4096
-"""Bytes that are read of a lock file, which has 200."""
+"""Maximum number of bytes that are read from a lock file; its record takes about 200."""
 
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
-"""The errors of ``flock`` on a file system that has no locks."""
+"""The errors of ``flock`` on a file system that does not support locks."""
 
 _HELD: WeakSet[FileLock] = WeakSet()
 """The locks that this process holds."""
 
 
 class Owner(NamedTuple):
-    """The process that holds a lock, as the file says, one field a line."""
+    """The process that holds a lock, as recorded in the lock file, one field per line."""
 
     name: str
-    """The process in words."""
+    """A description of the process."""
     number: int = 0
     machine: str = ""
-    """Identifies the machine, also after it was started again."""
+    """Identifies the machine; a reboot does not change it."""
     boot: str = ""
-    """Identifies this start of the machine; empty if unknown."""
+    """Identifies the current boot of the machine; empty if unknown."""
     space: str = ""
-    """Identifies the container in which the number is valid; empty if unknown."""
+    """Identifies the container in which the process number is valid; empty if unknown."""
     start: str = ""
-    """When the process started, in the clock of the machine; empty if unknown."""
+    """The start time of the process, by the machine's clock; empty if unknown."""
     token: str = ""
     """Identifies this lock."""
 
     @classmethod
     def this(cls) -> Owner:
-        """Return this process with a new token."""
+        """Return the record of this process, with a new token."""
         number = os.getpid()
         return cls(process_name(), number, *_place(), _start_of(number), secrets.token_hex(8))
 
     @classmethod
     def parse(cls, text: str) -> Owner:
-        r"""Return the owner in a text; the name is empty if there is none, and the rest if it is unknown.
+        r"""Parse an owner; without an owner the name is empty, and unknown fields are empty.
 
         >>> Owner.parse("process 7 on there\n7\nthere\n\n\n\n0").number, Owner.parse("what").number
         (7, 0)
@@ -76,7 +76,7 @@ class Owner(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """Whether the process is known to be dead; False if that cannot be known on this machine."""
+        """Whether the process is known to be dead; False if this machine cannot determine it."""
         machine, boot, space = _place()
         if not self.number or self.machine != machine or not self.boot:
             return False
@@ -90,17 +90,17 @@ class Owner(NamedTuple):
             os.kill(self.number, 0)
         except ProcessLookupError:
             return True
-        except OSError:  # a process of another user
+        except OSError:  # the process belongs to another user
             return False
         return _start_of(self.number) != self.start
 
 
 class FileLock:
-    """The lock on a directory, until ``release``.
+    """A lock on a directory, held until ``release``.
 
     Args:
-        path: The lock file; its directory is made.
-        report: Called, in the thread that writes, when the file was removed and has been made and locked again.
+        path: The lock file; its directory is made if it is missing.
+        report: Called in the writing thread after a removed lock file was made and locked again.
 
     Raises:
         DirectoryLocked: Another run holds the lock.
@@ -111,7 +111,7 @@ class FileLock:
         self.path, self.report = path.absolute(), report
         self.owner = Owner.this()
         self.lost = ""
-        """The process that has locked the directory since the lock file was removed; empty if none has."""
+        """The process that locked the directory after the lock file was removed; empty if there is none."""
         self._process, self._checking = os.getpid(), threading.RLock()
         self._file = self._acquire()
         _HELD.add(self)
@@ -124,16 +124,16 @@ class FileLock:
             return
         if self._process == os.getpid():  # a forked process must not release its parent's lock
             with suppress(OSError):
-                os.ftruncate(file, 0)  # where the system has no locks, an empty file is free
-            _unlock(file)  # also the copies of forked processes
+                os.ftruncate(file, 0)  # without locks of the system, an empty file means unlocked
+            _unlock(file)  # unlocks the copies in forked processes, too
         os.close(file)
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):  # else it was refused
+        if hasattr(self, "_file"):  # otherwise, the lock was refused
             self.release()
 
     def check(self) -> None:
-        """Lock the file again if it was removed since; note if another process has done so."""
+        """Lock the file again if it was removed; record whether another process has locked it since."""
         with self._checking:
             if self.lost or self._file < 0 or self._process != os.getpid() or self._is_at_path(self._file):
                 return
@@ -160,7 +160,7 @@ class FileLock:
             file = os.open(self.path, flags, 0o666)
             try:
                 self._lock(file)
-                if self._is_at_path(file):  # else it was removed meanwhile
+                if self._is_at_path(file):  # otherwise, the file was removed meanwhile
                     _write(file, str(self.owner))
                     return file
             except BaseException:
@@ -173,7 +173,7 @@ class FileLock:
             import msvcrt  # noqa: PLC0415
 
             try:
-                os.lseek(file, LARGEST, os.SEEK_SET)  # locked bytes cannot be read, so those after the record
+                os.lseek(file, LARGEST, os.SEEK_SET)  # locked bytes cannot be read, so lock bytes after the record
                 msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
             except OSError:
                 raise DirectoryLocked(_read(file).name) from None
@@ -190,7 +190,7 @@ class FileLock:
             self._claim(file)
 
     def _claim(self, file: int) -> None:
-        """Lock without the system's help: only one process at a time may look at the record and replace it."""
+        """Lock without locks of the system: only one process at a time may read and replace the record."""
         claim = self.path.with_name(f"{self.path.name}.claim")
         while True:
             try:
@@ -217,10 +217,10 @@ class FileLock:
 
 
 def check_locks(path: Path) -> None:
-    """Notice lock files that were removed; call this before anything is written to, or removed from, a path.
+    """Detect removed lock files; call this before writing to a path or removing it.
 
     Raises:
-        OSError: Another run has locked the directory of the path since.
+        OSError: The lock file was removed, and another run has locked the directory of the path.
     """
     lost = False
     for lock in list(_HELD):
@@ -235,7 +235,7 @@ def check_locks(path: Path) -> None:
 
 
 def process_name() -> str:
-    """Return what a lock says of its owner, if that is this process."""
+    """Return the description of this process in its locks."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
@@ -261,7 +261,7 @@ def _read(file: int) -> Owner:
 
 
 def _remove_if_dead(claim: Path) -> bool:
-    """Remove a claim of a dead process; return whether the claim is free."""
+    """Remove the claim of a dead process; return whether another process can now take the claim."""
     try:
         file = os.open(claim, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
@@ -277,7 +277,7 @@ def _remove_if_dead(claim: Path) -> bool:
 
 @cache
 def _place() -> tuple[str, str, str]:
-    """Return what identifies this machine, this start of it, and this container, as ``Owner`` has it."""
+    """Return the identifiers of this machine, its current boot and this container, as in ``Owner``."""
     machine, boot, space = socket.gethostname(), "", ""
     with suppress(OSError):
         machine += " " + Path("/etc/machine-id").read_text(encoding="utf-8").strip()
@@ -288,7 +288,7 @@ def _place() -> tuple[str, str, str]:
 
 
 def _start_of(process: int) -> str:
-    """Return when a process started; empty if unknown."""
+    """Return the start time of a process; empty if unknown."""
     with suppress(OSError, IndexError):
         return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     return ""

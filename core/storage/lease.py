@@ -1,7 +1,8 @@
-"""Locks for directories in stores without locks: an object that its owner renews while it runs.
+"""Locks for directories in stores that do not support locks: each lock is an object that its owner keeps renewing.
 
-The store must guarantee one thing only: if several processes create one object at once, one of them succeeds. A process
-that finds an object that is not renewed for a while takes it over. It waits for a renewal and compares no clocks.
+The store must guarantee only this: if several processes create the same object at once, exactly one succeeds. A process
+takes over an object that its owner has not renewed for a while. To find out, it waits for a renewal; it never compares
+clocks.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .atomic_file import RESERVED
 RENEW_SECONDS = 10.0
 """Seconds between two renewals."""
 MISSED_RENEWALS = 3
-"""Number of missed renewals after which an owner counts as dead."""
+"""Number of missed renewals after which an owner is considered dead."""
 
 _OWN_TOKENS: set[str] = set()
 """Tokens of the leases that this process holds."""
@@ -38,15 +39,15 @@ class LeaseObject(Protocol):
         ...
 
     def replace(self, text: str) -> None:
-        """Replace its content by ``text``."""
+        """Replace the content with ``text``."""
         ...
 
     def read(self) -> bytes:
-        """Return its content; raise ``FileNotFoundError`` if it does not exist."""
+        """Return the content; raise ``FileNotFoundError`` if the object does not exist."""
         ...
 
     def remove(self) -> None:
-        """Remove it if it exists."""
+        """Remove the object if it exists."""
         ...
 
     def sibling(self, name: str) -> Self:
@@ -55,7 +56,7 @@ class LeaseObject(Protocol):
 
 
 class LeaseRecord(NamedTuple):
-    """The content of a lease object, one field a line."""
+    """The content of a lease object, one field per line."""
 
     process: int
     host: str
@@ -64,11 +65,11 @@ class LeaseRecord(NamedTuple):
     token: str
     """Identifies this lease."""
     renewals: int
-    """How often it was renewed."""
+    """The number of renewals."""
 
     @classmethod
     def parse(cls, text: str) -> LeaseRecord:
-        """Return the record in a text; an invalid text gives the record of an unknown owner."""
+        """Parse a record; for an invalid text, return the record of an unknown owner."""
         try:
             process, host, machine, token, renewals = text.split("\n")
             return cls(int(process), host, machine, token, int(renewals))
@@ -80,24 +81,24 @@ class LeaseRecord(NamedTuple):
 
     @property
     def owner(self) -> str:
-        """The owner, in words."""
+        """A description of the owner."""
         return f"process {self.process} on {self.host}"
 
     @property
     def is_dead(self) -> bool:
         """Whether the owner is known to be dead; False if that cannot be determined on this machine."""
-        if self.machine != _machine() or os.name == "nt":  # Windows has no harmless way to ask
+        if self.machine != _machine() or os.name == "nt":  # on Windows, a check could terminate the process
             return False
-        if self.process == os.getpid():  # if the token is unknown, an earlier process had this number
+        if self.process == os.getpid():  # with an unknown token, the owner is an earlier process with this number
             return self.token not in _OWN_TOKENS
         with suppress(OSError):
             os.kill(self.process, 0)
             return False
-        return not Path(f"/proc/{self.process}").exists()  # a living process of another user
+        return not Path(f"/proc/{self.process}").exists()  # a process of another user is alive
 
 
 def acquire(lease_object: LeaseObject, directory: str) -> Lease:
-    """Lock a directory by its lease object.
+    """Lock a directory through its lease object.
 
     Args:
         lease_object: The object that holds the lease.
@@ -110,7 +111,7 @@ def acquire(lease_object: LeaseObject, directory: str) -> Lease:
     own = LeaseRecord(os.getpid(), socket.gethostname(), _machine(), secrets.token_hex(8), 0)
     while not lease_object.create(str(own)):
         text = _read(lease_object)
-        if text is None:  # released meanwhile
+        if text is None:  # the owner has released it meanwhile
             continue
         found = LeaseRecord.parse(text)
         if found.token in _OWN_TOKENS or not (
@@ -119,7 +120,7 @@ def acquire(lease_object: LeaseObject, directory: str) -> Lease:
             raise DirectoryLocked(found.owner)
         if _take_over(lease_object, text, own, directory):
             break
-    if lease_object.create(str(own)):  # the object exists, so a correct store refuses
+    if lease_object.create(str(own)):  # the object exists, so a correct store must refuse
         LOG.warning(
             "%s: this store, or an old version of its library, overwrites an existing object instead of refusing to "
             "create it: two runs that save there at the same time cannot detect each other",
@@ -134,17 +135,17 @@ class Lease:
     def __init__(self, lease_object: LeaseObject, record: LeaseRecord, directory: str) -> None:
         self.lease_object, self.record, self.directory = lease_object, record, directory
         self.lost = ""
-        """The process that took the lease over because renewals were missing; empty if none did."""
+        """The process that took over the lease after missed renewals; empty if there is none."""
         self._ended = threading.Event()
         _OWN_TOKENS.add(record.token)
-        weakref.finalize(self, _OWN_TOKENS.discard, record.token)  # a run that is garbage holds no lock
+        weakref.finalize(self, _OWN_TOKENS.discard, record.token)  # a garbage-collected run holds no lock
         renewing = threading.Thread(target=_keep_renewing, args=(weakref.ref(self), self._ended), daemon=True)
         renewing.name = "trainbus-lease"
         renewing.start()
 
     def renew(self) -> None:
         """Renew the lease, unless another run has taken it over."""
-        with suppress(OSError):  # an unreachable store is tried again at the next renewal
+        with suppress(OSError):  # if the store is unreachable, the next renewal tries again
             text = _read(self.lease_object)
             found = self.record if text is None else LeaseRecord.parse(text)
             if found.token == self.record.token:
@@ -161,7 +162,7 @@ class Lease:
         """Release the lock."""
         self._ended.set()
         _OWN_TOKENS.discard(self.record.token)
-        with suppress(OSError):  # the lease then expires
+        with suppress(OSError):  # then the lease expires
             text = _read(self.lease_object)
             if text is not None and LeaseRecord.parse(text).token == self.record.token:
                 self.lease_object.remove()
@@ -170,7 +171,7 @@ class Lease:
 def _keep_renewing(lease: weakref.ref[Lease], ended: threading.Event) -> None:
     while not ended.wait(RENEW_SECONDS):
         alive = lease()
-        if alive is None:  # its run is garbage
+        if alive is None:  # its run was garbage-collected
             return
         alive.renew()
         del alive
@@ -184,7 +185,7 @@ def _read(lease_object: LeaseObject) -> str | None:
 
 
 def _is_stale(lease_object: LeaseObject, text: str, owner: str) -> bool:
-    """Return whether the object's text stays the same for the time of ``MISSED_RENEWALS``."""
+    """Wait for ``MISSED_RENEWALS`` renewal intervals, and return whether the object's text stayed the same."""
     LOG.warning("%s holds the lock; waiting up to %.0f s for a renewal", owner, RENEW_SECONDS * MISSED_RENEWALS)
     end = time.monotonic() + RENEW_SECONDS * MISSED_RENEWALS
     while time.monotonic() < end:
@@ -195,8 +196,8 @@ def _is_stale(lease_object: LeaseObject, text: str, owner: str) -> bool:
 
 
 def _take_over(lease_object: LeaseObject, text: str, own: LeaseRecord, directory: str) -> bool:
-    """Replace a dead owner's record; return False if another process did."""
-    # several processes may find this record stale; the one that creates the claim reads the lease again and writes it
+    """Replace the record of a dead owner; return False if another process did so first."""
+    # several processes may find this record stale; the one that creates the claim reads the lease again and replaces it
     claim = lease_object.sibling(f"{RESERVED}claim-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
     while not claim.create(str(own)):
         other = _read(claim)

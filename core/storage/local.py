@@ -24,13 +24,13 @@ from .sharded_directory import link_parts, remove_parts
 
 @dataclass(frozen=True, slots=True)
 class LocalOpenFile:
-    """An open file; its content stays the same if another file is renamed to its path."""
+    """An open file, whose content does not change if another file is renamed to its path."""
 
     file: BufferedReader
     path: Path
 
     def replaced(self) -> bool:
-        """Return whether the path holds another file now."""
+        """Return whether the path now holds a different file."""
         return not os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
 
 
@@ -105,14 +105,14 @@ class LocalBackend:
         self.publish(staged)
 
     def _open_new_file(self) -> tuple[Path, int]:
-        """Make an empty file next to the path; open it to write and read."""
+        """Make an empty file next to the path, and open it for reading and writing."""
         path = self.path
         check_locks(path)
         if kind_of(path) == "directory":
             raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
         check_regular(path)
         make_directory(path.parent)
-        # an unguessable new name: no other run uses it, and an attacker cannot place a link there
+        # with a random name, no other run uses the file, and an attacker cannot place a link there
         staged = path.parent / f"{STAGED}{secrets.token_hex(8)}{suffix_of(path)}"
         return staged, os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
@@ -124,7 +124,7 @@ class LocalBackend:
             return
         try:
             os.link(self.path, path)
-        except OSError:  # a file system without links
+        except OSError:  # a file system without hard links
             second = LocalBackend(path)
             staged = second.new_file()
             fill(staged, partial(copy, self.path))

@@ -1,4 +1,4 @@
-"""Locations of files, as values: paths on this machine, and URLs in the remote stores that fsspec supports."""
+"""Locations of files as values: paths on this machine, and URLs of the remote stores that fsspec supports."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..errors import SettingsError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 _SQUEEZED = re.compile(r"(abfss?|az|gcs|gs|hdfs|https?|memory|s3a?|sftp):[/\\](?![/\\])", re.IGNORECASE)
-"""A URL that went through ``pathlib``, which drops one slash."""
+"""Matches a URL that was converted to a ``pathlib`` path, which removes one slash."""
 
 
 @dataclass(frozen=True, order=True, slots=True, repr=False)
 class RemotePath:
-    """The URL of a file or directory in a remote store, with the part of ``pathlib.PurePath`` that needs no request.
+    """The URL of a file or directory in a remote store, with the ``pathlib.PurePath`` methods that need no request.
 
     >>> best = location("s3://bucket/run/best.pt")
     >>> best.name, best.suffix, str(best.parent), str(best.with_name("last.pt"))
@@ -28,7 +28,7 @@ class RemotePath:
 
     protocol: str
     key: str
-    """What follows "://": bucket, host or first directory, then the other parts, separated by "/"."""
+    """The part after "://": bucket, host or first directory, then the other parts, separated by "/"."""
 
     def __str__(self) -> str:
         return f"{self.protocol}://{self.key}"
@@ -51,26 +51,26 @@ class RemotePath:
 
     @property
     def parent(self) -> RemotePath:
-        """The directory that contains it."""
+        """The parent directory."""
         return RemotePath(self.protocol, posixpath.dirname(self.key))
 
     def with_name(self, name: str) -> RemotePath:
-        """Return the location of another name in the same directory."""
+        """Return the location with another name in the same directory."""
         return self.parent / name
 
     def resolve(self) -> RemotePath:
-        """Return itself: a URL does not depend on the working directory."""
+        """Return this location unchanged, since a URL does not depend on the working directory."""
         return self
 
 
 Location: TypeAlias = Path | RemotePath
 
 Source: TypeAlias = str | os.PathLike[str] | RemotePath
-"""The types in which users may give a location."""
+"""The types that users may pass as a location."""
 
 
 def location(source: Source) -> Location:
-    """Return the location that a string or a path names; ``file://`` URLs become paths on this machine's disk.
+    """Convert a string or a path to a location; ``file://`` URLs become paths on this machine's disk.
 
     Raises:
         SettingsError: The source is a URL from which ``pathlib`` removed a slash, or a chain of URLs.
@@ -100,12 +100,12 @@ def location(source: Source) -> Location:
 
 
 def _real(path: Path) -> Path:
-    """Return a path with the links to its directory followed; a link at its end stays, since a save replaces it."""
+    """Resolve the links in a path's directory, but not a link at its end, since a save replaces that link."""
     return Path(os.path.realpath(path)) if path.name in ("", "..") else Path(os.path.realpath(path.parent), path.name)
 
 
 def as_text(place: Location) -> str:
-    """Return the text from which ``location`` makes the same location.
+    """Return a text that ``location`` converts back to the same location.
 
     >>> as_text(Path("~a")), as_text(Path("run/a")), as_text(location("s3://bucket/a"))
     ('./~a', 'run/a', 's3://bucket/a')
@@ -115,7 +115,7 @@ def as_text(place: Location) -> str:
 
 
 class StartDirectory:
-    """The working directory of this moment, from which the relative paths of a run start, wherever its loop goes later.
+    """The working directory at construction; a run's relative paths start there even if the loop changes directory.
 
     >>> StartDirectory().fixed(location("a")) == Path.cwd() / "a"
     True
@@ -124,39 +124,39 @@ class StartDirectory:
     def __init__(self) -> None:
         try:
             self._directory = Path.cwd()
-        except OSError:  # it was deleted, so nothing can be saved relative to it
+        except OSError:  # the directory was deleted, so nothing can be saved relative to it
             self._directory = Path()
 
     def fixed(self, place: Location) -> Location:
-        """Return the absolute form of a location, without ``..``, which may lead through a link."""
+        """Return the absolute form of a location, with ``..`` resolved, since it may lead through a link."""
         if not isinstance(place, Path):
             return place
         full = self._directory / place
         return _real(full) if ".." in full.parts else full
 
     def identity(self, place: Location) -> Location:
-        """Return the one form of all paths that lead to the same file, also through links to its directory."""
+        """Return one canonical form for all paths to the same file, including paths through links to its directory."""
         return _real(self._directory / place) if isinstance(place, Path) else place
 
     def shown(self, place: Location) -> Location:
-        """Return a location as it is valid now: absolute if the working directory has changed."""
+        """Return a location that is valid now: made absolute if the working directory has changed."""
         full = self._directory / place if isinstance(place, Path) else place
         return full if StartDirectory().fixed(place) != self.fixed(place) else place
 
     def present(self, given: str, relative: str, directory: Location) -> str:
-        """Return a path that was stored, as it is valid now.
+        """Convert a stored path to a path that is valid now.
 
         Args:
-            given: The path as it was given then.
-            relative: The same, relative to the directory that has stored it: the result of ``relative_to``.
-            directory: That directory, which may have been copied or moved since.
+            given: The path as the user gave it.
+            relative: The same path relative to the directory where it is stored, as ``relative_to`` returns it.
+            directory: The directory where the path is stored, which may have been copied or moved since.
 
         >>> StartDirectory().present("run/a.pt", "a.pt", Path("run")), StartDirectory().present("a", "a", Path("/b"))
         ('run/a.pt', '/b/a')
         """
         found = resolve_relative(directory, relative)
         place = Path(os.path.normpath(found)) if isinstance(found, Path) else found
-        with suppress(SettingsError, ValueError):  # such as a null character
+        with suppress(SettingsError, ValueError):  # for example a null character
             if self.identity(location(given)) == self.identity(place):
                 return given
         return as_text(place)
@@ -174,7 +174,7 @@ def absolute(source: Source) -> str:
 
 
 def absolute_entry(source: Source) -> str:
-    """Return the absolute form of a location, with the links of its directory followed: what a save there replaces.
+    """Return the absolute form of a location with the links in its directory resolved; a save replaces this path.
 
     >>> absolute_entry("/tmp/../tmp/a"), absolute_entry("s3://bucket/a")
     ('/tmp/a', 's3://bucket/a')
@@ -186,7 +186,7 @@ def absolute_entry(source: Source) -> str:
 
 
 def expanded(path: str) -> str:
-    """Return a path with the home directory in place of a leading "~".
+    """Return a path with a leading "~" replaced by the home directory.
 
     Raises:
         SettingsError: The path begins with the name of an unknown user.
@@ -203,7 +203,7 @@ def expanded(path: str) -> str:
 
 
 def is_local(source: Source) -> bool:
-    """Return whether the source is on this machine's disk, where files can be appended to; remote stores cannot.
+    """Return whether the source is on this machine's disk; only there can files be appended to.
 
     >>> is_local("runs"), is_local("s3://bucket/runs")
     (True, False)
@@ -225,7 +225,7 @@ def relative_to(path: Location, directory: Location) -> str:
 
 
 def resolve_relative(directory: Location, text: str) -> Location:
-    """Return the location that ``relative_to`` described, seen from this directory.
+    """Convert a result of ``relative_to`` back to a location, relative to this directory.
 
     >>> resolve_relative(location("s3://bucket/run/deep"), "../a.pt")
     RemotePath('s3://bucket/run/a.pt')

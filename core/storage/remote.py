@@ -1,6 +1,6 @@
-"""The backend for remote stores, by fsspec."""
+"""The backend for remote stores, based on fsspec."""
 
-# fsspec declares few types
+# most of fsspec has no type annotations
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ except ImportError as error:
     raise MissingDependency(f"{error}; URLs need fsspec: pip install 'trainbus[remote]'") from error
 
 ATOMIC_UPLOADS = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
-"""Stores in which an upload replaces the object in one step, when it is complete."""
+"""Stores in which a complete upload replaces the object atomically."""
 
 NETWORK = "is its address right, and the network up?"
 OLD = "is the store's library up to date (pip install -U)?"
@@ -57,10 +57,10 @@ FIXES = {
     "NotImplementedError": OLD,
     "unexpected keyword argument": OLD,
 }
-"""Part of an error's type name or message, of any library, to the advice that fixes it."""
+"""Part of the type name or message of an error of any library, mapped to advice on how to fix it."""
 
 COPY_SECONDS = 60.0
-"""Seconds after which a copy inside a store counts as failed."""
+"""Seconds after which a copy inside a store is considered failed."""
 
 _LEASES: WeakValueDictionary[RemotePath, Lease] = WeakValueDictionary()
 """The directories that runs of this process have locked."""
@@ -93,7 +93,7 @@ class RemoteBackend:
     def _files(self) -> Any:
         """The store's file system; fsspec keeps one for each thread, and makes a new one after a fork."""
         files: Any = fsspec.core.url_to_fs(str(self.path))[0]
-        files.invalidate_cache()  # other processes write there, too
+        files.invalidate_cache()  # other processes also write there
         return files
 
     def size(self) -> int | None:
@@ -112,7 +112,7 @@ class RemoteBackend:
     def glob(self) -> list[Location]:
         with _as_os_error():
             found = [str(name).rstrip("/").split("/") for name in self._files.glob(self._key)]
-        # a library's names may lack the host or the account, so only the parts after the first wildcard are used
+        # the returned names may lack the host or the account, so only the parts from the first wildcard on are used
         parts = self.path.key.split("/")
         known = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
         keys = [[*parts[:known], *names[len(names) - len(parts) + known :]] for names in found]
@@ -177,7 +177,7 @@ class RemoteBackend:
         with _as_os_error():
             self._files.cp_file(self._key, copy._key)  # noqa: SLF001
         size, end = self.size(), time.monotonic() + COPY_SECONDS
-        while copy.size() != size:  # Azure may copy later; until then the copy is empty
+        while copy.size() != size:  # Azure may copy asynchronously; until then the copy is empty
             if time.monotonic() > end:
                 raise TimeoutError(f"{str(self.path)!r} was not copied within {COPY_SECONDS:.0f} s")
             time.sleep(COPY_SECONDS / 100)
@@ -187,7 +187,7 @@ class RemoteBackend:
             self._files.rm_file(self._key)
 
     def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
-        """Lock the directory by a lease, since stores have no locks."""
+        """Lock the directory with a lease, since stores do not support locks."""
         lease = _LEASES[self.path] = acquire(type(self)(self.path / name), str(self.path))
 
         def release() -> None:
@@ -200,7 +200,7 @@ class RemoteBackend:
         remote_cache.remove_stale_directories()
         try:
             self._remove_partial_uploads()
-        except FileNotFoundError:  # nothing was written there yet
+        except FileNotFoundError:  # the directory does not exist yet
             return
         except OSError as error:  # listing partial uploads needs a separate permission
             LOG.warning("%s: files that dead writers may have left cannot be removed: %s", self.path, error)
@@ -213,7 +213,7 @@ class RemoteBackend:
             return
         with _as_os_error():
             files = self._files
-            if hasattr(files, "list_multipart_uploads"):  # S3 keeps partial uploads, and does not list them as objects
+            if hasattr(files, "list_multipart_uploads"):  # S3 keeps partial uploads, but does not list them as objects
                 bucket, _, prefix = self._key.partition("/")
                 for upload in files.list_multipart_uploads(bucket):
                     if upload["Key"].startswith(f"{prefix}/" if prefix else ""):
@@ -227,7 +227,7 @@ class RemoteBackend:
                 self._files.pipe_file(self._key, text.encode(), mode="create")
         except FileExistsError:
             return False
-        except FileNotFoundError as error:  # some libraries name only the address of the request
+        except FileNotFoundError as error:  # the errors of some libraries contain only the address of the request
             raise _StoreError(f"{self._key.partition('/')[0]!r} does not exist") from error
         return True
 
@@ -245,7 +245,7 @@ class RemoteBackend:
         return str(found["type"]), int(found["size"] or 0)
 
     def _put(self, put: Callable[[str], object]) -> None:
-        """Replace the object in one step; ``put`` writes to the key that it is called with."""
+        """Replace the object atomically; ``put`` writes to the key that it is called with."""
         for lease in [reference() for reference in _LEASES.valuerefs()]:
             if lease is not None and lease.lost and str(self.path).startswith(f"{lease.directory}/"):
                 raise OSError(f"{lease.directory!r} now belongs to another run ({lease.lost})")
@@ -267,7 +267,7 @@ class RemoteBackend:
         files = self._files
         if type(files).mv is not fsspec.AbstractFileSystem.mv:
             files.mv(staged, self._key)
-        else:  # the default ``mv`` reads brackets in names as patterns
+        else:  # the default ``mv`` interprets brackets in names as patterns
             files.cp_file(staged, self._key)
             files.rm_file(staged)
 
@@ -281,8 +281,8 @@ def _file_system_class(protocol: str) -> Any:
     """Return fsspec's file system class for a protocol.
 
     Raises:
-        MissingDependency: Its package is not installed.
-        SettingsError: fsspec has no such protocol.
+        MissingDependency: The package for the protocol is not installed.
+        SettingsError: fsspec does not support the protocol.
     """
     url = f"{protocol}://"
     try:
@@ -299,7 +299,7 @@ def _file_system_class(protocol: str) -> Any:
 
 @contextmanager
 def _as_os_error() -> Generator[None]:
-    """Turn any error of a library into an ``OSError`` of one line: what failed, and how to fix it."""
+    """Convert any error of a library into an ``OSError`` with a one-line message: what failed, and how to fix it."""
     try:
         yield
     except (FileNotFoundError, FileExistsError, IsADirectoryError, MissingDependency, SettingsError, _StoreError):

@@ -1,4 +1,4 @@
-"""Each process's temporary directory for files to upload and downloaded files."""
+"""The temporary directory of each process for uploads and downloads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _directory(process: int) -> Path:
         lock = FileLock(path / LOCK, timeout=0, thread_local=False)
         try:
             lock.acquire()
-        except OSError:  # another process removed it before it was locked
+        except OSError:  # another process removed the directory before it was locked
             continue
         atexit.register(_close, path, lock, process)
         return path
@@ -66,7 +66,7 @@ def remove_stale_directories() -> None:
 
 @contextmanager
 def downloads_kept() -> Generator[None]:
-    """Keep files that are verified inside the block, so that loading them needs no second download."""
+    """Keep the files that are verified inside this block, so that loading them needs no second download."""
     copies: dict[str, Path] = {}
     before = _KEPT.set(copies)
     try:

@@ -1,8 +1,8 @@
-"""Payloads that are directories: an index file at the top, and the parts that it names in a subdirectory.
+"""Payloads that are directories: an index file at the top level, and the parts that it lists in a subdirectory.
 
-Not every file system can replace a directory in one step, but all can replace a file. So each save writes its parts to
-a subdirectory with a new name, next to the old parts, and commits them by renaming the index. A reader finds all old
-parts or all new ones. Parts that no index names are removed afterwards.
+Not every file system can replace a directory atomically, but all can replace a file. So each save writes its parts to
+a new subdirectory next to the old parts, and commits them by renaming the index. A reader finds either all old parts
+or all new ones. Afterwards, the save removes the parts that no index lists.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    """Its path inside the directory, separated by "/"; the index is at the top, so its name contains none."""
+    """Path inside the directory, separated by "/"; the index is at the top level, so its name contains no "/"."""
     size: int
     """Length in bytes."""
     digest: str
@@ -42,7 +42,7 @@ class Part(BaseModel):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        """Refuse a path that leads out of the directory: anyone can write a manifest."""
+        """Refuse a path that leads out of the directory, since a manifest may come from an attacker."""
         parts = name.split("/")
         outside = (
             any(each in ("", ".", "..") or set(each) & {"\0", "\\"} for each in parts) or PureWindowsPath(name).drive
@@ -53,7 +53,7 @@ class Part(BaseModel):
 
     @property
     def is_index(self) -> bool:
-        """Whether it is the file at the top, which names the others."""
+        """Whether this part is the index, the file at the top level that lists the others."""
         return "/" not in self.name
 
 
@@ -69,7 +69,7 @@ class VerificationShare(NamedTuple):
     size: int
 
     def of(self, parts: Iterable[Part]) -> list[Part]:
-        """Return the parts in this share; every part is in exactly one share, and the index in all of them."""
+        """Return the parts in this share; every share has the index, and each other part is in exactly one share."""
         return [part for part in parts if part.is_index or _number(part.name) % self.size == self.rank]
 
 
@@ -93,12 +93,12 @@ def digest_of_parts(parts: Iterable[Part]) -> str:
 
 
 def has_index_of(directory: Path, parts: Iterable[Part]) -> bool:
-    """Return whether the index in a directory is the one among these parts."""
+    """Return whether the index file in a directory matches the index in these parts."""
     return any(part.is_index and not find_damage(directory, [part]) for part in parts)
 
 
 def holds_parts(path: Path) -> bool:
-    """Return whether a path is a payload directory: at most one file at the top, all others in ``shards-...``."""
+    """Return whether a path is a payload directory: at most one top-level file, all others in ``shards-...``."""
     if not path.is_dir():
         return False
     entries = list(path.iterdir())
@@ -147,7 +147,7 @@ def parts_in(directory: Path, written: object = None) -> tuple[Part, ...]:
 
     Args:
         directory: The directory to search.
-        written: The parts, if their writer has read them back already; otherwise every file is synced and read.
+        written: The parts, if the writer has already verified them; otherwise every file is synced and read.
 
     Raises:
         CheckpointError: One of the ``written`` parts is missing.
@@ -177,7 +177,7 @@ def _checked(directory: Path, written: Any) -> list[Part]:
 
 
 def find_damage(directory: Path, parts: Iterable[Part]) -> str:
-    """Return, in words, the first damage of these parts; empty if there is none."""
+    """Describe the first damage in these parts; empty if there is none."""
     for part in parts:
         try:
             if _leads_outside(directory, part):
@@ -208,7 +208,7 @@ def read_part(directory: Path, part: Part) -> bytes:
 
 
 def link_parts(source: Path, path: Path) -> None:
-    """Make the new path ``path`` a second name of a payload, by hard links or, without links, by copies."""
+    """Make ``path`` a second name of a payload, with hard links, or with copies if links are not supported."""
     staged = stage_directory(path)
     try:
         for part in sorted(source.rglob("*")):
@@ -218,7 +218,7 @@ def link_parts(source: Path, path: Path) -> None:
                 continue
             try:
                 os.link(part, target)
-            except OSError:  # a file system without links
+            except OSError:  # a file system without hard links
                 fill(target, partial(copy, part))
         for directory in (staged, *(each for each in staged.rglob("*") if each.is_dir())):
             sync(directory)
@@ -230,7 +230,7 @@ def link_parts(source: Path, path: Path) -> None:
 
 
 def publish_parts(staged: Path, path: Path, parts: Iterable[Part]) -> None:
-    """Replace ``path`` by a staged directory; at every instant the old payload or the new one is complete."""
+    """Replace ``path`` with a staged directory; at any time, either the old payload or the new one is complete."""
     if not path.exists():
         staged.rename(path)
         sync(path.parent)
@@ -246,7 +246,7 @@ def publish_parts(staged: Path, path: Path, parts: Iterable[Part]) -> None:
 
 
 def remove_stale_parts(path: Path, kept: Iterable[Iterable[Part]]) -> list[Path]:
-    """Remove the parts of a payload that no list in ``kept`` contains, and return their directories."""
+    """Remove the parts of a payload that are in no list of ``kept``, and return their directories."""
     names = {part.name.partition("/")[0] for parts in kept for part in parts}
     old = sorted(shards for shards in path.glob(f"{SHARDS}*") if shards.name not in names)
     for shards in old:
@@ -255,7 +255,7 @@ def remove_stale_parts(path: Path, kept: Iterable[Iterable[Part]]) -> list[Path]
 
 
 def remove_parts(path: Path) -> None:
-    """Remove a payload, its index first: without an index there is no payload.
+    """Remove a payload, index first: a directory without an index is not a payload.
 
     Raises:
         CheckpointError: The directory is not a payload.

@@ -1,4 +1,4 @@
-"""Sizes of files for people."""
+"""File sizes as text."""
 
 from __future__ import annotations
 

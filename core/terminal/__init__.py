@@ -1,4 +1,4 @@
-"""What is printed: text for people, in the encoding of a stream, and a small plot."""
+"""Output to a terminal: readable text, text in the encoding of a stream, and a small plot."""
 
 from .encoding import ESCAPE_OR_DRAW, encodable
 from .plot import plot

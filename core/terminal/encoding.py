@@ -1,4 +1,4 @@
-"""Text in the encoding of a stream, which may lack characters."""
+"""Text in the encoding of a stream, which may not support all characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 
 
 def encodable(text: str, stream: object) -> str:
-    r"""Escape the characters that the encoding of a stream lacks: writing them would raise an error.
+    r"""Escape the characters that the encoding of a stream does not support, since writing them would raise an error.
 
     >>> from io import BytesIO, TextIOWrapper
     >>> encodable("val_é → 1", TextIOWrapper(BytesIO(), "cp1252"))
@@ -17,7 +17,7 @@ def encodable(text: str, stream: object) -> str:
 
 
 def escape_or_draw(error: UnicodeError) -> tuple[str, int]:
-    r"""Escape what an encoding lacks, and draw plots with characters that every encoding has: a handler for ``codecs``.
+    r"""Handle encoding errors for ``codecs``: escape unsupported characters, and draw plots with ASCII characters.
 
     >>> "val_\u03c4 \u2022\u2500".encode("ascii", ESCAPE_OR_DRAW)
     b'val_\\u03c4 o-'
@@ -29,6 +29,6 @@ def escape_or_draw(error: UnicodeError) -> tuple[str, int]:
 
 
 ESCAPE_OR_DRAW = "trainbus.escape_or_draw"
-"""The name of that handler, as streams take it."""
+"""The name of this error handler, to pass as ``errors`` to a stream."""
 _DRAWN = str.maketrans("•─│└┤■★↓…", "o-|++#*v~")
 codecs.register_error(ESCAPE_OR_DRAW, escape_or_draw)

@@ -1,4 +1,4 @@
-"""A plot of numbers by epoch, as lines of text."""
+"""A plot of one number per epoch, as lines of text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from math import isfinite
 def plot(
     values: Mapping[int, float], marks: Mapping[int, str] | None = None, *, width: int = 72, height: int = 10
 ) -> list[str]:
-    r"""Plot numbers by epoch as lines of text, with a character below each marked epoch.
+    r"""Plot one number per epoch as lines of text, with a character below each marked epoch.
 
-    If there are more epochs than columns, a column shows the mean of its epochs and the last of their marks. A value
-    that is not finite is an x at the bottom.
+    If there are more epochs than columns, a column shows the mean of its epochs and the last of their marks. An "x" at
+    the bottom shows a value that is not finite.
 
     Args:
         values: The numbers by epoch, counted from 0.
@@ -52,7 +52,7 @@ def plot(
             rows[-1][place] = "x"
         if numbers:
             mean = sum(number / len(numbers) for number in numbers)
-            share = (mean / 2 - low / 2) / (high / 2 - low / 2 or 1)  # the difference of two halves is finite
+            share = (mean / 2 - low / 2) / (high / 2 - low / 2 or 1)  # the difference of the halves is finite
             rows[min(max(round((1 - share) * (height - 1)), 0), height - 1)][place] = "•"
     labels = {0: top, height - 1: bottom}
     lines = [

@@ -1,4 +1,4 @@
-"""Text for people: printable names, counts and durations."""
+"""Readable text: printable names, counts and durations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a count with its noun.
+    """Return a count followed by its noun, in the plural if needed.
 
     >>> plural(1, "run"), plural(1200, "epoch")
     ('1 run', '1,200 epochs')
@@ -25,7 +25,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def shortened(texts: Sequence[str], most: int = 6) -> list[str]:
-    """Return the first texts and the last, with the number of those between them if there are more than ``most``.
+    """Shorten a list to ``most`` texts: the first texts, the number of omitted ones, and the last.
 
     >>> shortened(["1", "2", "3", "4", "5"], most=4)
     ['1', '2', '(2 more)', '5']
@@ -35,7 +35,7 @@ def shortened(texts: Sequence[str], most: int = 6) -> list[str]:
 
 
 def format_duration(seconds: float) -> str:
-    """Format in the largest unit of which there is at least one.
+    """Format a duration in the largest unit that makes it at least 1.
 
     >>> format_duration(5400), format_duration(42), format_duration(200000)
     ('1.5 h', '42 s', '2.3 d')

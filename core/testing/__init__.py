@@ -1,4 +1,4 @@
-"""Test kit for authors of callbacks, plugins and adapters: a small subject, scripted runs, and contract checks."""
+"""Test utilities for authors of callbacks, plugins and adapters: a small subject, scripted runs, contract checks."""
 
 from .checks import check_callback, check_subject
 from .event_recorder import EventRecorder, RecordedEvent, scripted

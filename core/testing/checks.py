@@ -40,13 +40,13 @@ C = TypeVar("C")
 def check_callback(
     callback: Callback, history: Sequence[Mapping[str, Any]], make_subject: Callable[[], object] = LineSubject
 ) -> None:
-    """Assert that a callback keeps the contract: it is a value without state, and decides the same in every run.
+    """Assert that a callback fulfils its contract: it has no state, and makes the same decisions in every run.
 
-    Its plugins must also restore their state from JSON.
+    The plugins that it makes must also restore their state from JSON.
 
     Args:
         callback: The callback, with any options.
-        history: The metrics of some epochs, including those that the callback monitors.
+        history: The metrics of some epochs, including the monitored metric.
         make_subject: Returns a new subject with the capabilities that the callback needs.
 
     Raises:
@@ -79,17 +79,17 @@ def _check_state(name: str, plugin: HasStateDict, callback: Callback, subject: o
         assert isinstance(again, HasStateDict), "a plugin with state_dict has it in every run"
         again.load_state_dict(from_json_data(json.loads(kept)))
         now = json.dumps(to_json_data(again.state_dict()))
-        # floats may be readings of a clock
+        # ignore floats, which may be clock times
         same = json.loads(now, parse_float=lambda _: "") == json.loads(kept, parse_float=lambda _: "")
         assert same, "load_state_dict restores what state_dict returned"
         raise InterruptedError("the restored plugin must not decide anything")
 
 
 def check_subject(make: Callable[[], object], train: Callable[[Any], object]) -> None:
-    """Assert that a subject keeps the contract of every capability that it has.
+    """Assert that a subject fulfils the contract of each of its capabilities.
 
     Args:
-        make: Returns a new subject that is ready to be trained; two of them need not be equal.
+        make: Returns a new subject that is ready for training; two new subjects need not be equal.
         train: Trains a subject for some steps, so that its weights change.
 
     Raises:

@@ -29,16 +29,16 @@ class RecordedEvent(NamedTuple):
 class EventRecorder:
     """A plugin that records which hooks are called, in order, with their arguments.
 
-    It listens only to the hooks that it is given, because listening to batches makes each batch slower. Metrics are
-    copied when the hook is called, which may wait for the device.
+    It implements only the given hooks, because hooks of batches make each batch slower. It copies the metrics during
+    the call, which may wait for the device.
 
     Args:
-        hooks: Names of the hooks to listen to; every hook if none is given.
-        answer: Called with each event after it is recorded; its return value answers the hook. It may also raise,
-            to test what a run does then. None answers nothing.
+        hooks: Names of the hooks to implement; all hooks if no name is given.
+        answer: Called with each event after recording it; its return value is the result of the hook. It may also
+            raise an exception, to test how a run handles it. With None, hooks return None.
 
     Raises:
-        SettingsError: A name is not a hook.
+        SettingsError: A name is not the name of a hook.
 
     >>> from trainbus import decision
     >>> recorder = EventRecorder("on_epoch_end", "on_train_end", answer=lambda event: decision.stop("enough"))
@@ -67,18 +67,18 @@ class EventRecorder:
         return [event.hook for event in self.events]
 
     def of(self, hook: str, *names: str) -> list[Any]:
-        """Return what was recorded for one hook.
+        """Return the recorded calls of one hook.
 
         Args:
             hook: The hook's name.
-            names: Which values of each event to return: the value itself for one name, a tuple for several. Without
-                names, the mapping of all values.
+            names: The values to return for each event: one name returns the value itself, several names a tuple, and no
+                name the mapping of all values.
         """
         found = [event.values for event in self.events if event.hook == hook]
         return [itemgetter(*names)(values) for values in found] if names else found
 
     def record(self, event: RecordedEvent) -> Decision | None:
-        """Append an event and return the answer to it."""
+        """Append an event, and return the result for its hook."""
         self.events.append(event)
         return self._answer and self._answer(event)
 
@@ -101,9 +101,9 @@ def _recording(hook: str) -> Callable[..., Decision | None]:
 def scripted(
     history: Sequence[Mapping[str, Any]], callbacks: CallbackLike | Sequence[CallbackLike], subject: object = None
 ) -> tuple[Run, list[tuple[int, Decision]]]:
-    """Run callbacks over given metrics instead of a training.
+    """Run callbacks on given metrics instead of training a model.
 
-    An epoch without a ``val_`` metric counts as one without validation, unless no epoch has one.
+    An epoch without a ``val_`` metric has no validation, unless no epoch has a ``val_`` metric.
 
     Args:
         history: The metrics of each epoch, as a mapping from names to values.

@@ -1,4 +1,4 @@
-"""A small subject for tests: a line that is fitted by gradient descent."""
+"""A small subject for tests: a line, fitted by gradient descent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of values in the order of writing, and their alignment by epoch."""
+"""Columns of values in the order in which they were written, and their alignment by epoch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..records import Recording, Series
 
 
 class Column(NamedTuple):
-    """The values of one metric, in the order of writing."""
+    """The values of one metric, in the order in which they were written."""
 
     epochs: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
 def align_by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], dict[str, Series]]:
-    """Return all epochs in rising order, and the last written value of each metric at each of them.
+    """Return all epochs in ascending order, and the last written value of each metric in each epoch.
 
     >>> epochs, metrics = align_by_epoch({"loss": Column(np.array([0, 1, 1]), np.array([3.0, 2.0, 1.0]))})
     >>> epochs.tolist(), metrics["loss"].values.tolist()
@@ -33,14 +33,14 @@ def align_by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], di
         values = np.full(len(epochs), np.nan)
         logged = np.zeros(len(epochs), np.bool_)
         rows = np.searchsorted(epochs, column.epochs)
-        values[rows] = column.values  # of several values for one row, NumPy keeps the last
+        values[rows] = column.values  # if a row has several values, NumPy keeps the last
         logged[rows] = True
         metrics[name] = Series(values, logged)
     return epochs, metrics
 
 
 def limit_values(recording: Recording) -> Recording:
-    """Return the recording with infinities in place of values beyond the largest that is read, and a note."""
+    """Replace values beyond the largest supported value by infinities, and add a note to the recording."""
     count, metrics = 0, dict(recording.metrics)
     for name, (values, logged) in metrics.items():
         beyond = np.isfinite(values) & (np.abs(values) > LARGEST)
@@ -54,9 +54,9 @@ def limit_values(recording: Recording) -> Recording:
 
 
 def still_valid(steps: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which of the written steps are valid: a step is void if a later one jumps back to it or to before it.
+    """Return which of the written steps are valid: a step is void if a later entry has the same or a lower step.
 
-    A run that is resumed or restarted jumps back and replaces what was written from there on.
+    A run that is resumed or restarted goes back to an earlier step and overwrites all steps from there on.
 
     >>> still_valid(np.array([0, 1, 2, 3, 2, 3])).tolist()
     [True, True, False, False, True, True]

@@ -1,4 +1,4 @@
-"""Reader of CSV tables with a row for each epoch: Keras's and Lightning's CSVLogger, pandas, Ultralytics and others."""
+"""Reader of CSV tables with one row per epoch: Keras's and Lightning's CSVLogger, pandas, Ultralytics and others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .metric_names import check_metrics, list_names
 from .rows import MISSING, Table, build_recording
 
 PATTERNS = ("*.csv", "*.tsv", "*.log", "*.txt")
-"""File names to try; Keras's own example writes to training.log."""
+"""Patterns of file names; training.log is the file name in Keras's documentation."""
 
 _LIGHTNING_NAME = "metrics.csv"
 _EPOCH_LABELS = ("epoch", "epochs")
@@ -59,7 +59,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     for cells in _rows(file, path, delimiter, complete=complete):
         if len(cells) != len(header):
             uneven += bool(cells)
-        elif cells[epoch] != header[epoch]:  # a script that appends may write its header again
+        elif cells[epoch] != header[epoch]:  # a script that appends to the file may write the header again
             table.add(_numbers(zip(header, cells, strict=True), invalid))
     notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
     if uneven:
@@ -107,7 +107,7 @@ def _read_header(path: Path, file: TextIOWrapper) -> tuple[list[str], str]:
 
 
 def _epoch_column(header: list[str]) -> int | None:
-    """Return the column of epochs: the one with that label, or the index that pandas writes without a label."""
+    """Return the index of the epoch column: a column with such a label, or pandas's index, which has no label."""
     if len(header) < 2:
         return None
     named = [column for column, label in enumerate(header) if label.lower() in _EPOCH_LABELS]
@@ -117,7 +117,7 @@ def _epoch_column(header: list[str]) -> int | None:
 
 
 def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, complete: bool) -> Iterator[list[str]]:
-    """Return all rows, without the last one if the file is not complete."""
+    """Return all rows; omit the last one if the file is incomplete."""
     rows = csv.reader(iter(lambda: _read_line(path, file), ""), delimiter=delimiter)
     return rows if complete else (row for row, _ in pairwise(rows))
 

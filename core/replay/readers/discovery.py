@@ -1,4 +1,4 @@
-"""Discovery of the runs below a path, by the formats of its files."""
+"""Discovery of the runs below a path, by the formats of the files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .metric_names import list_names
 from .registry import FORMATS, Format
 
 _ONE_PER_RUN = {"metrics.csv", "journal.jsonl", "trainer_state.json", "history.json", "history.csv", "results.csv"}
-"""File names that occur once per run; the directory gives the run its name."""
+"""File names that occur once per run; the run is named after the directory."""
 
 
 class RunFiles(NamedTuple):
-    """Files that may record one run, or several that only reading separates."""
+    """Files that record one or more runs; only reading them shows which."""
 
     root: Path
     """The requested path."""
@@ -88,7 +88,7 @@ def find_runs(path: Path) -> list[RunFiles]:
 
 
 def _format_by_name(file: Path, known: str) -> Format:
-    """Return the format that the name suggests, whose reader can report what is wrong with the file."""
+    """Return the format that the file name suggests; the reader of that format can report the file's problem."""
     if file.stat().st_size == 0:
         raise SettingsError(f"{str(file)!r} is empty")
     for each in reversed(FORMATS):
@@ -98,7 +98,7 @@ def _format_by_name(file: Path, known: str) -> Format:
 
 
 def _files_below(path: Path) -> Iterator[Path]:
-    """Yield all files but those in hidden directories and virtual environments; links are not followed."""
+    """Yield all files except those in hidden directories and virtual environments; do not follow links."""
     for directory, names, files in os.walk(path):
         if "pyvenv.cfg" in files and directory != str(path):
             names.clear()

@@ -22,7 +22,7 @@ _SUMMARY = "train_runtime"
 
 
 def newest(files: Iterable[Path]) -> list[list[Path]]:
-    """Return only the newest file of each run, which contains the data of the files in older checkpoints.
+    """Return only the newest file of each run, since it also contains the data of older checkpoints.
 
     >>> [file.as_posix() for [file] in newest(map(Path, ["a/checkpoint-9/x", "a/checkpoint-10/x", "b/x"]))]
     ['a/checkpoint-10/x', 'b/x']

@@ -27,7 +27,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_number(value: Any) -> float | None:
-    """Return a number, even if it was written as text, as ``default=str`` does with NumPy's; None for anything else.
+    """Return a number, also from text, as ``json.dumps(..., default=str)`` writes NumPy numbers; None for other values.
 
     >>> parse_number("0.5"), parse_number(True), parse_number([0.5])
     (0.5, None, None)

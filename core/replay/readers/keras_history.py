@@ -24,7 +24,7 @@ _LISTS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*(\{\s*"[^"]*"\s*:\s*)?\[\s*("?-?[\d.
 
 
 def recognizes(path: Path) -> bool:
-    """Return whether the file has lists of numbers by name, at least one of which is a metric of known direction."""
+    """Return whether the file maps names to lists of numbers, and at least one name is a metric of known direction."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             head = file.read(_HEAD)

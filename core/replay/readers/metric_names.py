@@ -1,4 +1,4 @@
-"""Standard names, such as "loss", "val_loss" and "learning_rate", for the metric names of other tools."""
+"""Conversion of the metric names of other tools to standard names such as "loss", "val_loss" and "learning_rate"."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def standard_name(written: str) -> str:
 
 
 def check_metrics(run: str, labels: Collection[str]) -> None:
-    """Raise an error if a recorded run has more metrics than ``trainbus.limits`` allows, or one with a longer name.
+    """Raise an error if a recorded run has too many metrics or too long metric names (see ``trainbus.limits``).
 
     Raises:
-        SettingsError: It has.
+        SettingsError: The run exceeds a limit.
     """
     if len(labels) > METRICS:
         raise SettingsError(f"the run {run!r} has {len(labels):,} metrics; at most {METRICS:,} are read")
@@ -100,7 +100,7 @@ def standard_names(written: Iterable[str]) -> Naming:
     names: dict[str, str] = {}
     taken: dict[str, str] = {}
     notes = [f"{list_names(batches)}: values of single batches are left out."] if batches else []
-    # if two want one name, the metric that is written so gets it, then the one of complete epochs
+    # if two metrics map to one name, a metric written with that name gets it, else a metric of complete epochs
     for name in sorted(wanted, key=lambda name: (wanted[name] != name, not _EPOCH_SUFFIX.search(name))):
         standard = wanted[name]
         first = taken.get(standard)

@@ -24,7 +24,7 @@ class Format(NamedTuple):
 
     title: str
     patterns: tuple[str, ...]
-    """File names to try."""
+    """Patterns of file names in this format."""
     read: _Read
     """Returns the runs in a group of files. It calls the given function for the name of a run's file or directory, and
     uses the given steps per epoch if the files do not contain epochs."""

@@ -1,4 +1,4 @@
-"""Recordings from rows of metrics with epochs, as tables and lists hold them."""
+"""Recordings built from rows of metrics and epochs, as in tables and lists."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def draw_curve(curves: Curves, row: int, outcome: RunOutcome | None, metric: str
 
 
 def draw_frontier(found: Sweep) -> str:
-    """Draw what policies save against what they lose, with the frontier and the recommended policies."""
+    """Plot savings against losses of the policies, with the frontier and the recommended policies."""
     width, height = 720, 340
     saved, lost = found.fraction_saved, found.mean_lost
     edge = found.frontier

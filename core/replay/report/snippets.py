@@ -1,4 +1,4 @@
-"""Callbacks as Python code to paste, with the names of a library."""
+"""Callbacks as Python code to copy, with the names of a library."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""CRC-32C, the checksum of TensorBoard's event files, computed for many texts of equal length at once.
+"""CRC-32C, the checksum of TensorBoard's event files, computed for many byte strings of equal length at once.
 
-The checksum is linear over GF(2): the register after a text is the XOR of what each 32-bit word of the text becomes if
-the words after it are zeros. So neighbouring words are joined in pairs, level by level, in all texts at once, without
-a loop over bytes in Python and without a package.
+The checksum is linear over GF(2): the final register is the XOR of one register per 32-bit word, computed as if all
+later words were zeros. So neighbouring words are combined in pairs, level by level, in all strings at once. This needs
+neither a Python loop over bytes nor a further package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The epochs to which the steps of event files belong: read from a series, computed, or guessed."""
+"""The mapping from the steps of event files to epochs: read from a series, computed, or guessed."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class EpochMap(NamedTuple):
     """A map from steps to epochs."""
 
     ends: _Integers
-    """The last step of each stretch of steps, rising; a stretch begins after the end before it."""
+    """The last step of each range of steps, ascending; a range begins after the end of the previous one."""
     epochs: _Integers
-    """The epoch of each stretch."""
+    """The epoch of each range."""
     note: str = ""
     """What was guessed, as a sentence."""
     others: frozenset[str] = frozenset()
     """The names of series with steps of another kind."""
 
     def map(self, steps: _Integers) -> tuple[_Integers, NDArray[np.bool_]]:
-        """Return the epochs of the steps up to the last end, and which of the steps these are."""
+        """Return the epochs of all steps up to the last end, and a mask of these steps."""
         inside = steps <= self.ends[-1]
         return self.epochs[np.searchsorted(self.ends, steps[inside])], inside
 
 
 def epochs_from_series(steps: _Integers, epochs: NDArray[np.float64], *, completed: bool) -> EpochMap:
-    """Return the epochs that a series contains, as Lightning and Hugging Face write it.
+    """Read the epochs from a series of epochs, which Lightning and Hugging Face write.
 
     Args:
         steps: The steps of the series.
@@ -52,7 +52,7 @@ def epochs_from_series(steps: _Integers, epochs: NDArray[np.float64], *, complet
 
 
 def epochs_from_length(steps: _Integers, steps_per_epoch: int) -> EpochMap:
-    """Return the epochs that follow from a known number of steps per epoch.
+    """Compute the epochs from a known number of steps per epoch.
 
     Args:
         steps: All steps of the run. They count from 1 if the last step then ends an epoch, or if the first step is 1
@@ -71,9 +71,9 @@ def epochs_from_length(steps: _Integers, steps_per_epoch: int) -> EpochMap:
 
 
 def guess_epochs(series: Mapping[str, _Integers]) -> EpochMap:
-    """Return the epochs that the steps of all series suggest.
+    """Guess the epochs from the steps of all series.
 
-    The steps of a validation series, or else of the shortest series, end the epochs.
+    Epochs end at the steps of a validation series or, without one, of the shortest series.
 
     >>> validated = {"loss": np.arange(400), "val_loss": np.array([99, 199, 299, 399])}
     >>> guess_epochs(validated).map(np.array([0, 99, 100]))[0].tolist()

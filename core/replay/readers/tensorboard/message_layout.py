@@ -11,7 +11,7 @@ import numpy as np
 from .protobuf import LENGTH, VARINT, Field, parse_fields, parse_varint, parse_varints
 
 _SCALAR_PLUGINS = {b"", b"scalars"}
-"""TensorBoard plugins that show one number a step; others keep other things in tensors."""
+"""TensorBoard plugins that show one number per step; other plugins store other data in tensors."""
 
 _BFLOAT16 = "bfloat16"
 _DTYPES = {
@@ -59,7 +59,7 @@ class RecordLayout(NamedTuple):
     """The bytes of the step; empty if it is 0."""
     scalars: tuple[ScalarField, ...]
     restart: bool
-    """Whether the record invalidates earlier records from its step on."""
+    """Whether the record invalidates all earlier records with its step or a later one."""
 
 
 def parse_layout(record: bytes) -> RecordLayout:

@@ -1,7 +1,7 @@
 """Decoder of the protocol buffers wire format: the fields of a message and their positions.
 
 Google's library returns values without positions, so each record would have to be parsed alone, which is 4 to 8 times
-slower for a file of scalars. tensorboardX has the messages of event files, but its import takes PyTorch's seconds.
+slower for a file of scalars. tensorboardX has the messages of event files, but it imports PyTorch, which takes seconds.
 """
 
 from __future__ import annotations

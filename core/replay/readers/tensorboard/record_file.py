@@ -95,7 +95,7 @@ class _Reader:
         yield from self._verify(block)
 
     def _length(self, header: bytes, place: int) -> int:
-        """Return the length in a header; for an incomplete header at the end of the file, that of an endless record."""
+        """Return the length in a header; for an incomplete header at the end of the file, the size of the file."""
         if len(header) < _HEADER:
             return self.size
         length, check = struct.unpack("<QI", header)
@@ -123,7 +123,7 @@ class _Reader:
             yield RecordBatch(np.array(offsets, np.int64), rows[:, :length])
 
     def _check_zeros(self, place: int) -> None:
-        """Accept zeros up to the end of the file, which a power failure leaves; refuse them elsewhere."""
+        """Accept zeros up to the end of the file, which a power failure can leave; refuse zeros elsewhere."""
         while zeros := self.file.read(_BLOCK):
             if zeros.strip(b"\0"):
                 raise self._damage(place)

@@ -30,7 +30,7 @@ _STAGE_ONLY = {"train", "training", "val", "valid", "validation"}
 def group(files: Iterable[Path]) -> list[list[Path]]:
     """Group event files that may record the same run.
 
-    One run has files in "train" and "validation" of one directory, and in the directories that ``add_scalars`` creates.
+    One run may write to "train" and "validation" in its directory, and to directories that ``add_scalars`` creates.
 
     >>> [len(files) for files in group(map(Path, ["a/train/1", "a/validation/1", "b/1", "b/2", "b/loss_val/3"]))]
     [2, 3]
@@ -65,7 +65,7 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch:
         above = next((above for above in directory.parents if above in known), None)
         home = _run_directory(directory, known)
         if above is not None and tags and all(_subtag(directory.relative_to(above), tag) for tag in tags):
-            # what `add_scalars` calls "val" of "Loss" is "Loss/val" in other writers
+            # the series "val" of the tag "Loss" in `add_scalars` is "Loss/val" in other writers
             tags = {f"{tag}/{_subtag(directory.relative_to(above), tag)}": series for tag, series in tags.items()}
             home = above
         elif home != directory:
@@ -116,7 +116,7 @@ def _subtag(below: Path, tag: str) -> str:
 def _read_tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _TagSeries]:
     """Return the valid numbers in all files of one directory, by tag."""
     read = [read_scalars(path, notes) for path in sorted(paths)]
-    # the names of copied files may not be in the order of writing
+    # the names of copied files may not be in the order in which the files were written
     files = sorted(read, key=lambda file: float(file.numbers["time"][0]) if file.numbers.size else 0.0)
     names = list(dict.fromkeys(name for file in files for name in file.names))
     index = {name: number for number, name in enumerate(names)}
@@ -186,11 +186,11 @@ def _build_recording(
 
 
 _Interpretation: TypeAlias = tuple[dict[str, str], EpochMap | None, str, list[str]]
-"""Label (from which a name is derived) to tag; the epochs of steps if they are known; the format; notes."""
+"""Label (from which the name is derived) to tag; the epochs of the steps, if known; the format; notes."""
 
 
 def _interpret_keras(tags: Mapping[str, _TagSeries]) -> _Interpretation | None:
-    """Interpret Keras's tags, in which "epoch_" marks the metrics of epochs, whose steps are epochs."""
+    """Interpret Keras's tags: the prefix "epoch_" marks metrics of epochs, and their steps are epoch numbers."""
     labels = {_KERAS_EPOCH.sub("", tag, count=1): tag for tag in tags if _KERAS_EPOCH.search(tag)}
     if not labels or not all(tag.split("/")[0].lower() in STAGES for tag in labels.values()):
         return None

@@ -18,7 +18,7 @@ from .message_layout import RecordLayout, begins_with_scalar, decode_number, ite
 from .record_file import RecordBatch, read_records
 
 _MOST_LAYOUTS = 64
-"""The number of layouts that are tried on the records of one length in one block."""
+"""The maximum number of layouts to try on the records of one length in one block."""
 
 
 NUMBER = np.dtype([("tag", "i4"), ("step", "i8"), ("time", "f8"), ("value", "f8"), ("offset", "i8")])
@@ -33,7 +33,7 @@ class Scalars(NamedTuple):
     numbers: NDArray[np.void]
     """The numbers, an array of ``NUMBER``."""
     restarts: tuple[tuple[int, int], ...]
-    """For each restart the count of numbers before it and its step: those with this or a later step are void."""
+    """For each restart: the count of earlier numbers, and its step; earlier numbers from that step on are void."""
 
 
 def read_scalars(path: Path, notes: list[str]) -> Scalars:
