@@ -373,7 +373,7 @@ class DecidesAtBegin:
         decision.save("a.npz") | decision.save("b.npz") | decision.scale_learning_rate(0.5),
         decision.forget("nothing.npz"),
     ],
-    ids=str,
+    ids=["scale", "save", "keep", "keep and scale", "two saves and scale", "forget"],
 )
 def test_a_decision_of_the_trainings_begin_is_executed_once_though_a_resume_calls_the_hook(asked: Decision) -> None:
     unbroken = resumed([3.0, 2.0, 1.0], ModelCheckpoint("whole/m"), DecidesAtBegin(asked), resume=None)
@@ -398,7 +398,7 @@ def test_a_plugin_that_the_resumed_run_has_in_addition_decides_when_it_begins() 
     ]
 
 
-@pytest.mark.parametrize("asked", [decision.stop("enough"), decision.scale_learning_rate(0.5)], ids=str)
+@pytest.mark.parametrize("asked", [decision.stop("enough"), decision.scale_learning_rate(0.5)], ids=["stop", "scale"])
 def test_what_a_plugin_decides_only_when_a_resumed_run_begins_is_executed(asked: Decision) -> None:
     resumed([3.0, 2.0], SAVED, DecidesAtBegin(Decision()))
     again = resumed([3.0, 2.0, 1.0], SAVED, DecidesAtBegin(asked))
