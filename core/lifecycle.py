@@ -58,6 +58,11 @@ class Lifecycle:
         if self.state.phase != phase:
             raise LoopError(otherwise)
 
+    def require_begun(self, call: str) -> None:
+        """Raise a ``LoopError`` if the run has not begun."""
+        if self.state.phase == "new":
+            raise LoopError(f"{call} belongs after begin(), or inside `with run:`")
+
     def require_epoch(self, call: str) -> None:
         """Raise a ``LoopError`` unless an epoch is open: no callback would see what is logged or trained."""
         over = "; this run is over" if self.state.phase == "ended" else ""
@@ -221,6 +226,7 @@ class Lifecycle:
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
         """End the epoch with the metrics of all ranks; end the run if there is a stop request."""
         state = self.state
+        self.require_begun("end_epoch()")
         check_metrics(metrics)
         for name in metrics:
             check_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from .callback import Callback, Verbose
 from .capabilities import HasLearningRate
@@ -18,11 +18,12 @@ from .engine.resumer import Resumer
 from .engine.run_state import RunState
 from .engine.state_collector import StateCollector
 from .engine.stop_requests import StopRequests
+from .errors import SettingsError
 from .failures import ENGINE, Failures
 from .hooks import hookimpl
 from .metrics.monitor import Monitors
 from .resume.end_record import EndRecord, EndRecords
-from .resume.locate import locate
+from .resume.locate import check_resume, locate
 from .resume.resumption import Resumption
 from .resume.script_rates import check_source
 from .settings.plugin_list import CallbackLike, build_plugins
@@ -66,7 +67,10 @@ def assemble(
 ) -> Parts:
     """Return the parts of a run; ``Run`` documents the arguments and the errors."""
     check_subject(subject)
+    check_resume(resume)
     check_source(resume_learning_rates)
+    if not isinstance(cast("object", resume_strict), bool):
+        raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
     state = RunState(subject)
     group = group_for(subject, state)
     failures = Failures()

@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import NoneType
+from types import NoneType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
 
 from .callback import Callback, Mode, Verbose
@@ -30,6 +30,14 @@ from .settings.plugin_list import CallbackLike
 from .storage.paths import Source
 
 T = TypeVar("T")
+
+
+def _refuse(*_: object) -> Never:
+    raise LoopError("an event belongs after begin(), or inside `with run:`")
+
+
+_NOT_BEGUN: Any = SimpleNamespace(on_batch_begin=_refuse, on_batch_end=_refuse)
+"""The hooks of batches before the run begins, so that no batch asks whether it has."""
 
 
 class Run:
@@ -109,7 +117,7 @@ class Run:
 
     def _hold(self, life: Lifecycle) -> None:
         self._life = life
-        self._bus = life.bus
+        self._bus = life.bus if life.state.phase == "ended" else _NOT_BEGUN
         self._dropped: weakref.finalize[..., Run] | None = None
         self.subject = life.state.subject
         """What is trained, as its adapter presents it."""
@@ -251,6 +259,7 @@ class Run:
             SettingsError: A plugin refuses its options.
             CheckpointError: Another run writes into the same directory.
         """
+        self._bus = self._life.bus
         self._life.begin(self, loop_is_alive)
         self._dropped = weakref.finalize(self, report_dropped, self.state.epoch_metrics, os.getpid())
 
@@ -266,7 +275,7 @@ class Run:
     @property
     def has_batch_listeners(self) -> bool:
         """Whether a plugin implements a batch hook; if not, an adapter need not report batches."""
-        return self._bus.on_batch_begin is not None or self._bus.on_batch_end is not None
+        return self._life.bus.on_batch_begin is not None or self._life.bus.on_batch_end is not None
 
     def begin_batch(self, batch: int) -> None:
         """Begin a batch, counted from 0 in its epoch.
@@ -307,12 +316,14 @@ class Run:
 
     def begin_validation(self) -> None:
         """Begin a validation and start its means again: the last validation of an epoch counts."""
+        self._life.require_begun("begin_validation()")
         self.state.means.restart_validation()
         self._life.dispatch(self, "on_validation_begin", self.state.epoch)
 
     @checked("end_validation", 'give metrics as one mapping: end_validation({"val_loss": 1.0})')
     def end_validation(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the validation; the names of ``metrics``, if they are given, begin with ``val_``."""
+        self._life.require_begun("end_validation()")
         check_metrics({} if metrics is None else metrics)
         self.state.validated = True
         if self._bus.on_validation_end is not None:

@@ -29,6 +29,7 @@ _NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*"
 """Not the name of a metric: ``str.format`` reads it as a position, a conversion or an attribute."""
 _COUNTERS = ("epoch", "batch", "step")
 _INTEGER = frozenset("bcdoxX")
+_REAL_TYPES = frozenset("eEfFgG%")
 """Types of format that show integers only."""
 _REAL = re.compile(
     r"(.*_)?(loss|accuracy|auc|precision|recall|mse|rmse|mae|mape|iou|dice|bleu|ppl|psnr|ssim|rate|f_1|r_2)(_.*)?"
@@ -111,10 +112,10 @@ def _fits(number: float, form: str) -> bool:
 def _formatted(value: Any, form: str) -> str:
     """Return a value in a number format; whole numbers without a point, unless the format asks for it.
 
-    >>> _formatted(3.0, ""), _formatted(3.0, "03d"), _formatted(3.0, ".1f"), _formatted(2.5, "")
-    ('3', '003', '3.0', '2.5')
+    >>> _formatted(3.0, ""), _formatted(3.0, "03"), _formatted(3.0, "+,"), _formatted(3.0, ".1f"), _formatted(2.5, "")
+    ('3', '003', '+3', '3.0', '2.5')
     """
-    whole = form == "" or form[-1] in _INTEGER
+    whole = "." not in form and form[-1:] not in _REAL_TYPES
     if whole and hasattr(value, "is_integer"):
         if value != value or abs(value) == math.inf:  # an epoch without a value
             return str(value)

@@ -58,6 +58,8 @@ class SnapshotStore:
         self._files: dict[str, SnapshotFile] = {}
         self._lost: set[str] = set()
         """Slots that could not be written: they are only in memory, or were only in the memory of an earlier run."""
+        self.begun_elsewhere = False
+        """Whether the run was resumed, so that it may ask for snapshots that the process before it did not keep."""
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept

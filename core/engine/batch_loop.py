@@ -73,10 +73,10 @@ def unobserved_batches(
 
 
 def length_of(loader: Iterable[object]) -> int | None:
-    """Return the number of batches; None if the loader has no length; ``len`` of PyTorch's may raise."""
+    """Return the number of batches; None if the loader has no length, or raises an error: the loop needs none."""
     try:
         return len(loader)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
+    except Exception:  # noqa: BLE001 - PyTorch's and Lightning's raise several
         return None
 
 

@@ -289,15 +289,18 @@ class Executor:
         elif self.snapshots.is_lost(source):
             self._tolerate(action.by, f"{source!r} is not restored: it was lost before the run was resumed")
         else:
-            self._load(self._able(Restorable, [action]), source)
+            self._load(self._able(Restorable, [action]), source, action.by)
 
-    def _load(self, subject: Restorable, source: str) -> None:
+    def _load(self, subject: Restorable, source: str, plugin: str) -> None:
         path = self.writer.start.fixed(location(source))
         try:
             exists, verified = (backend_for(each).size() is not None for each in (path, manifest_of(path)))
         except OSError as error:
             raise CheckpointError(f"{source!r} cannot be restored: {error}") from error
         if not exists and not (isinstance(path, Path) and holds_parts(path)):
+            if self.snapshots.begun_elsewhere:
+                self._tolerate(plugin, f"{source!r} is not restored: the run did not keep it before it was resumed")
+                return
             kept = ", ".join(map(repr, self.snapshots)) or "nothing"
             raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
         with downloads_kept():  # a damaged file is refused before it changes anything

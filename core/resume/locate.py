@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..failures import LOG
 from ..metrics.names import hint
 from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
-from ..storage.paths import Location, Source, location
+from ..storage.paths import Location, RemotePath, Source, location
 from ..storage.sharded_directory import EVERY_PART, SHARDS, VerificationShare, holds_parts
 from .end_record import find_end
 from .state import CheckpointState
@@ -61,7 +62,7 @@ def locate(
     try:
         if source == AUTO:
             return _of_callbacks(callbacks, share, without, subject)
-        path = _path_of(source)
+        path = location(source)
         backend = backend_for(path)
         if backend.is_directory():
             if not _is_checkpoint(path):
@@ -153,8 +154,13 @@ def _is_checkpoint(directory: Location) -> bool:
     return isinstance(directory, Path) and any(directory.glob(f"{SHARDS}*")) and holds_parts(directory)
 
 
-def _path_of(source: Source) -> Location:
-    with suppress(TypeError):
-        if source:
-            return location(source)
-    raise SettingsError(f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'")
+def check_resume(source: object) -> None:
+    """Refuse what names nothing to resume from; None resumes nothing.
+
+    Raises:
+        SettingsError: It is no path, or an empty one.
+    """
+    if source is not None and (not isinstance(source, (str, os.PathLike, RemotePath)) or not source):
+        raise SettingsError(
+            f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
+        )

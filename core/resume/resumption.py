@@ -207,6 +207,7 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
+        snapshots.begun_elsewhere = True
         directory = self._owned.directory_for(path)
         if directory != path.parent:
             snapshots.bring_into(directory, unless=self._owned.holds, linked=self._leads)

@@ -241,9 +241,9 @@ def process_name() -> str:
 
 def _unlock(file: int) -> None:
     if sys.platform != "win32":
-        import fcntl  # noqa: PLC0415 - Windows has none
+        with suppress(OSError, ImportError):  # Python that ends imports nothing; closing the file unlocks it, too
+            import fcntl  # noqa: PLC0415 - Windows has none
 
-        with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_UN)
 
 

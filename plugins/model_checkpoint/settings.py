@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,6 +23,8 @@ def _as_tuple(value: object) -> object:
 
 def _check_location(path: str) -> str:
     location(path)  # refuses malformed URLs
+    if os.path.basename(path) in ("", ".", ".."):  # noqa: PTH119 - it may be a URL
+        raise ValueError(f"{path!r} names a directory; add the name of a file, as in 'run/m-{{epoch}}'")
     return path
 
 

@@ -46,6 +46,12 @@ def test_monitors_are_updated_by_the_bus() -> None:
     [
         (object(), {}, "object"),
         (None, {"resume_learning_rates": "both"}, "resume_learning_rates"),
+        (None, {"resume_strict": "yes"}, "resume_strict='yes': give True or False"),
+        (None, {"resume_strict": 1}, "resume_strict=1: give True or False"),
+        *(
+            (None, {"resume": each}, "give the path of a checkpoint, a directory, or 'auto'; None starts from")
+            for each in (False, True, 0, 3, "", b"", ["run"], object())
+        ),
     ],
 )
 def test_what_no_run_can_be_made_of_is_refused(subject: object, options: dict[str, Any], message: str) -> None:

@@ -920,3 +920,28 @@ def test_metrics_without_a_value_come_after_the_others() -> None:
     assert list(run.history.items()) == [
         ("loss", [1.0, 1.0]), ("fid", [None, None]), ("bleu", [None, None]), ("val_f1", [None, 1.0])
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda run: run.begin_batch(0),
+        lambda run: run.end_batch(0),
+        lambda run: run.begin_epoch(0),
+        lambda run: run.begin_validation(),
+        lambda run: run.end_validation(),
+        lambda run: run.end_epoch({"loss": 1.0}),
+    ],
+    ids=["begin_batch", "end_batch", "begin_epoch", "begin_validation", "end_validation", "end_epoch"],
+)
+def test_an_event_before_the_begin_is_refused(event: Any) -> None:
+    """In one line; the run can still begin."""
+    run = Run(callbacks=EventRecorder("on_epoch_end"))
+    with pytest.raises(LoopError, match=r"after begin\(\)"):
+        event(run)
+    with run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+            for _ in run.batches([1, 2]):
+                pass
+    assert run.result.epochs == 1

@@ -11,7 +11,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
 from ..serialization import from_json_data, to_json_data
@@ -63,6 +63,21 @@ def batch_size_of(loader: Any) -> int | None:
     return None
 
 
+def iterator_in(loader: Any) -> Iterator[Any] | None:
+    """Return the iterator that a loader is, or the ``zip``, generator or the like that it wraps; None if there is none.
+
+    A new process creates it again, and nothing says with which batch it begins.
+
+    >>> iterator_in([1, 2]), type(iterator_in({"wrapped": zip([1], [2])}))
+    (None, <class 'zip'>)
+    """
+    for each in (loader, *_held_by(loader)):
+        lazy = type(each).__module__ in ("builtins", "itertools")
+        if isinstance(each, Iterator) and (lazy or each is loader):
+            return each
+    return None
+
+
 def takes_turns(loader: Any) -> bool:
     """Return whether the ranks' loaders take the samples of one order in turn.
 
@@ -92,7 +107,9 @@ def _parts_of(holder: Any) -> list[Any]:
         held = cast("Iterable[Any]", holder.values() if isinstance(holder, dict) else holder)
         items: list[Any] = list(islice(held, _MOST_ITEMS))
         return items if len(items) < _MOST_ITEMS else []
-    if isinstance(holder, (type, ModuleType, FunctionType)) or hasattr(holder, "__array__"):
+    if isinstance(holder, FunctionType):  # what it encloses
+        return [cell.cell_contents for cell in holder.__closure__ or () if cell != CellType()]
+    if isinstance(holder, (type, ModuleType)) or hasattr(holder, "__array__"):
         return []
     return list(getattr(holder, "__dict__", {}).values())
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from ..rng_state import preserved_rng, restore_rng_state
 from ..state import CheckpointState
-from .dataloader_state import batch_size_of, is_stateful, restore_loader, takes_turns
+from .dataloader_state import batch_size_of, is_stateful, iterator_in, restore_loader, takes_turns
 from .loop_size import LoopSize, continuation
 
 T = TypeVar("T")
@@ -113,13 +113,14 @@ class LoaderResumption:
     def _warn_of_position(self, loader: object, state: Any) -> None:
         """Warn once that an iterator, which the new process has created again, may begin with any batch."""
         knows = is_stateful(loader) and (state is None or "failure" not in state)
-        if isinstance(loader, Iterator) and not knows and not self._warned:
+        iterator = None if knows or self._warned else iterator_in(loader)
+        if iterator is not None:
             self._warned = True
             self._warn(
                 "the checkpoint cannot tell where the %s that gives the batches was: unless it begins with the first "
                 "batch of epoch %d again, samples are trained on twice or never; give run.batches() the loader "
                 "itself, or an object with state_dict and load_state_dict",
-                type(cast("object", loader)).__name__,
+                type(iterator).__name__,
                 self._position.epochs + 1,
             )
 

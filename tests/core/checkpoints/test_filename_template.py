@@ -226,6 +226,17 @@ def test_every_name_can_be_written_with_a_colon_at_its_end(name: str) -> None:
         ("{n:03d}", nan, "nan"),
         ("{n}", inf, "inf"),
         ("{num_errors:04d}", 12.0, "0012"),
+        ("{n:03}", 3.0, "003"),
+        ("{n:>3}", 3.0, "  3"),
+        ("{n:+}", 3.0, "+3"),
+        ("{n:,}", 12345.0, "12,345"),
+        ("{n:3}", np.float64(3), "  3"),
+        ("{n:n}", 3.0, "3"),
+        ("{n:06}", 2.5, "0002.5"),
+        ("{n:+}", -2.5, "-2.5"),
+        ("{n:.2}", 3.0, "3.0"),
+        ("{n:g}", 3.0, "3"),
+        ("{n:%}", 1.0, "100.000000%"),
     ],
 )
 def test_whole_numbers_are_written_without_a_point(field: str, value: float, text: str) -> None:

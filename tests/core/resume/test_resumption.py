@@ -416,3 +416,22 @@ def test_a_decision_of_the_trainings_begin_is_not_executed_again_by_a_resume_fro
 
     assert again.subject.learning_rates() == first.subject.learning_rates()
     assert again.result.decisions == first.result.decisions
+
+
+@pytest.mark.parametrize("patience", [2, 9])
+@pytest.mark.parametrize("monitor", ["val_loss", "loss"])
+def test_best_weights_that_were_not_kept_before_the_resume_are_reported_and_not_restored(
+    patience: int, monitor: str
+) -> None:
+    """A callback that restores them only since the resume costs no error at the end of the training."""
+    metrics = [{"val_loss": 1.0 + epoch, "loss": 1.0 + epoch} for epoch in range(5)]
+    for stopper, epochs in (
+        (EarlyStopping(monitor=monitor, patience=9), 2),
+        (EarlyStopping(monitor=monitor, patience=patience, restore_best_weights=True), 5),
+    ):
+        with Run(LineSubject(), [ModelCheckpoint("m"), stopper], resume="auto", verbose=0) as run:
+            for epoch in run.epochs(epochs):
+                run.log(metrics[epoch])
+
+    (failure,) = run.failures
+    assert "is not restored: the run did not keep it before it was resumed" in str(failure)
