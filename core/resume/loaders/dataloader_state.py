@@ -73,7 +73,8 @@ def iterator_in(loader: Any) -> Iterator[Any] | None:
     """
     for each in (loader, *_held_by(loader)):
         lazy = type(each).__module__ in ("builtins", "itertools")
-        if isinstance(each, Iterator) and (lazy or each is loader):
+        one_pass: bool = isinstance(each, Iterator) and (lazy or each is loader)
+        if one_pass:
             return each
     return None
 
