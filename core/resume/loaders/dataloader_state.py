@@ -72,11 +72,13 @@ def iterator_in(loader: Any) -> Iterator[Any] | None:
     (None, <class 'zip'>)
     """
     for each in (loader, *_held_by(loader)):
-        lazy = type(each).__module__ in ("builtins", "itertools")
-        one_pass: bool = isinstance(each, Iterator) and (lazy or each is loader)
-        if one_pass:
+        if _has_one_pass(each) and (each is loader or type(each).__module__ in ("builtins", "itertools")):
             return each
     return None
+
+
+def _has_one_pass(loader: Any) -> bool:
+    return isinstance(loader, Iterator)
 
 
 def takes_turns(loader: Any) -> bool:
