@@ -63,22 +63,19 @@ def batch_size_of(loader: Any) -> int | None:
     return None
 
 
-def iterator_in(loader: Any) -> Iterator[Any] | None:
-    """Return the iterator that a loader is, or the ``zip``, generator or the like that it wraps; None if there is none.
+def iterator_in(loader: Any) -> str:
+    """Return the type of the iterator that a loader is or wraps, such as ``zip`` or a generator; empty if none.
 
     A new process creates it again, and nothing says with which batch it begins.
 
-    >>> iterator_in([1, 2]), type(iterator_in({"wrapped": zip([1], [2])}))
-    (None, <class 'zip'>)
+    >>> iterator_in([1, 2]), iterator_in({"wrapped": zip([1], [2])})
+    ('', 'zip')
     """
     for each in (loader, *_held_by(loader)):
-        if _has_one_pass(each) and (each is loader or type(each).__module__ in ("builtins", "itertools")):
-            return each
-    return None
-
-
-def _has_one_pass(loader: Any) -> bool:
-    return isinstance(loader, Iterator)
+        kind: type = type(cast("object", each))
+        if isinstance(each, Iterator) and (each is loader or kind.__module__ in ("builtins", "itertools")):
+            return kind.__name__
+    return ""
 
 
 def takes_turns(loader: Any) -> bool:

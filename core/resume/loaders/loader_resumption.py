@@ -113,14 +113,14 @@ class LoaderResumption:
     def _warn_of_position(self, loader: object, state: Any) -> None:
         """Warn once that an iterator, which the new process has created again, may begin with any batch."""
         knows = is_stateful(loader) and (state is None or "failure" not in state)
-        iterator = None if knows or self._warned else iterator_in(loader)
-        if iterator is not None:
+        kind = "" if knows or self._warned else iterator_in(loader)
+        if kind:
             self._warned = True
             self._warn(
                 "the checkpoint cannot tell where the %s that gives the batches was: unless it begins with the first "
                 "batch of epoch %d again, samples are trained on twice or never; give run.batches() the loader "
                 "itself, or an object with state_dict and load_state_dict",
-                type(iterator).__name__,
+                kind,
                 self._position.epochs + 1,
             )
 
