@@ -70,10 +70,17 @@ def left(make: Callable[[float], Ranks]) -> list[Any]:
     return [outcome(lambda: ranks.all_reduce_sum([1.0])), outcome(lambda: ranks.broadcast(1))]
 
 
-def late(make: Callable[[float], Ranks]) -> list[Any]:
-    """Rank 2 comes too late, but answers the store."""
+def formed(make: Callable[[float], Ranks]) -> Ranks:
+    """Return a group with a short timeout, formed when all ranks are here: one may come from an earlier scene."""
+    make(60).all_reduce_sum([])
     ranks = make(SHORT)
     ranks.all_reduce_sum([])
+    return ranks
+
+
+def late(make: Callable[[float], Ranks]) -> list[Any]:
+    """Rank 2 comes too late, but answers the store."""
+    ranks = formed(make)
     if ranks.rank == 2:
         while ranks.get("seen/0") is None or ranks.get("seen/1") is None:
             pass
@@ -85,8 +92,7 @@ def late(make: Callable[[float], Ranks]) -> list[Any]:
 
 def silent(make: Callable[[float], Ranks]) -> list[Any]:
     """Rank 2 neither comes nor answers the store before the others have failed."""
-    ranks, other = make(SHORT), make(60)
-    ranks.all_reduce_sum([])
+    ranks, other = formed(make), make(60)
     other.all_reduce_sum([])
     found = [] if ranks.rank == 2 else [outcome(lambda: ranks.all_reduce_sum([1.0]))]
     other.all_reduce_sum([])
