@@ -11,7 +11,6 @@ from ..callback import Callback
 from ..decision import Decision, Stop
 from ..decision.json_format import action_from_json, decision_from_json
 from ..failures import LOG
-from ..limits import MANIFEST_BYTES
 from ..storage.backend import backend_for
 from ..storage.paths import Location, absolute, absolute_entry
 from .matching import match_plugins
@@ -134,11 +133,8 @@ def read(directory: Location) -> EndRecord | None:
     """Return the record in a directory; None if there is no readable one."""
     try:
         backend = backend_for(directory / NAME)
-        size = backend.size()
-        if size is None:
+        if backend.size() is None:
             return None
-        if size > MANIFEST_BYTES:
-            raise ValueError(f"it has {size} bytes")
         record = EndRecord.model_validate_json(backend.read())
         if record.format > 1:
             raise ValueError("a later version of trainbus has written it")

@@ -1,4 +1,4 @@
-"""The kind of file at a path. Reading a special file may block forever, and replacing it destroys it."""
+"""The kind and size of the file at a path. Reading a special file may block forever; replacing it destroys it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 from typing import Literal
+
+from ..limits import MANIFEST_BYTES
+from .paths import Location
 
 Kind = Literal["file", "directory", "FIFO", "socket", "device", "broken link", ""]
 
@@ -74,3 +77,13 @@ def open_regular(path: Path) -> BufferedReader:
     except BaseException:
         os.close(file)
         raise
+
+
+def check_size(size: int, path: Location) -> None:
+    """Refuse a file that is too long to be read whole.
+
+    Raises:
+        OSError: It has more than ``MANIFEST_BYTES`` bytes.
+    """
+    if size > MANIFEST_BYTES:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {MANIFEST_BYTES:,} are read", str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import secrets
@@ -14,9 +13,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar
 
-from ..limits import MANIFEST_BYTES
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
-from .file_kind import check_regular, kind_of, open_regular
+from .file_kind import check_regular, check_size, kind_of, open_regular
 from .file_lock import FileLock, check_locks
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
@@ -58,11 +56,7 @@ class LocalBackend:
 
     def read(self) -> bytes:
         with open_regular(self.path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MANIFEST_BYTES:
-                raise OSError(
-                    errno.EFBIG, f"it has {size:,} bytes; at most {MANIFEST_BYTES:,} are read", str(self.path)
-                )
+            check_size(os.fstat(file.fileno()).st_size, self.path)
             return file.read()
 
     @contextmanager

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import tempfile
@@ -21,10 +20,10 @@ from weakref import WeakValueDictionary
 
 from ..errors import MissingDependency, SettingsError
 from ..failures import LOG
-from ..limits import MANIFEST_BYTES
 from ..metrics.names import hint
 from . import remote_cache
 from .atomic_file import STAGED, discard, suffix_of
+from .file_kind import check_size
 from .lease import Lease, acquire
 from .paths import Location, RemotePath
 
@@ -119,9 +118,7 @@ class RemoteBackend:
         return [RemotePath(self.path.protocol, "/".join(key)) for key in keys]
 
     def read(self) -> bytes:
-        size = self.size() or 0
-        if size > MANIFEST_BYTES:
-            raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {MANIFEST_BYTES:,} are read", str(self.path))
+        check_size(self.size() or 0, self.path)
         with _as_os_error():
             return bytes(self._files.cat_file(self._key))
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.storage import local, remote
+from trainbus.storage import file_kind
 from trainbus.storage.atomic_file import fill, write_bytes
 from trainbus.storage.backend import backend_for, digest_at, existing
 from trainbus.storage.local import LocalBackend
@@ -131,8 +131,7 @@ def test_a_manifest_beyond_the_limit_is_refused_unread(
     kind: str, more: int, *, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On this machine and in a store: exactly as many bytes as the limit are read, one more is not."""
-    for module in (local, remote):
-        monkeypatch.setattr(module, "MANIFEST_BYTES", 100)
+    monkeypatch.setattr(file_kind, "MANIFEST_BYTES", 100)
     path = tmp_path / "trainbus.best.pt.json" if kind == "local" else new_directory(kind) / "trainbus.best.pt.json"
     put(path, b"x" * (100 + more))
 
