@@ -13,16 +13,22 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError
+from ..storage.atomic_file import ABANDONED, abandoned_when
 from ..storage.paths import Location
 from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
 
 _JOBS_OF: WeakKeyDictionary[threading.Thread, SimpleQueue[SaveJob | None]] = WeakKeyDictionary()
 """The running threads, for which the process waits before it exits."""
+_ABANDONED = WeakSet[threading.Thread]()
+"""Those for which it waits at most ``PATIENCE``."""
+
+PATIENCE = 5.0
+"""Seconds to wait at the exit for a thread whose file was abandoned; most end at their next write, a disk may hang."""
 
 
 class PendingFile(NamedTuple):
@@ -75,10 +81,11 @@ class SaveJob:
             for file in self.files:
                 write = partial(self._write, file)
                 try:
-                    if file.ranks is None:
-                        done = commit(file.path, write, directory=file.in_parts, **file.metadata)
-                    else:
-                        done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
+                    with abandoned_when(lambda: self.abandoned):
+                        if file.ranks is None:
+                            done = commit(file.path, write, directory=file.in_parts, **file.metadata)
+                        else:
+                            done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
                     self.committed.append(done)
                 except CheckpointError as error:
                     self.failed.append(FailedSave(file.path, file.metadata["step"], error))
@@ -94,7 +101,7 @@ class SaveJob:
         if file.write_history is not None:  # after the payload, which ranks may write together
             file.write_history()
         if self.abandoned:
-            raise CheckpointError("the run was interrupted twice")
+            raise InterruptedError(ABANDONED)
         return written
 
 
@@ -147,14 +154,15 @@ class AsyncWriter:
         atexit.unregister(self.wait)
 
     def abandon(self) -> None:
-        """Do not commit the file that is being written, and do not wait for it.
+        """Do not commit the file that is being written, and end its thread at the next write.
 
-        If other ranks take part, the process still waits for it before it exits, at most until the group's timeout.
+        The process waits for the thread before it exits: at most ``PATIENCE``, or until the group's timeout if other
+        ranks take part.
         """
         if self._job is not None:
             self._job.abandoned = True
             if self._thread is not None and not self._collective:
-                _JOBS_OF.pop(self._thread, None)
+                _ABANDONED.add(self._thread)
         atexit.unregister(self.wait)
 
     def collect(self, *, wait: bool) -> SaveJob | None:
@@ -184,11 +192,11 @@ def _run_jobs(jobs: SimpleQueue[SaveJob | None]) -> None:
 
 @atexit.register
 def _end_threads() -> None:
-    """Wait until the threads have ended: one that has used collectives and outlives the interpreter aborts the process.
+    """Wait until the threads have ended: one that is in torch's C++ code when the interpreter ends aborts the process.
 
     The interpreter ends remaining threads when they next acquire the GIL. This unwinds torch's C++ frames and
-    thread-local objects, which calls ``std::terminate``.
+    thread-local objects, which calls ``std::terminate``. Any thread that has used collectives has such objects.
     """
     for thread, jobs in list(_JOBS_OF.items()):
         jobs.put(None)
-        thread.join()
+        thread.join(PATIENCE if thread in _ABANDONED else None)

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,26 @@ WEIGHTS = ".weights.h5"
 BUFFER = 1 << 16
 """Size of the buffer of a ``HashedFile`` in bytes; a full buffer is written and hashed."""
 PIECE = 1 << 20
-"""Number of bytes that ``copy`` reads at once."""
+"""Number of bytes that are read or written at once."""
 
+ABANDONED = "the run was interrupted twice"
 DIFFERS = "the file's content differs from what was written to it"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_IS_ABANDONED: ContextVar[Callable[[], bool]] = ContextVar("is_abandoned", default=lambda: False)
+
+
+@contextmanager
+def abandoned_when(is_abandoned: Callable[[], bool]) -> Generator[None]:
+    """Let every write to a ``HashedFile`` in this block raise ``InterruptedError`` once the function returns True.
+
+    So a library that writes a large file in another thread returns soon, although it knows nothing of the request.
+    """
+    token = _IS_ABANDONED.set(is_abandoned)
+    try:
+        yield
+    finally:
+        _IS_ABANDONED.reset(token)
 
 
 class HashedFile(io.BufferedWriter):
@@ -74,8 +90,11 @@ class _HashingFile(io.FileIO):
     """A hash object; ``hashlib`` does not export its type."""
 
     def write(self, data: Any, /) -> int:
-        written = super().write(data)
-        self.hash.update(memoryview(data)[: written or 0])
+        if _IS_ABANDONED.get()():
+            raise InterruptedError(ABANDONED)
+        piece = memoryview(data)[:PIECE]  # the buffered file writes the rest
+        written = super().write(piece)
+        self.hash.update(piece[: written or 0])
         return written
 
 

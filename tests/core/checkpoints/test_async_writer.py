@@ -1,5 +1,6 @@
 """Files that are written in the background are those that training would have waited for."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -380,3 +381,48 @@ def test_the_process_ends_after_its_writer_thread(
         else:
             assert process.wait(60) == 0
         assert process.wait() == 0
+
+
+ABANDONED = """
+import os, sys, torch
+from pathlib import Path
+from trainbus.adapters.torch.files import pt
+from trainbus.checkpoints.async_writer import AsyncWriter, PendingFile, SaveJob
+
+class Held:
+    def __del__(self):  # while the interpreter ends, so that a thread that is left wakes up in it
+        os.read(0, 1)
+
+held = Held()
+large = torch.zeros(1 << 20)
+pipe = Path("pipe")
+writer = AsyncWriter()
+metadata = dict(epoch=1, step=1, metrics={{}}, reason="", by=())
+file = PendingFile(Path("a.pt"), lambda staged: pt.write(large, pipe), metadata)
+writer.submit(SaveJob([file], None), background=True)
+print("writes", flush=True)
+sys.stdin.readline()
+writer.abandon()
+print("exit", flush=True)
+"""
+
+
+def test_torch_ends_the_file_that_is_abandoned_before_the_process_exits(tmp_path: Path) -> None:
+    """A thread in C++ code that outlives the interpreter aborts the process."""
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(
+        [sys.executable, "-c", ABANDONED.format()],
+        cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdin is not None
+        with (tmp_path / "pipe").open("rb") as pipe:
+            assert process.stdout.readline() == "writes\n"
+            pipe.read(1 << 16)
+            process.stdin.write("abandon\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "exit\n"
+            pipe.read()
+            _, errors = process.communicate("x", timeout=60)
+
+    assert (process.returncode, errors) == (0, "")
