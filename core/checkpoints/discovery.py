@@ -13,7 +13,7 @@ from ..storage.paths import Location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts, remove_stale_parts
 from .commit import Checkpoint, present_entries, read
 from .history_reader import find_history_flaws, reference_in
-from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_of
+from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_names, payload_of
 
 
 class CheckpointInfo(NamedTuple):
@@ -40,7 +40,7 @@ def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
         names = sorted(backend_for(directory).list_names())
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
-    payloads = {path.name for name in names if (path := payload_of(directory / name)) is not None}
+    payloads = set(payload_names(names))
     manifests = {manifest_of(directory / name).name for name in payloads}
     # list a file of the same kind without a manifest: otherwise an older one would silently count as the newest
     suffixes = {suffix_of(Path(name)) for name in payloads} - {""}
@@ -56,8 +56,7 @@ def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[Ch
 
 def payloads_in(directory: Location) -> list[Location]:
     """Return the paths in a directory that have a manifest, even if the payload is missing."""
-    paths = (payload_of(directory / name) for name in backend_for(directory).list_names())
-    return [path for path in paths if path is not None]
+    return [directory / name for name in payload_names(backend_for(directory).list_names())]
 
 
 def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[CheckpointInfo]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
@@ -83,9 +84,20 @@ def payload_of(path: Location) -> Location | None:
     >>> str(payload_of(Path("runs/trainbus.best.pt.json"))), payload_of(Path("runs/best.pt"))
     ('runs/best.pt', None)
     """
-    name = path.name.removeprefix(_BEFORE).removesuffix(_AFTER)
-    is_manifest = name not in ("", ".", "..") and path.name == f"{_BEFORE}{name}{_AFTER}"
-    return path.with_name(name) if is_manifest else None
+    return next((path.with_name(name) for name in payload_names([path.name])), None)
+
+
+def payload_names(names: Iterable[str]) -> Iterator[str]:
+    """Return the names of the payloads whose manifests are among these names of files.
+
+    >>> list(payload_names(["best.pt", "trainbus.best.pt.json", "trainbus.json"]))
+    ['best.pt']
+    """
+    for each in names:
+        if each.startswith(_BEFORE) and each.endswith(_AFTER):
+            name = each[len(_BEFORE) : -len(_AFTER)]
+            if name not in ("", ".", ".."):
+                yield name
 
 
 def entries_of(path: Location) -> list[ManifestEntry]:

@@ -18,8 +18,7 @@ from ..storage.paths import Location, StartDirectory, location, relative_to, res
 from ..storage.sharded_directory import digest_of_parts, link_parts, publish_parts, stage_parts
 from .collective_commit import Write, write_collectively
 from .commit import Checkpoint
-from .discovery import payloads_in
-from .manifest import entries_of
+from .manifest import entries_of, payload_names
 
 PREFIX = f"{RESERVED}slot-"
 """Prefix of the names of snapshot files."""
@@ -60,6 +59,8 @@ class SnapshotStore:
         """Slots that could not be written: they are only in memory, or were only in the memory of an earlier run."""
         self.begun_elsewhere = False
         """Whether the run was resumed, so that it may ask for snapshots that the process before it did not keep."""
+        self._named: dict[str, dict[Location, set[str]]] = {}
+        """The names of snapshot files in each checkpoint's manifest, by its name and directory; read once a save."""
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept
@@ -177,6 +178,10 @@ class SnapshotStore:
         source, digest = publish(save) if ranks is None else write_collectively(ranks, save, publish)
         self._files.update((slot, SnapshotFile(location(source), digest)) for slot in self.unsaved)
 
+    def saved(self, checkpoint: Location) -> None:
+        """Note that the manifest of a checkpoint may have changed; only the run that owns it writes it."""
+        self._named.pop(checkpoint.name, None)  # of every directory, since one may be named in several ways
+
     def prune(self, directories: Iterable[Location], others: Iterable[Location] = (), *, over: bool = False) -> None:
         """Remove the snapshot files in ``directories`` that no checkpoint there, or at ``others``, names.
 
@@ -185,28 +190,23 @@ class SnapshotStore:
             others: Further checkpoints.
             over: Whether the run has ended, so that no later checkpoint can name the file of a slot.
         """
-        directories = list(directories)
         # names are random, so a name says which file it is
         kept = set[str]() if over else {file.path.name for file in self._files.values()}
-        unused = {
-            name: directory / name
-            for directory in directories
-            for name in backend_for(directory).list_names()
-            if name.startswith(PREFIX) and name not in kept
-        }
-        for payload in (
-            dict.fromkeys([*others, *(path for directory in directories for path in payloads_in(directory))])
-            if unused
-            else ()
-        ):
-            for entry in entries_of(payload):
-                for reference in references_in(entry.run_state.get("slots")).values():
-                    if reference.file:
-                        unused.pop(resolve_relative(payload.parent, reference.file).name, None)
-            if not unused:
-                return
-        for path in unused.values():
-            backend_for(path).remove()
+        unused, checkpoints = dict[str, Location](), [(path.parent, path.name) for path in others]
+        for directory in directories:
+            names = backend_for(directory).list_names()
+            unused.update((name, directory) for name in names if name.startswith(PREFIX) and name not in kept)
+            checkpoints += ((directory, name) for name in payload_names(names))
+        if not unused:
+            return
+        for directory, name in checkpoints:
+            same_name = self._named.setdefault(name, {})
+            if directory not in same_name:
+                same_name[directory] = _names_in(directory / name)
+            for file in same_name[directory] & unused.keys():
+                del unused[file]
+        for name, directory in unused.items():
+            backend_for(directory / name).remove()
 
 
 def find_snapshot_files(
@@ -260,6 +260,13 @@ def references_in(slots: Any) -> dict[str, SnapshotReference]:
         return _REFERENCES.validate_python(slots or {})
     except ValidationError:
         return {}
+
+
+def _names_in(payload: Location) -> set[str]:
+    """Return the names of the snapshot files in a checkpoint's manifest."""
+    found = (references_in(entry.run_state.get("slots")) for entry in entries_of(payload))
+    paths = (each.file for references in found for each in references.values() if each.file)
+    return {resolve_relative(payload.parent, path).name for path in paths}
 
 
 def _second_name(file: SnapshotFile, directory: Location, *, linked: bool) -> SnapshotFile:

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from trainbus import Run, hookimpl, journal
-from trainbus.checkpoints import read
+from trainbus.checkpoints import entries_of, payloads_in, read
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject
 
@@ -143,6 +146,72 @@ def test_when_a_run_is_over_only_snapshots_that_its_checkpoints_name_are_left(sc
     recorded = {slot["file"] for slot in slots if slot["file"]}
     present = {path.name for path in Path("run").glob(".trainbus-slot-*")}
     assert recorded == present
+
+
+def names_in_manifests(folder: Path) -> set[str]:
+    """The snapshot files that any checkpoint in a directory names."""
+    slots = (
+        entry.run_state.get("slots", {}).values() for path in payloads_in(folder) for entry in entries_of(Path(path))
+    )
+    return {slot["file"] for several in slots for slot in several if slot["file"]}
+
+
+class Looks:
+    """A plugin that compares the snapshot files with what the checkpoints name, when each epoch begins."""
+
+    critical = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @hookimpl
+    def on_epoch_begin(self) -> None:
+        assert names_in_manifests(self.folder) <= {path.name for path in self.folder.iterdir()}
+
+
+@given(
+    scores=st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), min_size=2, max_size=9),
+    options=st.sampled_from([
+        {"filepath": "m-{epoch}", "keep_last": 2},
+        {"filepath": "m-{epoch}"},
+        {"filepath": "m", "save_freq": "2 epochs"},
+        {"filepath": "m", "save_weights_only": True},
+        {"filepath": "best", "save_best_only": True, "save_last": True},
+        {"filepath": "m-{epoch}", "keep": 2},
+    ]),
+)  # fmt: skip
+@example([3.0, 4.0, 2.0, 4.0, 1.0, 4.0], {"filepath": "m", "save_freq": "2 epochs"})  # it names another one each time
+def test_while_a_run_trains_no_snapshot_that_a_checkpoint_names_is_removed(
+    scores: list[float], options: dict[str, Any]
+) -> None:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        saver = ModelCheckpoint(**{**options, "filepath": f"{folder}/{options['filepath']}"})
+        train(scores, saver, EarlyStopping(patience=99, restore_best_weights=True), Looks(Path(folder)))
+
+
+READS = """
+import os, sys
+from trainbus import Run
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.testing import LineSubject
+
+read = []
+sys.addaudithook(lambda event, of: read.append(of) if event == "open" and str(of[0]).endswith("npz.json") else None)
+best = EarlyStopping(patience=9, restore_best_weights=True)
+with Run(LineSubject(), [ModelCheckpoint("run/m-{epoch}"), best], verbose=0) as run:
+    for epoch in run.epochs(40):
+        run.log(val_loss=1 / (epoch + 1))
+        if epoch in (9, 10, 38, 39):
+            print(len(read))
+"""
+
+
+def test_a_save_reads_no_manifest_of_earlier_checkpoints_again(tmp_path: Path) -> None:
+    """However many checkpoints there are, a save costs the same."""
+    done = subprocess.run([sys.executable, "-c", READS], cwd=tmp_path, capture_output=True, text=True, check=True)
+    ninth, tenth, later, last = map(int, done.stdout.split())
+
+    assert tenth - ninth == last - later
 
 
 @pytest.mark.parametrize("scores", [[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [2.0, 1.0, 3.0, 4.0], [2.0, 1.0]])
