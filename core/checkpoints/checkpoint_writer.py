@@ -272,8 +272,8 @@ class CheckpointWriter:
     def _finish(self, job: SaveJob, mirror: Write | None, after: Callable[[SaveJob], object]) -> None:
         """Mirror the snapshots to disk, then call ``after``."""
         leads, snapshots = self._group.leads, self._snapshots
-        for each in (*job.committed, *job.failed):
-            snapshots.saved(each.path)
+        for path in (*(each.path for each in job.committed), *(each.path for each in job.failed)):
+            snapshots.saved(path)
         try:
             directories = self.directories if leads else ()
             holders = [each for each in job.committed if self._holds_snapshot(weights_only=each.entry.weights_only)]
