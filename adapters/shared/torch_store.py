@@ -43,7 +43,7 @@ class BoundedStore:
         # a daemon: the exit of the process does not wait for a store that never answers
         thread = threading.Thread(target=_answer, args=(store, self._questions), name="trainbus-store", daemon=True)
         thread.start()
-        weakref.finalize(self, self._questions.put, None)
+        weakref.finalize(self, _end, thread, self._questions, self._waiting)
 
     def ask(self, call: Callable[[Any], T]) -> T:
         """Return what ``call`` returns for the store; may be called from any thread.
@@ -53,7 +53,7 @@ class BoundedStore:
         """
         question = _Question(call)
         with self._lock:
-            self._waiting = {each for each in self._waiting if not each.answered}
+            self._waiting.difference_update([each for each in self._waiting if each.answered])
             if any(each.ended.is_set() for each in self._waiting):  # an earlier question has no answer yet
                 raise _silence()
             self._waiting.add(question)
@@ -79,6 +79,16 @@ def _answer(store: Any, questions: SimpleQueue[_Question | None]) -> None:
         question.answered = True
         question.ended.set()
         del question
+
+
+def _end(thread: threading.Thread, questions: SimpleQueue[_Question | None], waiting: set[_Question]) -> None:
+    """End the thread; wait until it has deleted the store, unless the store is silent.
+
+    Torch deletes a store without the GIL. If the interpreter ends meanwhile, the process is aborted.
+    """
+    questions.put(None)
+    if thread is not threading.current_thread() and all(each.answered for each in waiting):
+        thread.join(PATIENCE)
 
 
 def _silence() -> RankError:

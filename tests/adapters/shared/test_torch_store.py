@@ -123,3 +123,31 @@ def test_a_store_that_is_not_used_any_more_ends_its_thread(keeper: Store) -> Non
     del store
     thread.join(30)
     assert not thread.is_alive()
+
+
+EXITS = """
+import atexit, os, signal, sys, threading
+atexit.register(lambda: print([each.name for each in threading.enumerate()[1:]]))  # called last
+from contextlib import suppress
+from trainbus import RankError
+from trainbus.adapters.shared.torch_store import BoundedStore
+import torch.distributed as dist
+
+store = BoundedStore(dist.TCPStore("127.0.0.1", int(sys.argv[1]), is_master=False), patience=2.0)
+assert not store.ask(lambda store: store.check(["a"]))
+if sys.argv[2:]:
+    os.kill(int(sys.argv[2]), signal.SIGSTOP)
+    with suppress(RankError):
+        store.ask(lambda store: store.check(["a"]))
+sys.setswitchinterval(3600)  # no thread runs before this one waits
+"""
+
+
+@pytest.mark.parametrize(("stopped", "left"), [(False, "[]"), (True, "['trainbus-store']")])
+def test_the_process_ends_after_the_thread_that_calls_the_store(keeper: Store, stopped: bool, left: str) -> None:
+    """A thread that deletes torch's store while the interpreter ends aborts the process; a silent store delays none."""
+    child, store = keeper
+    command = [sys.executable, "-c", EXITS, str(store.port), *([str(child)] if stopped else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, left, "")
