@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
 from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
-from .engine.signals import DEFAULT
+from .engine.stopping.signals import DEFAULT
 from .errors import LoopError, SettingsError
 from .failures import Failure
-from .lifecycle import Lifecycle, report_dropped
+from .lifecycle.lifecycle import Lifecycle, report_dropped
+from .lifecycle.parts import assemble
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.names import is_validated
 from .metrics.running_means import Reduce
-from .parts import assemble
 from .result import Result
-from .resume.script_rates import RateSource
+from .resume.script.rates import RateSource
 from .run_record import life_of, record_of
 from .settings import other_names
 from .settings.arguments import check_metrics, checked, not_by_name
@@ -346,7 +346,7 @@ class Run:
         if not callable(close):
             raise SettingsError(f"at_end({close!r}): give a function without arguments")
         self._life.require("open", "at_end() needs a run that has begun and is not over")
-        self._life.at_end.callback(close)
+        self._life.ending.closed.callback(close)
 
     def end(self, error: BaseException | None = None) -> bool:
         """End the training; a second call has no effect. ``error`` is the error that ended the loop, or None.

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from .errors import TrainbusError
-from .lifecycle import Lifecycle
+from .lifecycle.lifecycle import Lifecycle
+from .lifecycle.parts import assemble
 from .metrics.running_means import RunningMeans
-from .parts import assemble
 
 E = TypeVar("E", bound=BaseException)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .callback import Verbose
-from .engine.signals import DEFAULT
-from .resume.script_rates import RateSource
+from .engine.stopping.signals import DEFAULT
+from .resume.script.rates import RateSource
 from .run import Run
 from .settings.arguments import checked
 from .settings.plugin_list import CallbackLike

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from trainbus import LoopError, Run
 from trainbus.callback import Verbose
-from trainbus.engine.signals import DEFAULT
-from trainbus.resume.script_rates import RateSource
+from trainbus.engine.stopping.signals import DEFAULT
+from trainbus.resume.script.rates import RateSource
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import Source

@@ -14,8 +14,8 @@ from sklearn.exceptions import NotFittedError
 
 from trainbus import Run, SettingsError
 from trainbus.callback import Verbose
-from trainbus.engine.signals import DEFAULT
-from trainbus.resume.script_rates import RateSource
+from trainbus.engine.stopping.signals import DEFAULT
+from trainbus.resume.script.rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 
 from .estimators import accepts, final_estimator, fit_batch, ravel_targets, unsupported_option

@@ -15,8 +15,8 @@ from sklearn.utils import check_random_state
 
 from trainbus import Run, SettingsError
 from trainbus.callback import Verbose
-from trainbus.engine.signals import DEFAULT
-from trainbus.resume.script_rates import RateSource
+from trainbus.engine.stopping.signals import DEFAULT
+from trainbus.resume.script.rates import RateSource
 from trainbus.settings.arguments import check_validation_freq, checked, whole_number
 from trainbus.storage.paths import Source
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
-from ..errors import SettingsError, UnreadableCheckpoint
+from ..errors import UnreadableCheckpoint
 from ..failures import LOG, Failures
-from ..resume.end_record import EndRecord, EndRecords, find_end
 from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
@@ -20,18 +19,11 @@ from ..storage.atomic_file import reading
 from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
+from .finished_run import FinishedRun, StepBinder
 from .run_state import RunState
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-class StepBinder(Protocol):
-    """Returns the function to call for a step of the run with this name: ``Group.bind``."""
-
-    def __call__(self, name: str, step: Callable[P, T], /) -> Callable[P, T]:
-        """Return the function to call for the step."""
-        ...
 
 
 class Locate(Protocol):
@@ -75,9 +67,7 @@ class Resumer:
         failures: Records what observers raise.
         bind: Binds the steps that ranks share.
         execute: Executes the remaining actions of the decision that saved the checkpoint.
-        ends: The records of the run's end in its directories.
-        valid_stops: Returns the stops of a record that are valid under the present settings.
-        catch_up: Called with the metrics and the number of each epoch that the finished run had after the checkpoint.
+        finished: How the run had ended, if it had.
         strict: Whether the callbacks must be those of the checkpoint.
     """
 
@@ -92,9 +82,7 @@ class Resumer:
         failures: Failures,
         bind: StepBinder,
         execute: Callable[[Decision, Callable[[ExecutionResult], object]], ExecutionResult],
-        ends: EndRecords,
-        valid_stops: Callable[[EndRecord], list[Stop]],
-        catch_up: Callable[[Mapping[str, Any], int], object],
+        finished: FinishedRun,
         *,
         strict: bool = False,
     ) -> None:
@@ -105,11 +93,9 @@ class Resumer:
         self._failures = failures
         self._bind = bind
         self._execute = execute
-        self._ends, self._valid_stops, self._catch_up = ends, valid_stops, catch_up
+        self._finished = finished
         self._report = bind("report", LOG.warning)
         self._resumption: Resumption | None = None
-        self._end: EndRecord | None = None
-        """How the run had ended, if its directories have a record of it."""
         self._end_decision = ExecutionResult()
         """The result of the decision of the run's end, if that decision saved the checkpoint."""
         self._ignored_stops: list[Stop] = []
@@ -124,10 +110,12 @@ class Resumer:
             initial_epoch: The epoch with which the loop begins without a resume.
             epochs: The number of the last epoch, counted from 1; None for no last one.
         """
-        state, end = self._state, self._end
+        state, end = self._state, self._finished.record
         done = 0 if self._resumption is None else self._resumption.position.epochs
         if end is not None and (state.stop_actions or (epochs is not None and epochs <= end.epochs)):
-            self._restore_end(end)
+            if self._resumption is not None:
+                self._resumption.mid_epoch = False  # that epoch has ended
+            self._finished.restore(state)
             done = end.epochs
         if self._resumption is None and end is None:
             return initial_epoch
@@ -146,7 +134,7 @@ class Resumer:
 
     def go_on(self) -> None:
         """Let a finished run continue to train from its checkpoint."""
-        self._end = None
+        self._finished.record = None
 
     @property
     def batches_to_skip(self) -> int:
@@ -189,26 +177,16 @@ class Resumer:
         """
         if self._source is not None:
             self._restore_newest(self._source)
-            self._find_end(self._source)
+            if self._names_file:  # then a finished run continues to train
+                self._ignored_stops, self._state.stop_actions[:] = list(self._state.stop_actions), []
+            else:
+                run = None if self._resumption is None else self._resumption.state.run
+                self._finished.find(self._source, run, self._state)
 
     @property
     def end_is_recorded(self) -> bool:
         """Whether the record of the run's end exists already."""
-        return self._end is not None
-
-    def _find_end(self, source: Source) -> None:
-        """Find out whether the run was finished, unless a file is named: then it continues to train."""
-        resumption, state = self._resumption, self._state
-        if self._names_file:
-            self._ignored_stops, state.stop_actions[:] = list(state.stop_actions), []
-            return
-        directories = self._ends.directories if source == AUTO else [location(source)]
-        run = None if resumption is None else resumption.state.run
-        end = self._bind("find_end", find_end)(directories, run)
-        if end is not None and end.step >= state.step:
-            self._end = end
-            state.run_id = end.run
-            state.stop_actions += [each for each in self._valid_stops(end) if each not in state.stop_actions]
+        return self._finished.record is not None
 
     @property
     def _names_file(self) -> bool:
@@ -218,19 +196,6 @@ class Resumer:
     @property
     def _origin(self) -> str:
         return "resumed" if self._resumption is None else f"resumed from {self._resumption.checkpoint.path}"
-
-    def _restore_end(self, end: EndRecord) -> None:
-        """Restore the recorded data of the epochs after the checkpoint, which are not trained again."""
-        state = self._state
-        if self._resumption is not None:
-            self._resumption.mid_epoch = False  # that epoch has ended
-        if end.epochs > state.epochs_finished:
-            history, before = end.recorded_epochs(), state.epochs_finished
-            state.restore_end(end.epochs, end.step, history, end.recorded_decisions())
-            for epoch, metrics in history:
-                if epoch >= before:
-                    with suppress(SettingsError):  # a new callback may monitor what that run did not log
-                        self._catch_up(metrics, epoch)
 
     def _restore_newest(self, source: Source) -> None:
         damaged: set[Location] = set()
@@ -310,7 +275,7 @@ class Resumer:
         if self._ignored_stops:
             reason = "; ".join(dict.fromkeys(each.reason for each in self._ignored_stops))
             self._report("%s: this run had stopped: %s; it trains on, since its file is named", self._origin, reason)
-        if state.stop_actions and (resumption is not None or self._end is not None):
+        if state.stop_actions and (resumption is not None or self.end_is_recorded):
             self._report(
                 "%s: this run had stopped: %s; it stays stopped. To continue training, change the settings of the "
                 "callback that stopped it, call go_on() of the run, or resume from the path of a file",

@@ -19,7 +19,7 @@ from ..resume.loaders.dataloader_state import batch_size_of, capture_loader
 from ..resume.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.run_history import RunHistory, storable
-from ..resume.script_options import options_of
+from ..resume.script.options import options_of
 from ..resume.serialization import compress_log, to_json_data
 from ..resume.state import CheckpointState, PluginState, Position, RankState, RateChange
 from ..storage.paths import Location

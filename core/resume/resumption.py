@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..callback import Callback
@@ -14,34 +13,34 @@ from ..capabilities import (
     HasStateDict,
     Restorable,
     Saveable,
-    Snapshotable,
     SnapshotsMore,
     has,
     missing,
     supports,
 )
-from ..checkpoints import Checkpoint, local_copy
+from ..checkpoints import Checkpoint
 from ..checkpoints.history_reader import history_file
-from ..checkpoints.snapshots import SnapshotFile, SnapshotStore, find_snapshot_files
+from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision, Stop
 from ..decision.json_format import decision_from_json
-from ..errors import CheckpointError, MissingCapability, SettingsError, UnreadableCheckpoint
+from ..errors import CheckpointError, MissingCapability, SettingsError
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
+from .checkpoint_loading import load_with_snapshots
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
 from .matching import match_plugins
 from .other_ranks import with_other_ranks
 from .owned_files import OwnedFiles
-from .rng_state import preserved_rng, restore_rng_state
+from .rng_state import restore_rng_state
 from .run_history import Followed, Past, checked_epoch, read_past
-from .script_options import options_of, report_script_options
-from .script_rates import apply_script_rates, rates_of
+from .script.options import options_of, report_script_options
+from .script.rates import apply_script_rates, rates_of
 from .serialization import from_json_data
 from .state import Position
 
@@ -202,11 +201,16 @@ class Resumption:
             raise MissingCapability(f"resume needs Restorable, but {why}")
         assert has(subject, Restorable)
         path, script_rates, script_options = self.checkpoint.path, rates_of(subject), options_of(subject)
+        flaw_of = self._of_plain_plugins.flaw_of_snapshot  # the user has named the directory of the checkpoint
         try:
-            self._load(subject, snapshots)
+            lost = load_with_snapshots(
+                self.checkpoint, self.state.slots, subject, snapshots, flaw_of, verify=self._leads
+            )
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
+        for slot, flaw in lost.items():
+            self._warn("the snapshot %r is lost: %s", slot, flaw)
         snapshots.begun_elsewhere = True
         directory = self._owned.directory_for(path)
         if directory != path.parent:
@@ -305,38 +309,6 @@ class Resumption:
         saved = self.state.rank_state.subject
         if saved is not None and has(subject, HasRunState):
             subject.load_run_state(from_json_data(saved))
-
-    def _load(self, subject: Restorable, snapshots: SnapshotStore) -> None:
-        flaw_of = self._of_plain_plugins.flaw_of_snapshot  # the user has named the directory of the checkpoint
-        files, lost = find_snapshot_files(self.checkpoint, self.state.slots, flaw_of, verify=self._leads)
-        # a file may hold the generators of rank 0, which are not those of this rank
-        with local_copy(self.checkpoint.path, self.checkpoint.entry.digest) as there, preserved_rng(subject):
-            if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
-                subject.load(there)
-            for slot, file in files.items():
-                if file is not None and has(subject, Snapshotable):
-                    self._load_snapshot(subject, snapshots, slot, file)
-            subject.load(there)
-        for slot, flaw in lost.items():
-            self._lose(snapshots, slot, flaw)
-        for slot, file in files.items():
-            if file is None and has(subject, Snapshotable):
-                snapshots.keep(slot, subject.snapshot())
-
-    def _load_snapshot(self, subject: Any, snapshots: SnapshotStore, slot: str, file: SnapshotFile) -> None:
-        try:
-            with local_copy(file.path, file.digest) as there:
-                subject.load(there)
-        except UnreadableCheckpoint as error:
-            if isinstance(file.path, Path) and file.path.is_dir():  # other ranks have read their parts of it
-                raise CheckpointError(str(error)) from error
-            self._lose(snapshots, slot, str(error))
-        else:
-            snapshots.keep(slot, subject.snapshot(), file)
-
-    def _lose(self, snapshots: SnapshotStore, slot: str, why: str) -> None:
-        snapshots.mark_lost(slot)
-        self._warn("the snapshot %r is lost: %s", slot, why)
 
     def _warn(self, problem: str, *values: object) -> None:
         """Log a problem on rank 0."""

@@ -14,7 +14,8 @@ from trainbus.distributed.group import Group, Solo
 from trainbus.distributed.rank_group import RankGroup
 
 CORE = Path(__file__).parents[2] / "core"
-ASSEMBLED = RUN, LIFECYCLE, PARTS = CORE / "run.py", CORE / "lifecycle.py", CORE / "parts.py"
+RUN, PARTS = CORE / "run.py", CORE / "lifecycle" / "parts.py"
+ASSEMBLED = RUN, *sorted((CORE / "lifecycle").glob("*.py"))
 ENGINE, DISTRIBUTED, RESUME = (sorted((CORE / room).rglob("*.py")) for room in ("engine", "distributed", "resume"))
 
 COLLECTIVE_WRITERS = {

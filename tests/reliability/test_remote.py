@@ -18,7 +18,7 @@ from tests.servers import ACCOUNT, SERVED, SERVERS
 from trainbus import CheckpointError, Run, decision, hookimpl
 from trainbus.checkpoints import local_copy, manifest_of, read, scan
 from trainbus.cli import main
-from trainbus.engine import stop_file
+from trainbus.engine.stopping import stop_file
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.resume.end_record import NAME
 from trainbus.storage import remote_cache

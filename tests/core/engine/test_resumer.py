@@ -14,6 +14,7 @@ from trainbus import CheckpointError, SettingsError, UnreadableCheckpoint, decis
 from trainbus.decision import NOTHING, Decision
 from trainbus.distributed.group import Solo
 from trainbus.engine.execution_result import ExecutionResult
+from trainbus.engine.finished_run import FinishedRun
 from trainbus.engine.resumer import Resumer
 from trainbus.resume.end_record import EndRecords
 from trainbus.resume.locate import locate
@@ -34,8 +35,8 @@ def resumer_for(parts: Parts, source: Any = None, **options: Any) -> Resumer:
     def execute(asked: Decision, record: Callable[[ExecutionResult], object]) -> ExecutionResult:
         return group.execute(asked, executor, record)
 
-    ends = EndRecords(), lambda _: [], lambda *_: None
-    return Resumer(source, find, resumption, state, snapshots, collector, failures, bind, execute, *ends, **options)
+    end = FinishedRun(EndRecords(), lambda _: [], lambda *_: None, bind)
+    return Resumer(source, find, resumption, state, snapshots, collector, failures, bind, execute, end, **options)
 
 
 def saved(epochs: int, batches: int = 0) -> Path:

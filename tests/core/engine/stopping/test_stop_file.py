@@ -10,8 +10,8 @@ import pytest
 
 from trainbus import Run
 from trainbus.checkpoints import newest_intact
-from trainbus.engine import stop_file as module
-from trainbus.engine.stop_file import NAME, StopFile
+from trainbus.engine.stopping import stop_file as module
+from trainbus.engine.stopping.stop_file import NAME, StopFile
 from trainbus.plugins import ModelCheckpoint
 from trainbus.storage.paths import location
 from trainbus.testing import LineSubject

@@ -8,7 +8,7 @@ import pytest
 
 from trainbus import Run
 from trainbus.plugins import ModelCheckpoint
-from trainbus.resume.script_options import options_of
+from trainbus.resume.script.options import options_of
 
 torch = pytest.importorskip("torch")
 optim = torch.optim

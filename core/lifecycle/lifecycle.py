@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from inspect import GEN_RUNNING, getgeneratorstate
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from .decision import NOTHING, REQUEST, Decision
-from .engine.batch_loop import length_of, observed_batches, unobserved_batches
-from .engine.execution_result import ExecutionResult
-from .errors import LoopError, SettingsError
-from .failures import LOG, is_observer
-from .metrics.names import check_name
-from .metrics.scalars import fetch_together
+from ..decision import NOTHING, REQUEST, Decision
+from ..engine.batch_loop import length_of, observed_batches, unobserved_batches
+from ..engine.execution_result import ExecutionResult
+from ..errors import LoopError, SettingsError
+from ..failures import LOG, is_observer
+from ..metrics.names import check_name
+from ..metrics.scalars import fetch_together
+from ..resume.script.options import options_of
+from ..resume.script.rates import rates_of
+from ..settings.arguments import check_metrics, check_validation_freq, whole_number
+from ..terminal import plural
+from .ending import Ending
 from .parts import Parts
-from .resume.script_options import options_of
-from .resume.script_rates import rates_of
-from .settings.arguments import check_metrics, check_validation_freq, whole_number
-from .terminal import plural
 
 T = TypeVar("T")
 
@@ -45,13 +45,10 @@ class Lifecycle:
         self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
-        self._trains = False
+        self.ending = Ending(parts)
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
-        self._locks = ExitStack()
-        self.at_end = ExitStack()
-        """Everything that is closed at the end of the run."""
 
     def require(self, phase: str, otherwise: str) -> None:
         """Raise a ``LoopError`` unless the run is in this phase."""
@@ -115,9 +112,9 @@ class Lifecycle:
             self.ends.directories = self.collector.history.directories = directories
             state.start = executor.writer.start
             removed = partial(executor.report_removed, lambda: state.files)
-            bind("lock_directories", executor.lock_directories)(self._locks, removed)
+            bind("lock_directories", executor.lock_directories)(self.ending.locks, removed)
             self.stop_requests.listen(directories, loop_is_alive)
-            self.at_end.callback(self.stop_requests.close_stop_file)
+            self.ending.closed.callback(self.stop_requests.close_stop_file)
             state.script_learning_rates, state.script_options = rates_of(state.subject), options_of(state.subject)
             self.resumer.restore()
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
@@ -171,10 +168,7 @@ class Lifecycle:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
         epoch = whole_number("epoch", epoch, 0)
-        if not self._trains:
-            self._trains = True
-            self.group.bind("remove_ends", self.ends.remove)()
-            self.record(run, self.resumer.end_decision())
+        self.ending.train(partial(self.record, run))
         self.state.start_epoch(epoch)
         self.bus.drop_disabled()
         if self.resumer.mid_epoch:
@@ -269,105 +263,14 @@ class Lifecycle:
         return self.end(run, error)
 
     def end(self, run: object, error: BaseException | None) -> bool:
-        """End the training: call every plugin, execute their last decision, wait for all files, close everything.
+        """End the training.
 
         Returns:
             Whether ``error`` was raised for a signal that the user's own handler has handled.
         """
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
-        if not was_open:
-            return False
-        bind, executor = self.group.bind, self.executor
-        over = False
-        with ExitStack() as last, self._locks:  # directories are unlocked even if this is interrupted
-            last.callback(self.stop_requests.close)
-            with self.at_end:
-                with self.group.end(error, executor) as state.error:
-                    failed = self._end_by_request(run) if state.interrupted else []
-                    if isinstance(error, KeyboardInterrupt) and state.requested and not state.interrupted:
-                        executor.writer.abandon()  # a second signal
-                    decision, errors = bind("last_decision", self._decide_last)(run)
-                    errors[:0] = failed
-                    known = state.error is not None and not state.interrupted
-                    if errors and not known:
-                        known, decision = True, self._fail(run, errors, decision)
-                    if error is None and isinstance(state.error, Exception):
-                        errors.insert(0, state.error)
-                    try:
-                        self._finish(run, decision)
-                        over = self._is_over(errors)
-                    except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-                        errors.append(raised)
-                        if not known:
-                            try:
-                                self._finish(run, self._fail(run, errors, NOTHING))
-                            except Exception as again:  # noqa: BLE001 - the same
-                                errors.append(again)
-                # a file that was being written, or whose directory was removed, may not exist
-                if errors or state.error is not None or executor.removed:
-                    state.files = executor.existing(state.files)
-            if over:  # the plugins have closed their files, so that no run counts as over that is not complete
-                bind("write_ends", self._write_ends)()
-        self._close_loop()
-        self.rates.end_epoch()  # of an epoch that was left
-        for more in errors if error is not None else errors[1:]:
-            (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        handled = self.stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
-        if errors and (error is None or handled):
-            raise errors[0]
-        return handled
-
-    def _end_by_request(self, run: object) -> list[Exception]:
-        """Record the request that ends the run, after the files of earlier decisions; return what these have raised.
-
-        A resumed run voids everything that follows the request in the journal.
-        """
-        errors = list[Exception]()
-        try:
-            self.record(run, self.group.bind("last_files", partial(self.executor.collect, wait=True))())
-        except Exception as raised:  # noqa: BLE001 - raised when the run has ended
-            errors.append(raised)
-        except BaseException:  # a second signal
-            self.record(run, ExecutionResult(self.stop_requests.decision()))
-            self.bus.end(run, self.state.error)
-            raise
-        self.record(run, ExecutionResult(self.stop_requests.decision()))
-        return errors
-
-    def _decide_last(self, run: object) -> tuple[Decision, list[Exception]]:
-        """Return the decision of the plugins at the run's end, without saves that an earlier process has made."""
-        decision, errors = self.bus.end(run, self.state.error)
-        return Decision(decision.actions - self.resumer.saved_at_end), errors
-
-    def _fail(self, run: object, errors: list[Exception], decision: Decision) -> Decision:
-        """Return the last decision with what plugins decide about an error that was raised at the end of the run."""
-        decision, more = self.group.bind("decision_about_error", self.bus.fail)(run, errors[0], decision)
-        errors += more
-        return decision
-
-    def _finish(self, run: object, decision: Decision) -> None:
-        """Execute the last decision, of which an earlier process may have begun a part, and wait for all files."""
-        bind, executor = self.group.bind, self.executor
-        record, begun = partial(self.record, run), self.resumer.end_decision()
-        result = self.group.execute(decision, executor, record) if decision else ExecutionResult()
-        record(
-            ExecutionResult(begun.done | result.done, begun.committed + result.committed, begun.failed + result.failed)
-        )
-        record(bind("last_files", partial(executor.collect, wait=True))())
-        bind("prune_snapshots", partial(executor.prune_snapshots, over=True))()
-
-    def _is_over(self, errors: Sequence[Exception]) -> bool:
-        """Return whether the run is finished: it ended as planned or by a decision, so a resume does not train it."""
-        state = self.state
-        if errors or state.error is not None or state.interrupted or state.left:
-            return False
-        done = 0 < (state.planned_epochs or 0) <= state.epochs_finished
-        return done or any(each.by != REQUEST for each in state.stop_actions)
-
-    def _write_ends(self) -> None:
-        if self._trains or not self.resumer.end_is_recorded:
-            self.ends.write(self.collector.end_record(), map(self.executor.writer.start.fixed, self.state.files))
+        return was_open and self.ending.end(run, error, partial(self.record, run), self._close_loop)
 
 
 def report_dropped(epochs: Sequence[object], process: int) -> None:

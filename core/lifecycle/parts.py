@@ -7,29 +7,30 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from .callback import Callback, Verbose
-from .capabilities import HasLearningRate
-from .distributed.group import Group
-from .distributed.rank_group import group_for
-from .engine.bus import Bus
-from .engine.executor import Executor
-from .engine.learning_rates import LearningRates
-from .engine.resumer import Resumer
-from .engine.run_state import RunState
-from .engine.state_collector import StateCollector
-from .engine.stop_requests import StopRequests
-from .errors import SettingsError
-from .failures import ENGINE, Failures
-from .hooks import hookimpl
-from .metrics.monitor import Monitors
-from .resume.end_record import EndRecord, EndRecords
-from .resume.locate import check_resume, locate
-from .resume.resumption import Resumption
-from .resume.script_rates import check_source
-from .settings.plugin_list import CallbackLike, build_plugins
-from .settings.subjects import check_subject
-from .storage.paths import Source
-from .storage.sharded_directory import VerificationShare
+from ..callback import Callback, Verbose
+from ..capabilities import HasLearningRate
+from ..distributed.group import Group
+from ..distributed.rank_group import group_for
+from ..engine.bus import Bus
+from ..engine.executor import Executor
+from ..engine.finished_run import FinishedRun
+from ..engine.learning_rates import LearningRates
+from ..engine.resumer import Resumer
+from ..engine.run_state import RunState
+from ..engine.state_collector import StateCollector
+from ..engine.stopping.stop_requests import StopRequests
+from ..errors import SettingsError
+from ..failures import ENGINE, Failures
+from ..hooks import hookimpl
+from ..metrics.monitor import Monitors
+from ..resume.end_record import EndRecord, EndRecords
+from ..resume.locate import check_resume, locate
+from ..resume.resumption import Resumption
+from ..resume.script.rates import check_source
+from ..settings.plugin_list import CallbackLike, build_plugins
+from ..settings.subjects import check_subject
+from ..storage.paths import Source
+from ..storage.sharded_directory import VerificationShare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +107,9 @@ def assemble(
         failures,
         group.bind,
         lambda decision, record: group.execute(decision, executor, record),
-        ends,
-        partial(EndRecord.valid_stops, plugins=plugins, callbacks=made_by),
-        monitors.update,
+        FinishedRun(
+            ends, partial(EndRecord.valid_stops, plugins=plugins, callbacks=made_by), monitors.update, group.bind
+        ),
         strict=resume_strict,
     )
     return Parts(

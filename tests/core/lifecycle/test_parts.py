@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trainbus import SettingsError
-from trainbus.parts import Parts, assemble
+from trainbus.lifecycle.parts import Parts, assemble
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import EventRecorder, LineSubject
 

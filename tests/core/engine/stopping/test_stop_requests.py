@@ -14,7 +14,7 @@ import pytest
 from trainbus.decision import NOTHING, REQUEST, Decision, Stop
 from trainbus.distributed.group import Solo
 from trainbus.engine.run_state import RunState
-from trainbus.engine.stop_requests import StopRequests
+from trainbus.engine.stopping.stop_requests import StopRequests
 
 SIGTERM = Stop(reason="SIGTERM asked for it", by=REQUEST)
 

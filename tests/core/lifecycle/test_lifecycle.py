@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 from weakref import ReferenceType, ref
 
 import pytest
 
 from trainbus import (
-    Callback,
-    CheckpointError,
     Decision,
     LoopError,
     MissingMetric,
@@ -23,64 +19,17 @@ from trainbus import (
     hookimpl,
 )
 from trainbus.engine.execution_result import ExecutionResult
-from trainbus.lifecycle import Lifecycle
+from trainbus.lifecycle.lifecycle import Lifecycle
 from trainbus.metrics.monitor import BestValue
-from trainbus.parts import assemble
 from trainbus.plugins import ModelCheckpoint
 from trainbus.result import Result
 from trainbus.testing import LineSubject
 
+from .lives import Witness, life_of
+
 
 def result_of(life: Lifecycle) -> Result:
     return Result.of(life.state, life.monitors.best(), life.failures.all)
-
-
-class Witness:
-    """A plugin that logs each event with the run, and answers the end of an epoch."""
-
-    def __init__(self, answer: Decision | None = None) -> None:
-        self.answer = answer
-        self.log: list[tuple[object, ...]] = []
-
-    @hookimpl
-    def on_train_begin(self, run: object) -> None:
-        self.log.append(("begin", run))
-
-    @hookimpl
-    def on_epoch_begin(self, run: object, epoch: int) -> None:
-        self.log.append(("epoch begin", run, epoch))
-
-    @hookimpl(tryfirst=True)
-    def on_epoch_end(self, run: object, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        self.log.append(("epoch end", run, epoch, dict(metrics)))
-        return self.answer
-
-    @hookimpl
-    def on_decision(self, run: object, decision: Decision) -> None:
-        self.log.append(("decision", run, decision))
-
-    @hookimpl
-    def on_exception(self, run: object, error: BaseException) -> None:
-        self.log.append(("exception", run, error))
-
-    @hookimpl
-    def on_train_end(self, run: object) -> None:
-        self.log.append(("end", run))
-
-
-class Locks(Callback):
-    """A callback that writes into the directory "run"."""
-
-    def plugin(self) -> object:
-        return Witness()
-
-    def locked_directories(self) -> tuple[str, ...]:
-        return (str(Path("run").absolute()),)
-
-
-def life_of(subject: object, *callbacks: Any, resume: str | None = None) -> Lifecycle:
-    options: Any = {"resume": resume, "resume_strict": False, "resume_learning_rates": "checkpoint"}
-    return Lifecycle(assemble(subject, callbacks, verbose=0, signals=(), **options))
 
 
 def test_each_event_is_decided_executed_recorded_and_announced() -> None:
@@ -161,50 +110,6 @@ def test_what_is_called_out_of_turn_is_refused() -> None:
     life.end("run", None)
     with pytest.raises(LoopError, match="an epoch begins only after begin"):
         life.begin_epoch("run", 0)
-
-
-@pytest.mark.parametrize("error", [None, ValueError("bad batch")])
-def test_everything_is_closed_once_whatever_ended_the_run(error: Exception | None) -> None:
-    """Plugins are called, then what was registered is closed, and the directories are unlocked."""
-    witness, closed = Witness(), list[str]()
-    life = life_of(LineSubject(), witness, Locks())
-    life.begin("run", lambda: True)
-    life.at_end.callback(lambda: closed.append(str(witness.log[-1][0])))
-    for _ in range(2):
-        life.end("run", error)
-
-    assert closed == ["end"]
-    assert [each[0] for each in witness.log] == ["begin", *(["exception"] if error else []), "end"]
-    assert life.state.error is error
-    again = life_of(LineSubject(), Locks())
-    again.begin("run", lambda: True)
-    third = life_of(LineSubject(), Locks())
-    with pytest.raises(CheckpointError, match="run"):
-        third.begin("run", lambda: True)
-    again.end("run", None)
-
-
-def test_errors_at_the_end_are_raised_together() -> None:
-    """The first is raised, or the one that ended the loop; the others are notes."""
-
-    class Fails:
-        def __init__(self, words: str) -> None:
-            self.words = words
-
-        @hookimpl
-        def on_train_end(self) -> None:
-            raise OSError(self.words)
-
-    life = life_of(None, Fails("first"), Fails("second"))
-    life.begin("run", lambda: True)
-    with pytest.raises(OSError, match="first") as raised:
-        life.end("run", None)
-    assert raised.value.__notes__[1:] == ["at the end of the run also: OSError: second"]
-
-    life, error = life_of(None, Fails("first"), Fails("second")), ValueError("bad batch")
-    life.begin("run", lambda: True)
-    life.end("run", error)
-    assert error.__notes__ == [f"at the end of the run also: OSError: {words}" for words in ("first", "second")]
 
 
 def test_a_stop_ends_the_loop_and_a_request_interrupts_it() -> None:

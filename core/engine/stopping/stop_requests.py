@@ -6,10 +6,10 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, Protocol, TypeVar, cast
 
-from ..decision import REQUEST, Decision, Stop
-from ..errors import SettingsError
-from ..failures import LOG
-from ..storage.paths import Location
+from ...decision import REQUEST, Decision, Stop
+from ...errors import SettingsError
+from ...failures import LOG
+from ...storage.paths import Location
 from .signals import Signals, answer, hide_traceback
 from .stop_file import StopFile
 

@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from ..failures import LOG
-from ..storage.backend import Backend, backend_for
-from ..storage.paths import Location
+from ...failures import LOG
+from ...storage.backend import Backend, backend_for
+from ...storage.paths import Location
 
 NAME = "stop"
 """``touch DIR/stop`` ends the run that saves in DIR."""

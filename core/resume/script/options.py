@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from ..capabilities import HasOptimizerOptions, has
+from ...capabilities import HasOptimizerOptions, has
 
 LONGEST = 100
 """Characters of an option's value in a message; longer values, such as tables, are no options."""

@@ -17,7 +17,7 @@ import pytest
 
 from trainbus import CheckpointError, Run, SettingsError
 from trainbus.checkpoints import newest_intact
-from trainbus.engine.signals import Signals, answer
+from trainbus.engine.stopping.signals import Signals, answer
 from trainbus.plugins import ModelCheckpoint
 from trainbus.testing import LineSubject
 

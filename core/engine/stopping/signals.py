@@ -12,8 +12,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, cast
 
-from ..errors import SettingsError
-from ..metrics.names import hint
+from ...errors import SettingsError
+from ...metrics.names import hint
 
 __all__ = ["DEFAULT", "Signals", "answer", "hide_traceback"]
 

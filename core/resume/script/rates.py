@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from math import isclose
 from typing import Literal, get_args
 
-from ..capabilities import HasLearningRate, has, missing
-from ..errors import MissingCapability, SettingsError
-from ..metrics.scalars import fetch_together
+from ...capabilities import HasLearningRate, has, missing
+from ...errors import MissingCapability, SettingsError
+from ...metrics.scalars import fetch_together
 
 RateSource = Literal["checkpoint", "script"]
 """Which learning rates to use if the script has changed them since the earlier run."""
