@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,7 +28,7 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
 import trainbus
-from trainbus import Run, decision, hookimpl
+from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
@@ -474,6 +475,36 @@ def resized_inside(rank: int, size: int) -> Any:
                     seen.extend([epoch, row] for row in rows.tolist())
 
     return caught(play), seen
+
+
+class Begins:
+    """A plugin that decides when a training begins, resumed or not."""
+
+    @hookimpl
+    def on_train_begin(self) -> Decision:
+        return decision.scale_learning_rate(0.5) | decision.save("begun/first.pt")
+
+
+@scene
+def begun(rank: int, size: int) -> Any:
+    """A training whose first decision is of its beginning: unbroken, and broken after an epoch and resumed."""
+    rates = []
+    for breaks in (4, 1):
+        folder = f"begun/{breaks}"
+
+        def play(breaks: int, folder: str = folder, **options: Any) -> Run:
+            witness, trained = recorder(), subject()
+            with Run(trained, [Begins(), ModelCheckpoint(f"{folder}/m"), witness], verbose=0, **options) as run:
+                for epoch in run.epochs(3):
+                    if epoch == breaks:
+                        raise ValueError("all ranks leave")
+                    run.log(val_loss=step(trained, torch.ones(8, 6)))
+            return run
+
+        caught(partial(play, breaks))
+        run = play(9, resume=folder)
+        rates.append([list(run.history["learning_rate"]), sorted(map(str, run.result.decisions[0][1]))])
+    return rates
 
 
 @scene

@@ -75,6 +75,13 @@ def test_a_training_continues_inside_an_epoch_with_fewer_ranks(reports: Reports)
     assert sorted(seen) == [(epoch, row) for epoch in range(3) for row in range(48)]
 
 
+def test_what_was_decided_at_the_beginning_is_not_decided_again_by_a_resume(reports: Reports) -> None:
+    """On all ranks: the rate is halved once."""
+    unbroken, broken = reports[4][0]["begun"]
+    assert broken == unbroken
+    assert unbroken[0] == [0.01] * 3
+
+
 def test_uneven_batches_inside_join_are_refused_where_ranks_would_wait_for_ever(reports: Reports) -> None:
     """On all ranks, in the first batch; equally many are served."""
     uneven, even = reports[4][0]["joined"]
