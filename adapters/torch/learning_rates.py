@@ -182,7 +182,7 @@ def what_changes(optimizers: Mapping[str, Any], schedulers: Mapping[str, Any]) -
 
 
 def _why_undone(scheduler: Any) -> str:
-    """Return why a scheduler would not keep a change; empty if halving the rate, on a copy, also halves the next one."""
+    """Return why a scheduler undoes a change; empty if halving the rate, tried on a copy, also halves the next one."""
     kept = False
     try:
         full, half = (_next_rates(scheduler, factor) for factor in (1.0, 0.5))
