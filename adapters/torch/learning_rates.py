@@ -159,11 +159,8 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
             )
     for name, scheduler in schedulers.items():
         for each in flat([scheduler]):
-            if not type(each).__module__.startswith("torch.optim.") and not _keeps_changes(each):
-                return (
-                    f"{type(each).__name__} ({name!r}) would undo every change: it does not compute its rates from the "
-                    f"present ones or from base_lrs"
-                )
+            if not type(each).__module__.startswith("torch.optim.") and (why := _why_undone(each)):
+                return f"{type(each).__name__} ({name!r}) {why}"
     return None
 
 
@@ -184,13 +181,19 @@ def what_changes(optimizers: Mapping[str, Any], schedulers: Mapping[str, Any]) -
     return "the loop sets it, or a scheduler that is not torch's; let it multiply the present rate instead"
 
 
-def _keeps_changes(scheduler: Any) -> bool:
-    """Return whether halving the rate also halves the rate at the next step; try it on a copy."""
+def _why_undone(scheduler: Any) -> str:
+    """Return why a scheduler undoes a change; empty if halving the rate, tried on a copy, also halves the next one."""
+    kept = False
     try:
         full, half = (_next_rates(scheduler, factor) for factor in (1.0, 0.5))
-    except (AttributeError, NotImplementedError):
-        return False
-    return all(math.isclose(float(a), 2 * float(b), rel_tol=1e-6) for a, b in zip(full, half, strict=True))
+        kept = all(math.isclose(float(a), 2 * float(b), rel_tol=1e-6) for a, b in zip(full, half, strict=True))
+    except (AttributeError, NotImplementedError):  # it has no get_lr()
+        pass
+    except Exception as error:  # noqa: BLE001 - whatever a scheduler of a user raises
+        return f"could undo every change: its next rates are not known ({type(error).__name__}: {error})"
+    if kept:
+        return ""
+    return "would undo every change: it does not compute its rates from the present ones or from base_lrs"
 
 
 def _next_rates(scheduler: Any, factor: float) -> list[Any]:

@@ -35,6 +35,8 @@ _REAL = re.compile(
     r"(.*_)?(loss|accuracy|auc|precision|recall|mse|rmse|mae|mape|iou|dice|bleu|ppl|psnr|ssim|rate|f_1|r_2)(_.*)?"
 )
 """Canonical names of metrics that are no integers."""
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)?")
+"""A suffix: ".pt", or two such as ".weights.h5"; the end of "v1.5" is none."""
 _EXACT = 2**53
 """Integers below this are exact in double precision."""
 LONGEST = 240
@@ -221,12 +223,13 @@ def fixed_name(template: str) -> str:
 
 
 def suffix_in(template: str) -> str:
-    """Return the suffix of a template, empty for none; dots inside braces do not count.
+    """Return the suffix of a template, empty for none: a dot, a letter, and letters or digits, without a field.
 
-    >>> suffix_in("m-{val_loss:.2f}"), suffix_in("{epoch}.weights.h5")
-    ('', '.weights.h5')
+    >>> suffix_in("m-{val_loss:.2f}"), suffix_in("{epoch}.weights.h5"), suffix_in("v1.5"), suffix_in("m.{epoch}")
+    ('', '.weights.h5', '', '')
     """
-    return suffix_of(Path(_FIELD.sub("0", template)))
+    suffix = suffix_of(Path(_FIELD.sub("{}", template)))
+    return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
 def with_suffix(template: str, suffixes: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable, SnapshotsMore, has
-from trainbus.decision import NOTHING
+from trainbus.decision import NOTHING, Save
 from trainbus.failures import LOG
 from trainbus.metrics.names import resolve
 from trainbus.resume.owned_files import OwnedFiles
@@ -43,6 +43,10 @@ class Saver:
         """Whether a save was due since the run began, and whether a model was saved under the template's name."""
         self.dropped: set[str] = set()
         """The paths in a checkpoint's state that are no files of this run."""
+        self.absent: set[str] = set()
+        """The kept paths of the checkpoint's own model that have no file when the run is resumed."""
+        self.rewritten: set[str] = set()
+        """Those that the resumed run writes again, since the decision that saved the checkpoint was not finished."""
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -86,6 +90,7 @@ class Saver:
         monitor, score = self.selection.monitor, None
         if monitor is not None and (batch is None or resolve(monitor.metric, metrics) is not None):
             score = monitor.score(metrics)
+        self._drop_absent()
         chosen = self.selection.choose(run, path, score)
         self.due, self.saved = True, self.saved or bool(chosen)
         return chosen | self.save_last()
@@ -93,6 +98,21 @@ class Saver:
     def save_last(self) -> Decision:
         """Return the decision to write the file "last", if ``save_last`` is set."""
         return self.selection.save_to(self.names.fixed("last")) if self.settings.save_last else NOTHING
+
+    @hookimpl
+    def on_decision(self, decision: Decision) -> None:
+        """Note which files a resumed run writes again."""
+        if self.absent:
+            saves = [location(each.path) for each in decision if isinstance(each, Save)]
+            places = set(map(self.start.identity, saves))
+            self.rewritten |= {path for path in self.absent if self.start.identity(location(path)) in places}
+
+    def _drop_absent(self) -> None:
+        """Stop keeping what has no file: that of a run which was resumed into another directory, for example."""
+        gone = self.absent - self.rewritten
+        if gone:
+            self.selection.kept = tuple(each for each in self.selection.kept if each.path not in gone)
+        self.absent = set()
 
     @hookimpl
     def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
@@ -153,12 +173,10 @@ class Saver:
         ]
         self.selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
         present = set(existing(self.start.fixed(location(each.path)) for each in kept))
-        # the file of the checkpoint that the run resumes from may not be written yet
-        self.selection.kept = tuple(
-            each
-            for each in kept
-            if (each.epoch, each.step) == self.first or self.start.fixed(location(each.path)) in present
-        )
+        found = {each.path for each in kept if self.start.fixed(location(each.path)) in present}
+        own = {each.path for each in kept if (each.epoch, each.step) == self.first}
+        self.absent = own - found  # the run may be about to write it
+        self.selection.kept = tuple(each for each in kept if each.path in found | own)
 
     def _own(self, kept: Kept) -> bool:
         """Return whether a file is one of this run; report another one, since retention would delete it."""
@@ -179,7 +197,7 @@ class BatchSaver:
     def __init__(self, settings: CheckpointSettings, frequency: SaveFrequency) -> None:
         self.saver, self.frequency = Saver(settings), frequency
         self.on_train_end, self.on_exception = self.saver.on_train_end, self.saver.on_exception
-        self.on_checkpoint_error = self.saver.on_checkpoint_error
+        self.on_checkpoint_error, self.on_decision = self.saver.on_checkpoint_error, self.saver.on_decision
         self.known = self.missed = False
         """Whether any due batch had the monitored metric, and whether any lacked it."""
         self.checked = False

@@ -152,6 +152,43 @@ def test_a_scheduler_that_would_undo_a_cut_is_refused_before_training() -> None:
         assert (scheduler.state_dict(), rates_of(optimizer)) == before
 
 
+UNKNOWN: dict[str, Callable[[Any], Any]] = {
+    "the first parameter, as AdafactorSchedule": lambda scheduler: [
+        0.1 for group in scheduler.optimizer.param_groups if group["params"][0].grad is None
+    ],
+    "a key of the groups": lambda scheduler: [group["scale"] for group in scheduler.optimizer.param_groups],
+    "no number": lambda scheduler: [None for _ in scheduler.base_lrs],
+    "text": lambda scheduler: ["fast" for _ in scheduler.base_lrs],
+    "nothing": lambda scheduler: None,
+    "a division": lambda scheduler: [1 / 0],
+    "what was closed": lambda scheduler: (_ for _ in ()).throw(RuntimeError("closed")),
+    "an attribute": lambda scheduler: scheduler.optimizer.defaults["lr"],
+}
+
+
+@pytest.mark.parametrize("reads", UNKNOWN)
+def test_a_scheduler_whose_next_rates_are_not_known_is_refused_before_training(reads: str) -> None:
+    """Whatever it raises when a copy of it is tried, the error is one line that names it; all else works."""
+
+    class Own(lr_scheduler.LRScheduler):
+        ready = False
+
+        def get_lr(self) -> Any:
+            return UNKNOWN[reads](self) if self.ready else list(self.base_lrs)
+
+    optimizer = sgd(0.1)
+    scheduler = Own(optimizer)
+    Own.ready = True
+    subject = TorchSubject(nn.Linear(1, 1), optimizer, scheduler=scheduler)
+    with pytest.raises(MissingCapability, match=r"Own \('scheduler'\) (could|would) undo every change: .+") as caught:
+        Run(subject, ReduceLROnPlateau())
+    assert "\n" not in str(caught.value)
+    with Run(subject, EarlyStopping(monitor="loss")) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    assert run.history["learning_rate"] == [0.1]
+
+
 def test_a_scheduler_that_was_not_given_is_refused_before_training() -> None:
     """ReduceLROnPlateau needs to know what else changes the rate; all else works, and the rate is reported."""
     optimizer = sgd(0.1)

@@ -276,6 +276,43 @@ def test_a_suffix_is_given_once(stem: str, suffix: str) -> None:
     assert with_suffix(template, [".pt", ".pth"]) == template + ("" if suffix else ".pt")
 
 
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("mAP@0.50={val/mAP@0.50:.4f}", "mAP@0.50=0.2500"),
+        ("model.{epoch}", "model.1"),
+        ("v1.5-{epoch}", "v1.5-1"),
+        ("lr0.1", "lr0.1"),
+        ("beta=0.9_{epoch:02d}", "beta=0.9_01"),
+        ("{epoch}.{step}", "1.20"),
+        ("run.2026-11-27", "run.2026-11-27"),
+        ("run.{epoch}.best-model", "run.1.best-model"),
+        ("t=0.5 (a)", "t=0.5 (a)"),
+        ("loss.val_{val/mAP@0.50:.2f}", "loss.val_0.25"),
+        ("dir.v1/model", "dir.v1/model"),
+        ("dir.v1/m.{epoch}", "dir.v1/m.1"),
+        ("val.损失", "val.损失"),
+        ("m.a{epoch}", "m.a1"),
+        ("m.{epoch}a", "m.1a"),
+        ("m.{{v}}", "m.{v}"),
+    ],
+)
+def test_a_dot_in_a_name_does_not_begin_a_suffix(template: str, name: str) -> None:
+    """A suffix is a dot, a letter, and letters or digits, without a field; any other end gets the usual suffix."""
+    assert suffix_in(template) == ""
+    full = with_suffix(check_template(template), [".pt", ".pth"])
+    assert render(full, {"epoch": 1, "step": 20, "val/mAP@0.50": 0.25}) == name + ".pt"
+    assert with_suffix(template + ".pth", [".pt", ".pth"]) == template + ".pth"
+    assert suffix_in(template + ".pth") == ".pth"
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".keras", ".h5", ".chk.tar", ".PT", ".v2", ".7z.pt2"])
+def test_a_suffix_that_cannot_be_written_is_not_taken_for_a_part_of_the_name(suffix: str) -> None:
+    """Another library's suffix is refused, not followed by the usual one."""
+    with pytest.raises(SettingsError, match=re.escape(f"cannot be saved as .{suffix.rpartition('.')[2]}; write")):
+        with_suffix(f"m-{{epoch}}{suffix}", [".pt", ".pth"])
+
+
 def test_a_wrong_suffix_is_refused_naming_the_right_ones() -> None:
     """The error has the suffix that was given and all that can be written."""
     with pytest.raises(SettingsError, match=r"this model cannot be saved as \.keras; write \.pt, \.pth"):

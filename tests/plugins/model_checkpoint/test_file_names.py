@@ -135,3 +135,19 @@ def test_once_all_fields_are_known_only_saved_models_are_named(monkeypatch: pyte
 
     assert names == ["m-1-3.npz", "m-4-2.npz"]
     assert set(rendered) == set(names)
+
+
+@pytest.mark.parametrize("template", ["v1.5-{epoch}", "m.{epoch}", "mAP@0.5={mAP@0.5:.2f}.{step}", "a.b/{epoch}.x=1"])
+def test_names_with_dots_are_saved_kept_and_found_again(template: str) -> None:
+    """A dot in the name is no suffix, neither for retention nor when a resumed run looks for its files."""
+    callback = ModelCheckpoint(template, keep_last=2, save_last=True)
+    for epochs in (3, 5):
+        with Run(LineSubject(), callback, resume="auto") as run:
+            for epoch in run.epochs(epochs):
+                run.step += 1
+                run.log({"mAP@0.5": epoch / 10})
+    assert run.resumed is not None
+    assert run.resumed.epoch == 2
+    kept = ({"epoch": n, "step": n, "mAP@0.5": (n - 1) / 10} for n in (4, 5))
+    names = {Path(render(template, values)).name for values in kept}
+    assert on_disk(Path(template).parent) == {*names, "last"}

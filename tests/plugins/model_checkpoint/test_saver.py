@@ -232,3 +232,68 @@ def test_a_training_that_never_began_saves_nothing() -> None:
         train_until(None, Refuses(), ModelCheckpoint("m", save_on=("exception",)))
 
     assert on_disk() == set()
+
+
+VALUES = [1.0, 2.0, 1.5, 1.2, 1.8, 0.5]
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"keep": 1}, {"5"}),
+        ({"keep": 2}, {"3", "5"}),
+        ({"keep": 3}, {"3", "4", "5"}),
+        ({"keep": 1, "keep_last": 2}, {"5", "6"}),
+        ({"keep": 2, "keep_last": 1}, {"3", "5", "6"}),
+        ({"keep_last": 2}, {"5", "6"}),
+        ({"keep": 2, "save_last": True}, {"3", "5", "last"}),
+        ({"keep": 2, "save_weights_only": True}, {"3", "5"}),
+        ({"keep": 2, "background": False}, {"3", "5"}),
+        ({"keep": 2, "save_freq": "1 steps"}, {"3", "5"}),
+    ],
+)
+@pytest.mark.parametrize("place", ["new/{epoch}", "old/new/{epoch}"])
+def test_only_files_in_the_directory_count_after_a_resume_into_another_one(
+    place: str, options: dict[str, Any], kept: set[str]
+) -> None:
+    """The checkpoint that the run has resumed from is not one of them, though it is the best; the old ones stay."""
+
+    def train(filepath: str, epochs: int, **source: Any) -> None:
+        callback = ModelCheckpoint(filepath, **{"monitor": "score", "mode": "max", **options})
+        with Run(LineSubject(), callback, **source) as run:
+            for epoch in run.epochs(epochs):
+                for _ in run.batches("a"):
+                    run.log(score=VALUES[epoch])
+
+    train("old/{epoch}", 2)
+    before = on_disk("old")
+    train(place, 6, resume="old/2.npz")
+    assert on_disk(Path(place).parent) == kept
+    assert on_disk("old") == before
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("freq", ["epoch", "1 steps", 1, "2 steps"])
+@pytest.mark.parametrize("background", [False, None])
+@pytest.mark.parametrize("options", [{"keep": 1}, {"keep": 2}, {"keep_last": 2}, {"keep": 1, "keep_last": 1}])
+def test_a_file_that_a_kill_has_prevented_is_written_again_and_counts(
+    options: dict[str, Any], background: bool | None, freq: str | int
+) -> None:
+    """After a kill between two files of one moment, the resumed run keeps the files that the unbroken run keeps."""
+
+    def train(folder: str, epochs: int, **source: Any) -> None:
+        every = {"save_freq": freq, "save_last": True, "background": background, **options}
+        callback = ModelCheckpoint(f"{folder}/{{step}}", monitor="score", mode="max", **every)
+        with Run(LineSubject(), callback, **source) as run:
+            for epoch in run.epochs(epochs):
+                for batch in run.batches(range(3)):
+                    run.log(score=VALUES[epoch] + batch)  # each is better than those before it in the epoch
+
+    train("whole", 4)
+    train("killed", 2)
+    for name in ("6.npz", "trainbus.6.npz.json"):
+        (Path("killed") / name).unlink()
+    train("killed", 4, resume="auto")
+
+    assert on_disk("killed") == on_disk("whole")
