@@ -149,7 +149,7 @@ class Callback(BaseModel):
                 )
             for name, value in zip(names, positional, strict=False):
                 if name in options:
-                    raise SettingsError(f"{type(self).__name__}: {name} is given twice")
+                    raise SettingsError(f"{type(self).__name__}: {name} is given twice; give it once")
                 options[name] = value
             try:
                 super().__init__(**options)
@@ -164,11 +164,11 @@ class Callback(BaseModel):
             if name not in options:
                 raise SettingsError(f"{own}: {name}: unknown option{hint_with_list(name, options, 'options')}")
             raise SettingsError(
-                f"{own}: {name} cannot be set, a callback is constant; make {own}({name}={value!r}, ...)"
+                f"{own}: {name} cannot be set: callbacks are immutable; make a new one: {own}({name}={value!r}, ...)"
             )
 
         def __delattr__(self, name: str) -> None:
-            raise SettingsError(f"{type(self).__name__}: {name} cannot be deleted, a callback is constant")
+            raise SettingsError(f"{type(self).__name__}: {name} cannot be deleted: callbacks are immutable")
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith(("on_", "set_")):  # a framework calls it like its own callbacks
@@ -180,7 +180,9 @@ class Callback(BaseModel):
             if name.startswith("_"):
                 return super().__getattr__(name)
             own = type(self).__name__
-            raise AttributeError(f"{own} has no {name!r}: it holds only options; what a run found out is in run.result")
+            raise AttributeError(
+                f"{own} has no {name!r}: it holds only options; the results of a run are in run.result"
+            )
 
     def __str__(self) -> str:
         return repr(self)

@@ -253,7 +253,7 @@ class FitSession:
 
     def abandon(self) -> None:
         """End the run of a ``fit`` that exited without notifying its callbacks."""
-        self.end(LoopError("fit() was left by an error or an interrupt without notifying its callbacks"))
+        self.end(LoopError("fit() ended with an error or an interrupt, and Keras did not notify its callbacks"))
 
     def end(self, error: BaseException | None = None) -> bool:
         """End the run if it is still open; return whether ``error`` need not be raised, as ``Run.end`` does."""

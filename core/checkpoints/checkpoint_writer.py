@@ -139,7 +139,7 @@ class CheckpointWriter:
                 if requested and not leads:
                     own = self._source.rank_state().model_dump_json(exclude_defaults=True)
                 if self._group.left and requested:
-                    raise CheckpointError("all ranks save a sharded model together, and this rank has left them")
+                    raise CheckpointError("all ranks save a sharded model together, but this rank has left the group")
                 for path, actions in requested.items():
                     place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
                     log = None if state is None else self._source.history_for(place)

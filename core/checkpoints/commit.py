@@ -88,7 +88,9 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
         if directory and isinstance(path, Path):
             return _commit_directory(path, write, metadata)
         if directory:
-            raise CheckpointError("a directory can only be saved to a path on a file system; upload it from there")
+            raise CheckpointError(
+                "a checkpoint directory can only be saved to a file system; save it there, then upload it"
+            )
         backend, before = backend_for(path), _expected_at(path)
         staged = backend.new_file()
         digest = fill(staged, write)

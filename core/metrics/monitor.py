@@ -212,8 +212,8 @@ class Monitor:
         if self.metric in self._source.means.low_precision and not self._warned:
             self._warned = True
             LOG.warning(
-                "%r is logged in bfloat16, which has two or three digits: small improvements do not show; "
-                "log it in float32, as by loss.float()",
+                "%r is logged in bfloat16, which keeps only two or three digits, so that small improvements are lost; "
+                "log it in float32: loss.float()",
                 self.metric,
             )
         if score is not None:

@@ -59,11 +59,11 @@ def check_name(name: str) -> None:
     >>> check_name("val/accuracy@5")
     """
     if not isinstance(cast("object", name), str):
-        raise SettingsError(f"{name!r} is not the name of a metric; give text")
+        raise SettingsError(f"{name!r} is not a metric name; give text, such as 'loss'")
     if not name.strip():
-        raise SettingsError(f"{name!r} is not the name of a metric; give one, such as 'loss'")
+        raise SettingsError(f"{name!r} is an empty metric name; give a name, such as 'loss'")
     if not name.isprintable():
-        raise SettingsError(f"{name!r} is not a valid name of a metric: use printable characters only")
+        raise SettingsError(f"{name!r} is not a valid metric name: use only printable characters")
 
 
 def first_free(name: str, taken: Container[str], separator: str = "-") -> str:

@@ -92,7 +92,7 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
         return CheckpointState.model_validate(checkpoint.entry.run_state)
     except ValidationError:
         raise CheckpointError(
-            f"{str(checkpoint.path)!r} holds no state of a run that this version of trainbus can read"
+            f"{str(checkpoint.path)!r} has no run state that this version of trainbus can read"
         ) from None
 
 
@@ -132,7 +132,7 @@ def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -
     runs.sort(key=lambda each: each.entry is not None and each.entry.weights_only)
     found, skipped = newest(runs, share)
     for each in skipped:
-        LOG.warning("skipped: %s: %s", each.path, each.flaw or "it holds no state of a run")
+        LOG.warning("skipped: %s: %s", each.path, each.flaw or "it has no run state")
     return found
 
 

@@ -86,7 +86,7 @@ def mismatch(
         return f"{name} takes {takes}, but {count}; {advice}"
     for twice in positional[: len(given)]:
         if twice in named:
-            return f"{name}: the argument {twice!r} is given twice"
+            return f"{name}: the argument {twice!r} is given twice; give it once"
     needed = [each.name for each in parameters if each.default is each.empty and each.name in known]
     absent = [each for each in needed if each not in named and each not in positional[: len(given)]]
     return f"{name}: the argument {absent[0]!r} is missing; give it: {name}({', '.join(needed)})" if absent else ""
@@ -149,7 +149,7 @@ def check_validation_freq(value: object) -> None:
 
     >>> check_validation_freq([1, 5])
     """
-    advice = "give n for every n-th epoch, at least 1, or the epochs, counted from 1; [] if none has a validation"
+    advice = "give a number of at least 1 to validate every n-th epoch, or a list of epochs counted from 1; [] for none"
     epochs: Collection[object] = [value]
     if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
         epochs = cast("Collection[object]", value)
@@ -171,4 +171,4 @@ def check_metrics(metrics: object) -> None:
         )
     wrong = next((name for name in cast("Mapping[object, object]", metrics) if not isinstance(name, str)), "")
     if not isinstance(wrong, str):
-        raise SettingsError(f"the metric {wrong!r} has no text as its name; give one, such as {str(wrong)!r}")
+        raise SettingsError(f"the metric {wrong!r} has a name that is not text; give text, such as {str(wrong)!r}")

@@ -121,12 +121,12 @@ def _why_no_subject(candidate: object) -> str:
     if point is not None:
         optimizer = ", optimizer" if point.name == "torch" else ""
         return (
-            f"{what} is no subject; write Run({point.attr}(model{optimizer}), callbacks) with {point.attr} from "
+            f"{what} is not a subject; write Run({point.attr}(model{optimizer}), callbacks) with {point.attr} from "
             f"{point.module}, or trainbus.watch(model{optimizer}, callbacks=callbacks)"
         )
     known = ", ".join(installed("adapters")) or "no framework"
     return (
-        f"{what} is no subject of a run; give the subject of an adapter (there are adapters for {known}), an object of "
+        f"{what} is not a subject; give the subject of an adapter (there are adapters for {known}), an object of "
         "your own with the methods of trainbus.capabilities, or None for a loop that only has numbers"
     )
 

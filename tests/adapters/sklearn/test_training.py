@@ -224,8 +224,14 @@ def test_callbacks_work_together_on_digits(tmp_path):
         ({"validation_data": (X[:3], LABELS)}, "validation_data: .*inconsistent"),
         ({"scoring": "acuracy"}, "'acuracy' is not a scorer; did you mean 'accuracy'"),
         ({"scoring": {"loss": "accuracy"}}, "'loss' is the name of the estimator's own loss"),
-        ({"estimator": make("SGDRegressor"), "classes": [0]}, "classes: SGDRegressor.partial_fit takes none"),
-        ({"estimator": BernoulliRBM(), "sample_weight": np.ones(60)}, "sample_weight: BernoulliRBM.* takes none"),
+        (
+            {"estimator": make("SGDRegressor"), "classes": [0]},
+            "classes: SGDRegressor.partial_fit does not have this argument",
+        ),
+        (
+            {"estimator": BernoulliRBM(), "sample_weight": np.ones(60)},
+            "sample_weight: BernoulliRBM.* does not have this argument",
+        ),
         (
             {"estimator": SGDClassifier(), "callbacks": ReduceLROnPlateau()},
             r"SGDClassifier\(learning_rate='optimal'\) takes its steps from alpha .* set learning_rate='constant' and",

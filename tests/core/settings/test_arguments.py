@@ -34,7 +34,7 @@ class Holder:
         (lambda: train(1, banana=2), "train: unknown argument 'banana'. arguments: model, epochs, callbacks"),
         (lambda: train(1, 2, 3), "train takes only model by position, but 3 were given; give one model"),
         (train, "train: the argument 'model' is missing; give it: train(model)"),
-        (lambda: train(1, model=2), "train: the argument 'model' is given twice"),
+        (lambda: train(1, model=2), "train: the argument 'model' is given twice; give it once"),
         (lambda: Holder(1, siz=2), "Holder: unknown argument 'siz'; did you mean 'size'? arguments: model, size"),
         (lambda: Holder(1, 2, 3), "Holder takes only model, size by position, but 3 were given; leave the others out"),
         (Holder, "Holder: the argument 'model' is missing"),
@@ -102,14 +102,16 @@ def test_a_validation_frequency_may_be_a_number_or_epochs(value: Any) -> None:
 @pytest.mark.parametrize("value", [0, -1, "1", "epoch", 1.5, None, True, [0, 2], ["1"], [[1]], b"1"])
 def test_other_validation_frequencies_are_refused(value: Any) -> None:
     """Before they divide by zero, or mean no epoch at all."""
-    with pytest.raises(SettingsError, match=r"validation_freq=.*: give n for every n-th epoch"):
+    with pytest.raises(
+        SettingsError, match=r"validation_freq=.*: give a number of at least 1 to validate every n-th epoch"
+    ):
         check_validation_freq(value)
 
 
 @pytest.mark.parametrize("key", [3, None, ("a",), b"loss", 1.5, True])
 def test_metrics_have_text_as_names(key: Any) -> None:
     """Each other key is named, with a text that could take its place."""
-    with pytest.raises(SettingsError, match=r"the metric .* has no text as its name; give one, such as"):
+    with pytest.raises(SettingsError, match=r"the metric .* has a name that is not text; give text, such as"):
         check_metrics({"loss": 1.0, key: 2.0})
 
 
@@ -131,8 +133,8 @@ def test_metrics_are_a_mapping(metrics: Any) -> None:
         (lambda run: run.log("loss", 1.0, 3), "but 3 arguments were given"),
         (lambda run: run.log("loss"), "metrics are str, not a mapping; write name=value"),
         (lambda run: run.log([("loss", 1.0)]), "metrics are list, not a mapping"),
-        (lambda run: run.log({"": 1.0}), "'' is not the name of a metric; give one, such as 'loss'"),
-        (lambda run: run.log({" ": 1.0}), "' ' is not the name of a metric"),
+        (lambda run: run.log({"": 1.0}), "'' is an empty metric name; give a name, such as 'loss'"),
+        (lambda run: run.log({" ": 1.0}), "' ' is an empty metric name"),
         (lambda run: run.stop(), "stop: the argument 'reason' is missing; give it: stop(reason)"),
         (lambda run: run.stop(None), "stop: reason=None: give text that says why"),
         (lambda run: run.stop(3), "stop: reason=3: give text that says why"),
@@ -155,7 +157,7 @@ def test_metrics_are_a_mapping(metrics: Any) -> None:
         (lambda run: run.end_validation(val_loss=1.0), 'end_validation({"val_loss": 1.0})'),
         (lambda run: run.end_validation(1.0), "metrics are float, not a mapping"),
         (lambda run: run.monitor(), "monitor: the argument 'metric' is missing"),
-        (lambda run: run.monitor(3), "3 is not the name of a metric"),
+        (lambda run: run.monitor(3), "3 is not a metric name"),
         (lambda run: run.monitor("loss", "low"), "mode='low' of 'loss': give 'min', 'max' or 'auto'"),
         (lambda run: run.monitor("loss", direction="min"), "monitor: unknown argument 'direction'"),
         (lambda run: run.count_batches(), "count_batches: the argument 'batches' is missing"),
