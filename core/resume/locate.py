@@ -29,6 +29,7 @@ from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
 from ..storage.paths import Location, RemotePath, Source, location
 from ..storage.sharded_directory import EVERY_PART, SHARDS, VerificationShare, holds_parts
+from ..terminal.text import shown
 from .end_record import find_end
 from .state import CheckpointState
 
@@ -162,5 +163,6 @@ def check_resume(source: object) -> None:
     """
     if source is not None and (not isinstance(source, (str, os.PathLike, RemotePath)) or not source):
         raise SettingsError(
-            f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
+            f"resume={shown(source)}: give the path of a checkpoint, a directory, or 'auto'; None starts "
+            f"from the beginning"
         )

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from ..errors import SettingsError
 from ..metrics.names import hint_with_list
+from ..terminal.text import shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,7 +138,7 @@ def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
             number = None
     if number is None or number < least:
         otherwise = f"give a whole number of at least {least}{', not text' if isinstance(value, str) else ''}"
-        raise SettingsError(f"{name}={value!r}: {advice or otherwise}")
+        raise SettingsError(f"{name}={shown(value)}: {advice or otherwise}")
     return number
 
 

@@ -11,6 +11,7 @@ from ..capabilities import DrawsProgress, has
 from ..errors import SettingsError, TrainbusError
 from ..hooks import check_plugin, implements_hooks
 from ..metrics.names import first_free
+from ..terminal.text import shown
 from . import settings_file
 from .registry import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .subjects import adapter_of, describe, is_callback, is_subject
@@ -51,7 +52,7 @@ def build_plugins(
     """
     if not (verbose is None or (isinstance(verbose, str) and verbose == "auto") or _is_level(verbose)):
         raise SettingsError(
-            f"verbose={verbose!r}: give 0, 1, 2 or 'auto', or None to use the verbose= of the callbacks"
+            f"verbose={shown(verbose)}: give 0, 1, 2 or 'auto', or None to use the verbose= of the callbacks"
         )
     entries: list[PluginEntry] = []
     problems: list[TrainbusError] = []

@@ -13,6 +13,7 @@ from ..callback import Callback
 from ..capabilities import HasLearningRate, HasStateDict, Node, Ranks, Saveable, Snapshotable, has
 from ..errors import SettingsError
 from ..hooks import implements_hooks
+from ..terminal.text import shown
 from .arguments import mismatch
 from .registry import installed, load
 
@@ -138,7 +139,7 @@ def describe(candidate: object) -> str:
     ("'abc'", 'the class dict', 'a list', 'an object')
     """
     if candidate is None or isinstance(candidate, (str, int, float)):
-        return shorten(repr(candidate), 60, placeholder="...")
+        return shorten(shown(candidate), 60, placeholder="...")
     if isinstance(candidate, type):
         return f"the class {candidate.__name__}"
     name = type(candidate).__name__

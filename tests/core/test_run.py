@@ -949,3 +949,27 @@ def test_an_event_before_the_begin_is_refused(event: Any) -> None:
             for _ in run.batches([1, 2]):
                 pass
     assert run.result.epochs == 1
+
+
+@pytest.mark.parametrize(
+    "number", [10**400, -(10**400), 10**5000, -(10**5000)], ids=["1e400", "-1e400", "1e5000", "-1e5000"]
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda run, number: run.log(loss=1.0, count=number),
+        lambda run, number: run.log(loss=number),
+        lambda run, number: next(iter(run.batches([1], accumulate=-abs(number)))),
+        lambda run, number: Run(verbose=number),
+        lambda run, number: Run(resume=number),
+        lambda run, number: EarlyStopping(patience=-abs(number)),
+        lambda run, number: EarlyStopping(min_delta=number),
+    ],
+)
+def test_a_huge_number_is_refused_in_a_short_line(use: Callable[[Run, Any], object], number: int) -> None:
+    """Python itself refuses to write such a number, and a message would be of thousands of digits."""
+    with Run() as run:
+        for _ in run.epochs(1):
+            with pytest.raises(SettingsError) as raised:
+                use(run, number)
+            assert len(str(raised.value)) < 400
