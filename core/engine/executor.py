@@ -177,7 +177,8 @@ class Executor:
         self.removed = True
         files = list(files_of_run())
         present = set(self.existing(files))
-        gone = [repr(str(each)) for each in files if each not in present]
+        start = self.writer.start
+        gone = [repr(str(start.shown(each))) for each in files if each not in present]
         gone += [f"the snapshot {slot!r}, which is in memory only" for slot in self.snapshots.mark_missing_lost()]
         more = [f"{len(gone) - 3} more"] if len(gone) > 3 else []
         lost = f"lost: {', '.join([*gone[:3], *more])}" if gone else ""
