@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from ..errors import SettingsError
 from ..metrics.names import hint_with_list
 from ..terminal.text import shown
+from .other_names import ARGUMENTS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,8 +78,11 @@ def mismatch(
     if not any(each.kind is each.VAR_KEYWORD for each in parameters):
         for wrong in named:
             if wrong not in known:
-                more = f"; {advice}" if advice else ""
-                return f"{name}: unknown argument {wrong!r}{hint_with_list(wrong, known, 'arguments')}{more}"
+                meant = ARGUMENTS.get(wrong)
+                near = hint_with_list(meant if meant in known else wrong, known, "arguments")
+                return (
+                    f"{name}: unknown argument {wrong!r}{near}{f'; {advice}' if advice and meant not in known else ''}"
+                )
     if len(given) > len(positional) and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
         count = f"{len(given)} {'was' if len(given) == 1 else 'were'} given"
         takes = f"only {', '.join(positional)} by position" if positional else "no argument by position"

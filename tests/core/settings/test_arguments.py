@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import Run, SettingsError
+from trainbus import Run, SettingsError, watch
+from trainbus.adapters.keras import KerasCallback
+from trainbus.adapters.sklearn import partial_fit
 from trainbus.settings.arguments import check_metrics, check_validation_freq, checked, mismatch, whole_number
+from trainbus.testing import LineSubject
 
 
 @checked("train", "give one model")
@@ -183,3 +186,30 @@ def test_each_wrong_call_of_a_run_is_one_line_with_the_right_one(call: Any, sent
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
     assert run.history == {"loss": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong", "meant"),
+    [
+        (Run, "progress", "verbose"),
+        (Run, "progress_bar", "verbose"),
+        (Run, "enable_progress_bar", "verbose"),
+        (Run, "silent", "verbose"),
+        (Run, "loggers", "callbacks"),
+        (Run, "plugins", "callbacks"),
+        (Run, "ckpt_path", "resume"),
+        (Run, "resume_from_checkpoint", "resume"),
+        (watch, "progress", "verbose"),
+        (KerasCallback, "progress", "verbose"),
+        (KerasCallback, "checkpoint", "resume"),
+        (partial_fit, "n_epochs", "epochs"),
+        (partial_fit, "eval_set", "validation_data"),
+        (partial_fit, "metrics", "scoring"),
+    ],
+)
+def test_an_argument_of_another_library_names_the_one_here(function: Any, wrong: str, meant: str) -> None:
+    """No advice on something else follows."""
+    with pytest.raises(
+        SettingsError, match=rf"unknown argument {wrong!r}; did you mean {meant!r}\? arguments: [\w, ]*$"
+    ):
+        function(**({"model": None} if function is watch else {}), **{wrong: True})
