@@ -80,9 +80,8 @@ def mismatch(
             if wrong not in known:
                 meant = ARGUMENTS.get(wrong)
                 near = hint_with_list(meant if meant in known else wrong, known, "arguments")
-                return (
-                    f"{name}: unknown argument {wrong!r}{near}{f'; {advice}' if advice and meant not in known else ''}"
-                )
+                rest = f"; {advice}" if advice and meant not in known else ""
+                return f"{name}: unknown argument {wrong!r}{near}{rest}"
     if len(given) > len(positional) and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
         count = f"{len(given)} {'was' if len(given) == 1 else 'were'} given"
         takes = f"only {', '.join(positional)} by position" if positional else "no argument by position"

@@ -212,4 +212,4 @@ def test_an_argument_of_another_library_names_the_one_here(function: Any, wrong:
     with pytest.raises(
         SettingsError, match=rf"unknown argument {wrong!r}; did you mean {meant!r}\? arguments: [\w, ]*$"
     ):
-        function(**({"model": None} if function is watch else {}), **{wrong: True})
+        function(**({"model": LineSubject()} if function is watch else {}), **{wrong: True})
