@@ -32,6 +32,7 @@ from .metrics.monitor import direction_for
 from .metrics.names import canonical, hint, hint_with_list
 from .metrics.scalars import as_number
 from .storage.paths import expanded, location
+from .terminal.text import shown
 
 Mode = Literal["auto", "min", "max"]
 
@@ -63,8 +64,6 @@ PathText = Annotated[
 ]
 """A path, stored as text, which JSON and TOML can represent; a leading "~" becomes the home directory."""
 
-_LONGEST = 200
-"""Characters of a wrong value in a message."""
 _WORDS = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
 
 
@@ -149,7 +148,7 @@ class Callback(BaseModel):
                 )
             for name, value in zip(names, positional, strict=False):
                 if name in options:
-                    raise SettingsError(f"{type(self).__name__}: {name} is given twice")
+                    raise SettingsError(f"{type(self).__name__}: {name} is given twice; give it once")
                 options[name] = value
             try:
                 super().__init__(**options)
@@ -164,11 +163,11 @@ class Callback(BaseModel):
             if name not in options:
                 raise SettingsError(f"{own}: {name}: unknown option{hint_with_list(name, options, 'options')}")
             raise SettingsError(
-                f"{own}: {name} cannot be set, a callback is constant; make {own}({name}={value!r}, ...)"
+                f"{own}: {name} cannot be set: callbacks are immutable; make a new one: {own}({name}={value!r}, ...)"
             )
 
         def __delattr__(self, name: str) -> None:
-            raise SettingsError(f"{type(self).__name__}: {name} cannot be deleted, a callback is constant")
+            raise SettingsError(f"{type(self).__name__}: {name} cannot be deleted: callbacks are immutable")
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith(("on_", "set_")):  # a framework calls it like its own callbacks
@@ -180,7 +179,9 @@ class Callback(BaseModel):
             if name.startswith("_"):
                 return super().__getattr__(name)
             own = type(self).__name__
-            raise AttributeError(f"{own} has no {name!r}: it holds only options; what a run found out is in run.result")
+            raise AttributeError(
+                f"{own} has no {name!r}: it holds only options; the results of a run are in run.result"
+            )
 
     def __str__(self) -> str:
         return repr(self)
@@ -317,13 +318,6 @@ def find_conflicts(callbacks: Iterable[Callback]) -> Iterator[tuple[int, str]]:
                 yield number, f"{names}: two callbacks would write {claim!r}; give each a different path"
 
 
-def _in_one_line(value: object) -> str:
-    """Return the text that shows a value, without line breaks; of a long one the beginning."""
-    text = repr(value)
-    text = " ".join(text.split()) if "\n" in text else text
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
 def _explained(callback: type[Callback], error: ValidationError) -> SettingsError:
     """Return an error with one line for each problem, which suggests the nearest right name."""
     options, name = list(callback.model_fields), callback.__name__
@@ -345,4 +339,4 @@ def _problem(options: list[str], elsewhere: Mapping[str, str], error: Mapping[st
     why = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error":
         why += hint(str(error["input"]), re.findall(r"'([^']*)'", why), otherwise="")
-    return f"{name}={_in_one_line(error['input'])}: {why[:1].lower()}{why[1:]}"
+    return f"{name}={shown(error['input'])}: {why[:1].lower()}{why[1:]}"

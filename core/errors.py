@@ -65,3 +65,15 @@ class DirectoryLocked(TrainbusError, OSError):
 
 class RankError(TrainbusError, RuntimeError):
     """Another process that trains the same model failed, left, or did not answer in time."""
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error's type and message; the message alone if it is an ``OSError`` or an error of trainbus.
+
+    >>> error_text(KeyError("weights")), error_text(MemoryError()), error_text(OSError(28, "No space left on device"))
+    ("KeyError: 'weights'", 'MemoryError', '[Errno 28] No space left on device')
+    """
+    message, name = str(error), type(error).__name__
+    if message and isinstance(error, (OSError, TrainbusError)):
+        return message
+    return f"{name}: {message}" if message else name

@@ -124,7 +124,7 @@ def check_plugin(name: str, plugin: object) -> None:
             raise SettingsError(f"{name}.{attribute} would not be called; mark it with @trainbus.hookimpl")
     if not implements_hooks(plugin):
         raise SettingsError(
-            f"{name} is no callback; list those of trainbus.plugins, or objects with methods that are marked "
+            f"{name} is not a callback; list callbacks of trainbus.plugins, or objects with methods that are marked "
             f"@trainbus.hookimpl and named {', '.join(HOOKS)}"
         )
 

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def _refuse(*_: object) -> Never:
-    raise LoopError("an event belongs after begin(), or inside `with run:`")
+    raise LoopError("report events after begin(), or inside `with run:`")
 
 
 _NOT_BEGUN: Any = SimpleNamespace(on_batch_begin=_refuse, on_batch_end=_refuse)
@@ -190,7 +190,7 @@ class Run:
         """
         self._life.require_epoch("validation()")
         if self.state.validating:
-            raise LoopError("validation() inside of another validation(); leave the first `with` block before it")
+            raise LoopError("validation() was called inside another validation(); end the first `with` block before it")
         self.begin_validation()
         self.state.validating = True
         try:

@@ -94,7 +94,7 @@ class AppendOnlyFile:
             except (FileNotFoundError, NotADirectoryError):
                 self._copy_to_path()
                 self._report(
-                    FileNotFoundError(f"{name} was removed during the run; it is made again, with all records")
+                    FileNotFoundError(f"{name} was removed during the run; it is created again, with all records")
                 )
             else:
                 if not at_path:
@@ -102,7 +102,7 @@ class AppendOnlyFile:
         except OSError as error:
             if not self._nameless:
                 why = error.strerror or error
-                self._report(OSError(f"{name} was removed during the run, and cannot be made again: {why}"))
+                self._report(OSError(f"{name} was removed during the run, and cannot be created again: {why}"))
             self._nameless = True
         else:
             self._nameless = False

@@ -13,6 +13,7 @@ from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
 from trainbus.decision.json_format import decision_from_json
 from trainbus.metrics.scalars import to_scalars
+from trainbus.storage.paths import Location, location
 from trainbus.terminal import encodable
 
 _REFRESH_SECONDS = 0.2
@@ -175,19 +176,24 @@ def _formatted(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _shown(path: str, run: Run) -> Location:
+    """Return the path, or the whole one if the loop has changed the working directory since."""
+    return run.state.start.shown(location(path))
+
+
 def _line(action: Action, run: Run) -> str | None:
     """Describe the action, similar to Keras's messages; None for actions that only prepare or clean up."""
     because = f": {action.reason}" if action.reason else ""
     match action:
         case Save(path=path, weights_only=weights_only):
             reason = f"{action.reason}, " if action.reason else ""
-            done = f"{reason}saving {'weights' if weights_only else 'model'} to {path}"
+            done = f"{reason}saving {'weights' if weights_only else 'model'} to {_shown(path, run)}"
         case ScaleLearningRate():
             rates = run.subject.learning_rates().values() if has(run.subject, HasLearningRate) else ()
             values = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in rates))
             done = f"{action.by} reducing learning rate to {values}{because}"
         case Restore(source=source):
-            done = f"restoring the model{because or f' from {source}'}"
+            done = f"restoring the model{because or f' from {_shown(source, run)}'}"
         case Stop(by=by):
             done = f"{'interrupted' if by == REQUEST else 'early stopping'}{because}"
         case _:

@@ -22,9 +22,7 @@ def report_uncounted(run: Run, plugin: object, lost: str, *, steps: bool) -> Non
     if not run.state.counters.current_trained_batches:
         problem = f"{epoch} had no batch: loop over run.batches(loader), or call run.begin_batch() and run.end_batch()"
     elif steps and not run.step:
-        problem = (
-            f"{epoch} counted no step: give accumulate= to run.batches() if it is not its default, or set run.step"
-        )
+        problem = f"{epoch} had no weight update: pass the right accumulate= to run.batches(), or set run.step"
     else:
         return
     run.report_failure(plugin, lost, LoopError(problem))

@@ -15,6 +15,7 @@ from typing import Any
 import trainbus
 from trainbus import Decision, LoopError, Run, SettingsError
 from trainbus.capabilities import HasLearningRate
+from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.running_means import RunningMeans
 
 from .call_stack import fit_locals, is_in_use
@@ -77,6 +78,7 @@ class FitSession:
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], **options)
         self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
         self.run.state.validation_freq = _validation_freq(variables)
+        self.run.state.metric_advice = _ADVICE
         self.changes_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
         self.enable_batch_hooks = enable_batch_hooks
         self.open = True
@@ -253,7 +255,7 @@ class FitSession:
 
     def abandon(self) -> None:
         """End the run of a ``fit`` that exited without notifying its callbacks."""
-        self.end(LoopError("fit() was left by an error or an interrupt without notifying its callbacks"))
+        self.end(LoopError("fit() ended with an error or an interrupt, and Keras did not notify its callbacks"))
 
     def end(self, error: BaseException | None = None) -> bool:
         """End the run if it is still open; return whether ``error`` need not be raised, as ``Run.end`` does."""
@@ -267,6 +269,12 @@ class FitSession:
         if self.callback_list() is not None:
             self.finalizer.detach()
         return self.run.end(error)
+
+
+_ADVICE = MetricAdvice(
+    "give fit validation_data=, and validation_freq= if not every epoch has one",
+    "compile the model with this metric, or put it into the logs in a callback that is listed before this one",
+)
 
 
 def _validation_freq(variables: Mapping[str, Any]) -> int | Collection[int] | None:

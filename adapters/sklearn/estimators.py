@@ -79,7 +79,9 @@ def accepts(estimator: Any, option: str) -> bool:
 
 def unsupported_option(estimator: Any, option: str) -> SettingsError:
     """Return the error for an option that ``partial_fit`` does not accept."""
-    return SettingsError(f"{option}: {type(final_estimator(estimator)).__name__}.partial_fit takes none")
+    return SettingsError(
+        f"{option}: {type(final_estimator(estimator)).__name__}.partial_fit does not have this argument"
+    )
 
 
 def fit_batch(estimator: Any, X: Any, y: Any, sample_weight: Any, options: Mapping[str, Any]) -> None:

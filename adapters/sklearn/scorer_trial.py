@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from trainbus import SettingsError
-from trainbus.metrics.running_means import RunningMeans
+from trainbus.metrics.names import check_name
+from trainbus.metrics.scalars import as_number
 
 from .estimators import final_estimator, fit_batch, trains_by_column
 from .pipeline import fit_steps
@@ -87,9 +88,9 @@ def _by_name(scoring: Any) -> Mapping[str, Any]:
 def _try_scorer(name: str, metrics: Metrics, attempts: Sequence[tuple[Any, Any]]) -> None:
     for X, y in attempts:
         try:
-            means = RunningMeans()
             for metric, value in metrics.scores(X, y).items():
-                means.add(metric, value)
+                check_name(metric)
+                as_number(value)
         except Exception as error:  # noqa: BLE001 - whatever a scorer raises
             problem = error
         else:

@@ -21,6 +21,7 @@ from sklearn.metrics import (
 )
 
 from trainbus import SettingsError
+from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import hint
 
 from .estimators import final_estimator, inner_estimators, ravel_targets, trains_by_column
@@ -29,6 +30,11 @@ from .pipeline import transformed
 Array = np.ndarray[Any, Any]
 Scoring = str | Iterable[str] | Mapping[str, Any] | Callable[..., Any] | None
 """The forms that scikit-learn's ``check_scoring`` accepts."""
+
+ADVICE = MetricAdvice(
+    "give validation_data=, and validation_freq= if not every epoch has one", "name its scorer in scoring="
+)
+"""What users write to have a metric logged."""
 
 # functions of the margin y * f(x), with y -1 or 1
 MARGIN_LOSSES: dict[str, Callable[[Array], Array]] = {

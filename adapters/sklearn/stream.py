@@ -22,7 +22,7 @@ from .estimators import accepts, final_estimator, fit_batch, ravel_targets, unsu
 from .pipeline import transformed
 from .rows import Rows
 from .scorer_trial import try_scorers
-from .scoring import Scoring
+from .scoring import ADVICE, Scoring
 from .subject import SklearnSubject
 
 Stream = Iterable[Any] | Callable[[], Iterable[Any]]
@@ -113,6 +113,7 @@ def partial_fit_stream(
         resume_learning_rates=resume_learning_rates,
         signals=signals,
     ) as run:
+        run.state.metric_advice = ADVICE
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for batch in run.batches(_batches(stream)):
                 rows = _rows("a batch", estimator, batch)

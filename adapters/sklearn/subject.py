@@ -108,11 +108,11 @@ class SklearnSubject:
         """
         loaded = self._files.read(path, self.trusted)
         expected, same = describe(self.estimator), type(loaded) is type(self.estimator)
-        with reading(path, "is no readable estimator"):
+        with reading(path, "is not a readable estimator"):
             found = describe(loaded) if same else type(loaded).__name__
         if not same or found != expected:
             raise CheckpointError(f"{str(path)!r} holds a {found}, which a {expected} cannot load")
-        with reading(path, "is no readable estimator"):
+        with reading(path, "is not a readable estimator"):
             loaded.get_params()
         adopt_state(self.estimator, loaded)
 

@@ -24,7 +24,7 @@ from .estimators import accepts, final_estimator, fit_batch, ravel_targets, trai
 from .pipeline import fit_steps
 from .rows import Rows, batches
 from .scorer_trial import try_scorers
-from .scoring import Scoring
+from .scoring import ADVICE, Scoring
 from .subject import SklearnSubject
 
 
@@ -117,6 +117,7 @@ def partial_fit(
         signals=signals,
     )
     with run:
+        run.state.metric_advice = ADVICE
         transformed = Rows("partial_fit", fit_steps(estimator, rows.X, rows.y), rows.y, rows.sample_weight)
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):

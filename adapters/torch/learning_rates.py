@@ -121,7 +121,7 @@ def _change(optimizer: Optimizer, schedulers: Sequence[Any], changes: Mapping[Gr
         if rate.value:
             factors[rate.group] = value / rate.value
         elif schedulers and value:
-            raise SettingsError(f"the schedule is at 0, and no factor leads from there to {value}")
+            raise SettingsError(f"the schedule has reached 0, and multiplying 0 cannot give {value}")
         rate.write(value)
     _rescale_schedules(optimizer, schedulers, factors)
 

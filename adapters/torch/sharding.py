@@ -178,7 +178,7 @@ def _decode_key(key: Any) -> Any:
     """Return the key that was converted to text; a list without tensors keeps its mappings with keys of any type."""
     encoded = isinstance(key, str) and key.startswith(LITERAL)
     if encoded and len(key) > KEY_LENGTH:
-        raise ValueError(f"a key that is no text has {len(key):,} characters; the limit is {KEY_LENGTH:,}")
+        raise ValueError(f"a key that is not text has {len(key):,} characters; the limit is {KEY_LENGTH:,}")
     return literal_eval(key.removeprefix(LITERAL)) if encoded else key
 
 

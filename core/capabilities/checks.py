@@ -76,8 +76,8 @@ def missing(subject: object, capability: type) -> str | None:
         return f"{type(subject).__name__!r} has no {' and '.join(absent)}"
     if capability is BackgroundSaveable and _overrides(subject, "save", "snapshot_writer"):
         return (
-            f"{type(subject).__name__!r} overrides save() and not snapshot_writer(), which would write what its base "
-            "writes; override both to save in the background"
+            f"{type(subject).__name__!r} overrides save() but not snapshot_writer(), which background saves call; "
+            "override both to save in the background"
         )
     return subject.refusal(capability) if has(subject, Refuses) else None
 

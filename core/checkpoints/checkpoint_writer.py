@@ -18,7 +18,7 @@ from ..capabilities import (
     supports,
 )
 from ..decision import Action, Decision, Save
-from ..errors import CheckpointError
+from ..errors import CheckpointError, error_text
 from ..failures import Failures
 from ..storage.atomic_file import suffix_of
 from ..storage.paths import Location, StartDirectory, location
@@ -139,7 +139,7 @@ class CheckpointWriter:
                 if requested and not leads:
                     own = self._source.rank_state().model_dump_json(exclude_defaults=True)
                 if self._group.left and requested:
-                    raise CheckpointError("all ranks save a sharded model together, and this rank has left them")
+                    raise CheckpointError("all ranks save a sharded model together, but this rank has left the group")
                 for path, actions in requested.items():
                     place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
                     log = None if state is None else self._source.history_for(place)
@@ -166,7 +166,7 @@ class CheckpointWriter:
         if not asked or any(action.on_error == "raise" for action in asked):
             raise error
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        tolerated = CheckpointError(f"the state cannot be saved: {type(error).__name__}: {error}{notes}")
+        tolerated = CheckpointError(f"the state cannot be saved: {error_text(error)}{notes}")
         tolerated.__cause__ = error
         return tolerated
 

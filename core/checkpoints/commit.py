@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import CheckpointError, TrainbusError
+from ..errors import CheckpointError, TrainbusError, error_text
 from ..storage.atomic_file import digest_of, discard, fill
 from ..storage.backend import backend_for, digest_at
 from ..storage.paths import Location
@@ -88,7 +88,9 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
         if directory and isinstance(path, Path):
             return _commit_directory(path, write, metadata)
         if directory:
-            raise CheckpointError("a directory can only be saved to a path on a file system; upload it from there")
+            raise CheckpointError(
+                "a checkpoint directory can only be saved to a file system; save it there, then upload it"
+            )
         backend, before = backend_for(path), _expected_at(path)
         staged = backend.new_file()
         digest = fill(staged, write)
@@ -102,13 +104,10 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
         # the payload is committed, so an error here does not fail the save: a manifest with both entries is valid
         with suppress(OSError):
             write_manifest(path, [entry])
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error}") from error
     except TrainbusError:
         raise
     except Exception as error:  # such as a PicklingError
-        why = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {why}") from error
+        raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error_text(error)}") from error
     return Checkpoint(path=path, entry=entry)
 
 

@@ -89,7 +89,7 @@ def check_template(template: str) -> str:
             raise ValueError(f"{text}: {name} is not an integer, as this format requires; write {{{name}:.4f}}")
         if not _fits(1, form) and (name in _COUNTERS or not _fits(0.5, form)):
             fits = f"{name}:02d" if name in _COUNTERS else f"{name}:.4f"
-            raise ValueError(f"{text}: no number has the format {form!r}; write {{{fits}}}")
+            raise ValueError(f"{text}: no number can be formatted as {form!r}; write {{{fits}}}")
     return template
 
 

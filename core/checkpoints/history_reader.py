@@ -73,11 +73,11 @@ def read_history(directory: Location, reference: HistoryReference) -> list[Any]:
     while reference.file:
         place = history_file(directory, reference)
         if place.name in seen:
-            raise CheckpointError(f"{str(place)!r} names itself")
+            raise CheckpointError(f"{str(place)!r} is damaged: it refers to itself")
         seen.add(place.name)
         total += reference.length
         if total > HISTORY_BYTES:
-            raise CheckpointError(f"{str(place)!r} is not read: a history has at most {HISTORY_BYTES:,} bytes")
+            raise CheckpointError(f"{str(place)!r} is too large: a history has at most {HISTORY_BYTES:,} bytes")
         try:
             data = read_start(place, reference.length)
         except OSError as error:
@@ -101,7 +101,7 @@ def history_file(directory: Location, reference: HistoryReference) -> Location:
         CheckpointError: It is no file of a history.
     """
     if not _HERE.fullmatch(reference.file):
-        raise CheckpointError(f"{reference.file[:80]!r} is not the name of a history")
+        raise CheckpointError(f"{reference.file[:80]!r} is not the name of a history file")
     return resolve_relative(directory.resolve() if "/" in reference.file else directory, reference.file)
 
 
@@ -177,9 +177,9 @@ def _reference_before(found: Any) -> HistoryReference:
     try:
         reference = HistoryReference.model_validate(found)
     except ValueError:
-        raise CheckpointError("the history names no history before it") from None
+        raise CheckpointError("the history has a damaged reference to the one before it") from None
     if not NAME.fullmatch(reference.file) or reference.records:
-        raise CheckpointError(f"{reference.file[:80]!r} is not the name of a history")
+        raise CheckpointError(f"{reference.file[:80]!r} is not the name of a history file")
     return reference
 
 
@@ -211,7 +211,7 @@ def _valid_records(data: bytes) -> list[Any]:
                 raise ValueError(f"it begins with {line[:20]!r}")  # noqa: TRY004 - one error for all of them
             valid = int(record[1]) if kind == BACK else valid
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-            raise CheckpointError(f"the history has a line that is no record: {error}") from None
+            raise CheckpointError(f"the history has an invalid line: {error}") from None
         if kind != BACK:
             found.append(record)
     return found[::-1]

@@ -85,7 +85,7 @@ def _find_journal(path: Path) -> Path:
     if kind == "file":
         return path
     if kind != "directory":
-        raise JournalError(f"{str(path)!r} is a {kind}; give a journal, or a directory with one in it")
+        raise JournalError(f"{str(path)!r} is a {kind}; give a journal.jsonl file, or a directory that contains one")
     if kind_of(path / NAME) == "file":
         return path / NAME
     found = sorted(each for each in path.rglob(NAME) if each.is_file())
@@ -96,7 +96,7 @@ def _find_journal(path: Path) -> Path:
     if len(found) > 1:
         some = ", ".join(repr(str(each.parent)) for each in found[:5])
         raise JournalError(
-            f"{str(path)!r} has {len(found)} journals in or below it; give one: {some}{', ...' * (len(found) > 5)}"
+            f"{str(path)!r} has {len(found)} journals; give the path of one: {some}{', ...' * (len(found) > 5)}"
         )
     return found[0]
 
@@ -224,7 +224,10 @@ def _ending(run: RunJournal) -> str:
     end, epochs = run.end, len(run.epochs)
     if end is None:
         last = run.events[-1]
-        return f"{plural(epochs, 'epoch')}; no end: the run continues or was killed; last event at {_clock(last)}"
+        return (
+            f"{plural(epochs, 'epoch')}; no end recorded: the run is still training or was killed; last "
+            f"event at {_clock(last)}"
+        )
     lines = [f"{plural(end.epochs, 'epoch')} in {_duration(end.seconds)}, {end.outcome}: {end.reason}"]
     lines += [f"best {name}: {best.value:.5g} in epoch {best.epoch + 1}" for name, best in end.best.items()]
     lines += shortened([f"checkpoint: {path}" for path in end.checkpoints])

@@ -80,10 +80,19 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     json_help = "print JSON; epochs count from 0"
 
-    demo = commands.add_parser("demo", help="train on scanned digits with four callbacks, and print what they did")
-    demo.add_argument("--framework", choices=_FRAMEWORKS, default="sklearn", help="what trains (default: sklearn)")
+    demo = commands.add_parser(
+        "demo", help="train a model on scanned digits with four callbacks, and print what they decide"
+    )
+    demo.add_argument(
+        "--framework",
+        choices=_FRAMEWORKS,
+        default="sklearn",
+        help="the framework that trains the model (default: sklearn)",
+    )
     demo.add_argument("--out", default="trainbus-demo", metavar="DIR", help="output directory (default: trainbus-demo)")
-    demo.add_argument("--epochs", type=_positive, default=40, metavar="N", help="most epochs to train (default: 40)")
+    demo.add_argument(
+        "--epochs", type=_positive, default=40, metavar="N", help="train for at most N epochs (default: 40)"
+    )
     demo.add_argument("--resume", action="store_true", help="continue the run in the output directory, if there is one")
     demo.set_defaults(command=_demo)
 
@@ -92,7 +101,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
     checkpoints = commands.add_parser("checkpoints", help="list the checkpoints in a directory, latest step first")
     checkpoints.add_argument("directory", metavar="DIR", help="a directory, or a URL such as s3://bucket/run")
-    checkpoints.add_argument("--verify", action="store_true", help="read all bytes; exit code 1 if one is not intact")
+    checkpoints.add_argument(
+        "--verify", action="store_true", help="check the contents of each checkpoint; exit with 1 if one is damaged"
+    )
     checkpoints.add_argument("--json", action="store_true", help=json_help)
     checkpoints.set_defaults(command=_checkpoints)
 
@@ -100,11 +111,9 @@ def _build_parser() -> argparse.ArgumentParser:
     add_sweep(commands.add_parser)
 
     explain = commands.add_parser("explain", help="explain what a run decided and why, from its journal")
-    explain.add_argument("run_path", metavar="RUN", help="a journal, or a directory with one in it")
+    explain.add_argument("run_path", metavar="RUN", help="a journal.jsonl file, or a directory that contains one")
     explain.add_argument("--run", type=_positive, metavar="N", help="the N-th run in the journal (default: the last)")
-    explain.add_argument(
-        "--metric", metavar="NAME", help="the metric to plot (default: the one that caused most decisions)"
-    )
+    explain.add_argument("--metric", metavar="NAME", help="the metric to plot (default: the one behind most decisions)")
     explain.add_argument("--json", action="store_true", help=json_help)
     explain.set_defaults(command=_explain)
 
@@ -114,7 +123,11 @@ def _build_parser() -> argparse.ArgumentParser:
 
     schema = commands.add_parser("schema", help="print the JSON schema of settings files, or of the journal")
     schema.add_argument(
-        "format", nargs="?", choices=("settings", "journal"), default="settings", help="of which (default: settings)"
+        "format",
+        nargs="?",
+        choices=("settings", "journal"),
+        default="settings",
+        help="the schema to print (default: settings)",
     )
     schema.set_defaults(command=_schema)
     return parser
@@ -123,7 +136,7 @@ def _build_parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     digits = text.lstrip("0") if text.isdecimal() else ""
     if not digits:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number above 0")
     if len(digits) > len(str(EPOCHS)) or int(digits) > EPOCHS:
         raise argparse.ArgumentTypeError(f"a number of {len(digits):,} digits is too large; the limit is {EPOCHS:,}")
     return int(text)

@@ -54,15 +54,15 @@ def add_replay(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command ``replay``."""
     parser = add(
         "replay",
-        help="print what other settings would have decided on recorded runs, and what they save and lose",
+        help="print what other settings would have decided on recorded runs",
         description="Print what other settings would have decided on recorded runs. Without settings, print what the "
-        "runs did and recommend three early stopping policies for them.",
+        "runs decided, and recommend three early stopping policies.",
     )
     _add_common(parser)
     parser.add_argument("--config", metavar="FILE", help="a settings file, such as trainbus.toml")
     for option, (_, words) in _CALLBACK_OPTIONS.items():
         parser.add_argument(_flag(option), action="append", nargs="?", const="", metavar="OPTIONS", help=words)
-    parser.add_argument("--all", action="store_true", help="list all runs, however many there are")
+    parser.add_argument("--all", action="store_true", help="list every run (default: the first ones)")
     parser.set_defaults(command=_replay)
 
 
@@ -81,27 +81,38 @@ def add_sweep(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="files and directories with runs, of any known format")
     parser.add_argument(
-        "--monitor", metavar="NAME", help="the metric that decides (default: val_loss, or the best candidate)"
+        "paths", nargs="+", metavar="PATH", help="files of recorded runs, or directories that contain them"
     )
-    parser.add_argument("--mode", choices=("auto", "min", "max"), default="auto", help="the direction of improvement")
+    parser.add_argument(
+        "--monitor",
+        metavar="NAME",
+        help="the metric to monitor (default: val_loss; if no run logs it, the most suitable one)",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("auto", "min", "max"),
+        default="auto",
+        help="whether lower or higher values are better (default: judged by the metric's name)",
+    )
     parser.add_argument(
         "--as",
         dest="library",
         choices=_LIBRARIES,
         default="trainbus",
-        help="the library whose rules and options apply (default: trainbus)",
+        help="use the rules and options of this library (default: trainbus)",
     )
     parser.add_argument(
         "--steps-per-epoch",
         type=int,
         metavar="N",
-        help="training steps in an epoch, for event files that do not contain it (default: guessed)",
+        help="steps per epoch, for event files without epochs (default: estimated)",
     )
     out = parser.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="print JSON; epochs count from 0")
-    out.add_argument("--csv", action="store_true", help="print CSV, a row for each run or policy; epochs count from 0")
+    out.add_argument(
+        "--csv", action="store_true", help="print CSV, one row for each run or policy; epochs count from 0"
+    )
     parser.add_argument("--html", metavar="FILE", help="also write an HTML page with curves, frontier and tables")
 
 
@@ -221,7 +232,7 @@ def _parse_options(option: str, text: str) -> dict[str, Any]:
         if not equals:
             raise SettingsError(f"{option}: {part!r} is not an option; write name=value, as in patience=3")
         if name.strip() in found:
-            raise SettingsError(f"{option}: {name.strip()} is given twice")
+            raise SettingsError(f"{option}: {name.strip()} is given twice; give it once")
         found[name.strip()] = _parse_value(value.strip())
     return found
 
@@ -256,6 +267,8 @@ def _parse_values(text: str | None, option: str, axis: _Axis) -> list[Any] | Non
         except SettingsError:
             raise
         except (ValueError, TypeError, ZeroDivisionError):
-            example = ", or 1:20 for all from 1 to 20" if axis.ranges else ""
-            raise SettingsError(f"{option}: {part!r} is not a value; separate values by commas{example}") from None
+            example = "; 1:20 gives all whole numbers from 1 to 20" if axis.ranges else ""
+            raise SettingsError(
+                f"{option}: {part!r} is not a valid value; separate values with commas{example}"
+            ) from None
     return found

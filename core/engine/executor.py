@@ -177,11 +177,12 @@ class Executor:
         self.removed = True
         files = list(files_of_run())
         present = set(self.existing(files))
-        gone = [repr(str(each)) for each in files if each not in present]
+        start = self.writer.start
+        gone = [repr(str(start.shown(each))) for each in files if each not in present]
         gone += [f"the snapshot {slot!r}, which is in memory only" for slot in self.snapshots.mark_missing_lost()]
         more = [f"{len(gone) - 3} more"] if len(gone) > 3 else []
         lost = f"lost: {', '.join([*gone[:3], *more])}" if gone else ""
-        why = f"{str(directory)!r}, or its lock file, was removed during the run, and is made again"
+        why = f"{str(directory)!r}, or its lock file, was removed during the run, and is created again"
         self._failures.record("checkpoints", CheckpointError(why), lost)
 
     def prune_snapshots(self, others: Iterable[Location] = (), *, over: bool) -> None:
@@ -302,7 +303,10 @@ class Executor:
                 self._tolerate(plugin, f"{source!r} is not restored: the run did not keep it before it was resumed")
                 return
             kept = ", ".join(map(repr, self.snapshots)) or "nothing"
-            raise CheckpointError(f"{source!r} cannot be restored: no such file; kept in memory: {kept}")
+            raise CheckpointError(
+                f"{source!r} cannot be restored: there is no such file, and no such snapshot in memory "
+                f"(snapshots: {kept})"
+            )
         with downloads_kept():  # a damaged file is refused before it changes anything
             digest = read(path, self._writer_group.share).entry.digest if verified else ""
             with local_copy(path, digest) as file:

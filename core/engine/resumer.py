@@ -123,9 +123,8 @@ class Resumer:
         state.stays_over = stopped or (epochs is not None and epochs <= done)
         state.end_is_missing = state.stays_over and end is None and not self._names_file
         if state.stays_over and not state.stop_actions:
-            self._report(
-                "%s: all %d epochs are done; to continue training, raise the number of epochs", self._origin, epochs
-            )
+            over = "the epoch is done" if epochs == 1 else f"all {epochs} epochs are done"
+            self._report("%s: %s; to continue training, raise the number of epochs", self._origin, over)
         elif end is not None and done < end.epochs and not state.stays_over:
             self._report(
                 "%s: epochs %d to %d are trained again: nothing newer was saved", self._origin, done + 1, end.epochs
@@ -195,7 +194,8 @@ class Resumer:
 
     @property
     def _origin(self) -> str:
-        return "resumed" if self._resumption is None else f"resumed from {self._resumption.checkpoint.path}"
+        """The beginning of a line in the log; the line of ``verbose`` says already that the run was resumed."""
+        return f"resume={self._source!r}" if self._resumption is None else str(self._resumption.checkpoint.path)
 
     def _restore_newest(self, source: Source) -> None:
         damaged: set[Location] = set()

@@ -10,6 +10,7 @@ from ..checkpoints import Checkpoint
 from ..decision import Decision, Forget, Save, Stop
 from ..errors import LoopError
 from ..metrics.extremes import Extremes, known_epochs
+from ..metrics.missing_metric import MetricAdvice
 from ..metrics.running_means import RunningMeans
 from ..resume.run_history import Followed
 from ..resume.state import Position
@@ -64,6 +65,8 @@ class RunState:
         """Whether the current epoch has had a validation."""
         self.validating = False
         """Whether a validation is running."""
+        self.metric_advice = MetricAdvice()
+        """What the user writes to have a metric logged."""
         self.means = RunningMeans()
         """The running means of the current epoch."""
         self.script_learning_rates: Mapping[str, float] = {}

@@ -58,14 +58,14 @@ class Lifecycle:
     def require_begun(self, call: str) -> None:
         """Raise a ``LoopError`` if the run has not begun."""
         if self.state.phase == "new":
-            raise LoopError(f"{call} belongs after begin(), or inside `with run:`")
+            raise LoopError(f"call {call} after begin(), or inside `with run:`")
 
     def require_epoch(self, call: str) -> None:
         """Raise a ``LoopError`` unless an epoch is open: no callback would see what is logged or trained."""
         over = "; this run is over" if self.state.phase == "ended" else ""
         self.require("open", f"{call} belongs inside `with run:`{over}")
         if not self.state.epoch_open:
-            raise LoopError(f"{call} belongs inside an epoch, or no callback sees it: {_IN_EPOCH}")
+            raise LoopError(f"call {call} inside an epoch, where callbacks see it: {_IN_EPOCH}")
 
     # --- one event
 
@@ -184,7 +184,7 @@ class Lifecycle:
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
         if accumulate is not None:
-            advice = "give the number of batches to one weight update, or None"
+            advice = "give the number of batches per weight update, or None"
             accumulate = whole_number("accumulate", accumulate, 1, advice)
         if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):  # a sequence may have that only
             raise SettingsError(f"batches({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")

@@ -21,6 +21,8 @@ _SHORTEST_PART: Final = 3
 _LONGEST_RUN: Final = 60
 _LONGEST_NAME: Final = 500
 _NEAR: Final = 0.8  # minimum similarity of an unknown word to the known word that replaces it
+_LONG_WORD: Final = 7  # two wrong letters make a word of this length less similar than _NEAR
+_NEAR_LONG: Final = 0.7
 
 _NEGATED: Final = re.compile(r"^\s*1\s*-\s*(?=[A-Za-z])|(?:^|(?<=[/_ ]))-(?=[A-Za-z])")
 _SUFFIX: Final = re.compile(r"(?:[_/ ](?:step|epoch|mean|avg|val|valid|train|test|eval|dataloader_idx|[0-9]+))+$")
@@ -63,7 +65,7 @@ downwards; write mode="max" or mode="min"
     direction = _direction(name)
     if direction is None:
         fix = 'write mode="max" or mode="min"'
-        near = _near_miss(name)
+        near = near_miss(name)
         if near is not None:
             raise UnknownDirection(f"{name!r} is not a known metric; did you mean {near!r}? if not, {fix}")
         unclear = f"the name {name!r} does not show whether the metric improves upwards or downwards"
@@ -87,17 +89,27 @@ def _direction(name: str) -> Literal["min", "max"] | None:
 
 
 @lru_cache(maxsize=1024)
-def _near_miss(name: str) -> str | None:
-    """Return the name with an unknown word replaced by a similar known one, if the new name has a direction."""
+def near_miss(name: str) -> str | None:
+    """Return the name with an unknown word replaced by a similar known one, if the new name has a direction.
+
+    >>> near_miss("val_presicion"), near_miss("belu@4"), near_miss("banana")
+    ('val_precision', 'bleu@4', None)
+    """
     if len(name) > _LONGEST_NAME:
         return None
     for term in _phrases(words(name)):
-        near = get_close_matches(term.text, _TERMS, cutoff=_NEAR) if term.kind == "unknown" else []
-        for word in (word for word in near if len(word) > _SHORTEST_PART):
+        for word in _similar_words(term.text) if term.kind == "unknown" else ():
             corrected = re.sub(re.escape(term.text), word, name, count=1, flags=re.IGNORECASE)
             if corrected != name and _direction(corrected) is not None:
                 return corrected
     return None
+
+
+def _similar_words(text: str) -> list[str]:
+    """Return known words that are probably meant: the most similar ones first, then those of the same letters."""
+    near = get_close_matches(text, _TERMS, cutoff=_NEAR_LONG if len(text) >= _LONG_WORD else _NEAR)
+    swapped = (word for word in _TERMS if len(word) >= _SHORTEST_PART and sorted(word) == sorted(text))
+    return [*(word for word in near if len(word) > _SHORTEST_PART), *swapped]
 
 
 def _terms(spoken: tuple[str, ...]) -> list[_Term]:

@@ -12,7 +12,8 @@ from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..failures import LOG
 from ..rules import Best, best_rule
 from .direction import direction_of
-from .names import check_name, hint, is_validated, resolve
+from .missing_metric import MetricAdvice, explain_missing
+from .names import check_name, is_validated, resolve
 from .running_means import RunningMeans
 from .scalars import as_number, is_missing
 
@@ -43,6 +44,11 @@ class MetricSource(Protocol):
     @property
     def validated(self) -> bool:
         """Whether the current epoch has run a validation."""
+        ...
+
+    @property
+    def metric_advice(self) -> MetricAdvice:
+        """What the user writes to have a metric logged."""
         ...
 
     def validates(self, epoch: int) -> bool:
@@ -138,7 +144,9 @@ class Monitor:
         value = self._logged(metrics)
         if value is None:
             if not self._known and self._due():
-                raise MissingMetric(self._why_missing(metrics))
+                raise MissingMetric(
+                    explain_missing(self.metric, metrics, self._source.metric_advice, validated=self._source.validated)
+                )
             return None
         try:
             return as_number(value)
@@ -212,8 +220,8 @@ class Monitor:
         if self.metric in self._source.means.low_precision and not self._warned:
             self._warned = True
             LOG.warning(
-                "%r is logged in bfloat16, which has two or three digits: small improvements do not show; "
-                "log it in float32, as by loss.float()",
+                "%r is logged in bfloat16, which keeps only two or three digits, so that small improvements are lost; "
+                "log it in float32: loss.float()",
                 self.metric,
             )
         if score is not None:
@@ -243,19 +251,6 @@ class Monitor:
         """Return whether the current epoch must log the metric before it ends."""
         epoch = self._source.epoch
         return epoch >= self.start_from_epoch and (not is_validated(self.metric) or self._source.validates(epoch))
-
-    def _why_missing(self, metrics: Mapping[str, Any]) -> str:
-        """Return the error message: what is missing, with the nearest name or how to log an epoch without a value."""
-        validated = [name for name in metrics if is_validated(name)] if is_validated(self.metric) else []
-        otherwise = f"; in an epoch that has no value, log None: run.log({{{self.metric!r}: None}});"
-        if is_validated(self.metric) and not validated and not self._source.validated:
-            why = (
-                "; there was no validation in this epoch: give validation data, or name the epochs that have one by "
-                "validation_freq, as in run.epochs(10, validation_freq=2);"
-            )
-        else:
-            why = hint(self.metric, validated or metrics, otherwise)
-        return f"{self.metric!r} is not logged{why} logged: {', '.join(metrics) or 'nothing'}"
 
 
 class Monitors:

@@ -15,9 +15,13 @@ _BOUNDARY: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<
 _CHARACTER: Final = r"[A-Za-z0-9\x80-\U0010ffff]"  # words may contain combining marks: no letters in Python
 _SEPARATORS: Final = re.compile(r"[\s_\-/\\.:,;@()\[\]{}]+")
 _PARTS: Final = re.compile(rf"{_CHARACTER}+|.")
-# A hyphen between two words is a separator ("val-loss"); any other is a minus ("-loss", "f1-" and "1 - accuracy").
+# A hyphen between words is a separator ("val-loss"); any other is a minus ("-loss", "lag-1", "f1-", "1 - accuracy").
 _HYPHEN: Final = re.compile(rf"(^|(?<=/))1\s*-\s*(?=[^\W\d_])|(?<={_CHARACTER})(-+|\s+-+\s+)(?={_CHARACTER})|-+")
 _MINUS: Final = "\u2212"
+# These words have a number that is never negative, so "top-5" is "top 5".
+_NUMBERED: Final = re.compile(r"(?i)(?<![A-Za-z])(top|f|bleu|rouge|hits?|recall|precision|ndcg|map|ap|ar)$")
+_POINT: Final = re.compile(r"\.(?=\d)")  # "q.5" is not q5
+_DECIMAL: Final = "\u00b7"
 _POWER: Final = re.compile(r"(?<=\d)(?=[²³¹⁰⁴-⁹₀-₉])")  # "10⁵" is not 105
 
 _PREFIX_ALIASES: Final = {
@@ -59,11 +63,11 @@ def check_name(name: str) -> None:
     >>> check_name("val/accuracy@5")
     """
     if not isinstance(cast("object", name), str):
-        raise SettingsError(f"{name!r} is not the name of a metric; give text")
+        raise SettingsError(f"{name!r} is not a metric name; give text, such as 'loss'")
     if not name.strip():
-        raise SettingsError(f"{name!r} is not the name of a metric; give one, such as 'loss'")
+        raise SettingsError(f"{name!r} is an empty metric name; give a name, such as 'loss'")
     if not name.isprintable():
-        raise SettingsError(f"{name!r} is not a valid name of a metric: use printable characters only")
+        raise SettingsError(f"{name!r} is not a valid metric name: use only printable characters")
 
 
 def first_free(name: str, taken: Container[str], separator: str = "-") -> str:
@@ -106,15 +110,15 @@ def canonical(name: str) -> str:
     """Return a form that is equal for all names with the same meaning: for known synonyms, and for other spellings.
 
     Names that differ only in separators, in capitals or in characters that Unicode defines as compatible are spellings
-    of one name; any other difference makes another name.
+    of one name; any other difference makes another name. A hyphen or a point before a digit is part of the number.
 
     Examples:
         >>> canonical("valid/Acc"), canonical("val_accuracy")
         ('val_accuracy', 'val_accuracy')
         >>> canonical("lr") == canonical("learning-rate")
         True
-        >>> canonical("p<0.5") == canonical("p>0.5")
-        False
+        >>> canonical("p<0.5") == canonical("p>0.5"), canonical("lag-1") == canonical("lag_1")
+        (False, False)
     """
     first, *rest = _parts(name) or ("",)
     return _ALIAS.sub(lambda alias: _ALIASES[alias[1]], "_".join([_PREFIX_ALIASES.get(first, first), *rest]))
@@ -220,14 +224,15 @@ def _synonymous(name: str) -> tuple[str, ...]:
 def _parts(name: str) -> tuple[str, ...]:
     """Return the words and the symbols of a name, such as "<", without its separators."""
     plain = unicodedata.normalize("NFKC", _POWER.sub("^", name))
-    spaced = _BOUNDARY.sub(" ", _HYPHEN.sub(_hyphen, plain)).lower()
+    spaced = _BOUNDARY.sub(" ", _POINT.sub(f" {_DECIMAL} ", _HYPHEN.sub(_hyphen, plain))).lower()
     pieces = _SEPARATORS.split(unicodedata.normalize("NFKC", spaced))
     return tuple(part for piece in pieces for part in _PARTS.findall(piece))
 
 
 def _hyphen(match: re.Match[str]) -> str:
     if match[2] is not None:
-        return " "
+        negative = match.string[match.end()].isdigit() and not _NUMBERED.search(match.string[: match.start()])
+        return f" {_MINUS} " if negative else " "
     return f" 1 {_MINUS} " if match[1] is not None else f" {_MINUS} "
 
 

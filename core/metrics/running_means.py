@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, get_args
 
 from ..errors import SettingsError
+from ..terminal.text import shown
 from .names import check_name, is_validated
 from .scalars import LazyMetrics, as_number, as_numbers, check_numeric, in_double, is_missing, on_host, plain_number
 
@@ -78,7 +79,9 @@ class RunningMeans(LazyMetrics):
         if type(count) is not int:
             count = _number_of_samples(name, count)
         if not 0 < count <= sys.float_info.max:
-            raise SettingsError(f"count={count!r} of {name!r}: give the number of samples, above 0 and finite")
+            raise SettingsError(
+                f"count={shown(count)} of {name!r}: give the number of samples, a finite number above 0"
+            )
         combine = None
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
@@ -229,7 +232,7 @@ def _summable(name: str, value: Any) -> Any:
             return as_numbers(value)
         return as_number(value)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"{name}: {error}; log numbers, a truth value as float(...)") from None
+        raise SettingsError(f"{name}: {error}; log a number, or float(...) of a bool") from None
 
 
 def _mean(total: Any, count: float) -> Any:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from ..terminal.text import shown
+
 _NUMERIC = ("int", "uint", "float", "bfloat")
 _NOT_NUMBERS = (bool, str, bytes, bytearray, memoryview)  # although float() accepts some of them
 
@@ -45,8 +47,8 @@ def as_number(value: Any) -> float:
     >>> as_number(3), math.isnan(as_number(float("nan")))
     (3.0, True)
     """
-    if isinstance(value, _NOT_NUMBERS) or is_missing(value):
-        raise TypeError(f"{value!r} is not a number")
+    if isinstance(value, (type, *_NOT_NUMBERS)) or is_missing(value):
+        raise TypeError(f"{shown(value)} is not a number")
     if getattr(value, "requires_grad", False):
         value = value.detach()
     size = math.prod(getattr(value, "shape", ()))
@@ -55,11 +57,14 @@ def as_number(value: Any) -> float:
     check_numeric(value)
     single = value.item() if hasattr(value, "item") else value
     if isinstance(single, _NOT_NUMBERS):  # an element of an array of objects
-        raise TypeError(f"{single!r} is not a number")
+        raise TypeError(f"{shown(single)} is not a number")
     try:
         return float(single)
-    except (ValueError, OverflowError) as error:
-        raise TypeError(f"a {type(single).__name__} that is not a number: {error}") from None
+    except OverflowError:
+        largest = f"{sys.float_info.max:.3g}"
+        raise TypeError(f"{shown(single)} is too large; the largest number of a metric is {largest}") from None
+    except (ValueError, TypeError):
+        raise TypeError(f"a value of type {type(single).__name__} is not a number") from None
 
 
 def check_numeric(values: Any) -> None:

@@ -42,8 +42,8 @@ class Smoothing(NamedTuple):
         amount = float(found[2] or found[4]) if found else 0.0
         if found is None or amount == 0 or (found[3] and amount < _SHORTEST_WINDOW):
             raise ValueError(
-                'write "ema 0.9", for an exponential moving average that keeps this fraction of itself at each epoch, '
-                'or "median 5", for the median of that many last values'
+                'write "ema 0.9" for an exponential moving average with a decay of 0.9, '
+                'or "median 5" for the median of the last 5 values'
             )
         return cls("ema", amount) if found[1] else cls("median", int(amount))
 

@@ -75,7 +75,7 @@ def read_all(
     if not paths:
         raise SettingsError("no path was given; give a file or a directory with recorded runs")
     if steps_per_epoch is not None and steps_per_epoch < 1:
-        raise SettingsError(f"steps_per_epoch={steps_per_epoch}: an epoch has at least one step; None guesses")
+        raise SettingsError(f"steps_per_epoch={steps_per_epoch}: give a number of at least 1, or None to estimate it")
     failures: list[SettingsError] = []
     found: list[_Located] = []
     for path in dict.fromkeys(map(Path, paths)):
@@ -162,7 +162,7 @@ def _deduplicated(found: list[_Located]) -> list[_Located]:
                 holders.setdefault(key, []).append(len(kept))
             kept.append(each)
         else:
-            note = f"{each.recording.name!r} ({each.recording.format}) holds the same run and is left out."
+            note = f"{each.recording.name!r} ({each.recording.format}) records the same run and is left out."
             first = kept[same].recording
             kept[same] = kept[same]._replace(recording=replace(first, notes=(*first.notes, note)))
     return kept

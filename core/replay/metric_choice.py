@@ -45,7 +45,7 @@ def choose_metric(
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
 ) -> MetricChoice:
-    """Choose the metric to monitor: ``monitor`` if it is given, else val_loss, else the best candidate.
+    """Choose the metric to monitor: ``monitor`` if it is given, else val_loss, else the most suitable one.
 
     Raises:
         SettingsError: There are no runs.
@@ -58,13 +58,13 @@ def choose_metric(
     listed = ", ".join(shortened(logged, most=_SHOWN)) or "nothing"
     if monitor is not None:
         if not any(resolve(monitor, recording.metrics) for recording in recordings):
-            raise MissingMetric(f"{monitor!r} is in no run{hint(monitor, logged)} logged: {listed}")
+            raise MissingMetric(f"no run logs {monitor!r}{hint(monitor, logged)} logged: {listed}")
         name, why = monitor, "as requested"
     elif default := next((name for name in logged if canonical(name) == _DEFAULT), None):
         name, why = default, "the default"
     elif found := candidates(recordings):
         others = f" of {len(found)} with a known direction" if len(found) > 1 else ""
-        name, why = found[0], f"the best candidate{others}: no run logs {_DEFAULT}"
+        name, why = found[0], f"the most suitable one{others}: no run logs {_DEFAULT}"
     else:
         raise MissingMetric(
             f"no logged metric has a name with a known direction; give a monitor and its mode (min or max); "

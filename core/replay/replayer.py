@@ -116,7 +116,7 @@ def replay(
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite". Options that are not
             set have that library's defaults.
         monitor: The metric that all callbacks monitor. By default, each callback monitors its own metric; a callback
-            that sets none monitors val_loss, else the best candidate among the logged metrics.
+            that sets none monitors val_loss, else the most suitable of the logged metrics.
         mode: The direction in which ``monitor`` improves; "auto" infers it from the name.
 
     Returns:
@@ -141,7 +141,9 @@ def replay(
     kinds = library.stopping.settings, library.plateau.settings, ModelCheckpoint
     deciders = {name: each for name, each in named.items() if isinstance(each, kinds)}
     if not deciders:
-        raise SettingsError("no callback decides; give an EarlyStopping, a ModelCheckpoint or a ReduceLROnPlateau")
+        raise SettingsError(
+            "none of these callbacks can be replayed; give an EarlyStopping, a ModelCheckpoint or a ReduceLROnPlateau"
+        )
     choices = {name: _choose(each, recordings, monitor, mode) for name, each in deciders.items()}
     first = next(filter(None, choices.values()), None) or choose_metric(recordings, monitor, mode)
     wanted = list(dict.fromkeys([first, *filter(None, choices.values())]))

@@ -199,7 +199,7 @@ def sweep(
         baseline: Values to try, with None for no baseline; by default only None is tried.
         smoothing: Values to try, with None for no smoothing.
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite".
-        monitor: The metric that decides; by default val_loss, else the best candidate that is logged.
+        monitor: The metric that decides; by default val_loss, else the most suitable one that is logged.
         mode: The direction in which it improves; "auto" infers it from the name.
 
     Returns:
@@ -232,7 +232,8 @@ def sweep(
     )
     if len(grid) * len(runs) > _MOST_STOPS:
         raise SettingsError(
-            f"{len(grid):,} policies on {len(runs):,} runs are more than {_MOST_STOPS:,} stops; give fewer values"
+            f"{len(grid):,} policies on {len(runs):,} runs are too many: the limit is {_MOST_STOPS:,} "
+            "pairs of a policy and a run; give fewer values"
         )
     return Sweep(grid, library.name, choice, curves, find_stops(curves, grid, library), tuple(notes))
 

@@ -29,6 +29,7 @@ from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
 from ..storage.paths import Location, RemotePath, Source, location
 from ..storage.sharded_directory import EVERY_PART, SHARDS, VerificationShare, holds_parts
+from ..terminal.text import shown
 from .end_record import find_end
 from .state import CheckpointState
 
@@ -92,7 +93,7 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
         return CheckpointState.model_validate(checkpoint.entry.run_state)
     except ValidationError:
         raise CheckpointError(
-            f"{str(checkpoint.path)!r} holds no state of a run that this version of trainbus can read"
+            f"{str(checkpoint.path)!r} has no run state that this version of trainbus can read"
         ) from None
 
 
@@ -132,7 +133,7 @@ def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -
     runs.sort(key=lambda each: each.entry is not None and each.entry.weights_only)
     found, skipped = newest(runs, share)
     for each in skipped:
-        LOG.warning("skipped: %s: %s", each.path, each.flaw or "it holds no state of a run")
+        LOG.warning("skipped: %s: %s", each.path, each.flaw or "it has no run state")
     return found
 
 
@@ -162,5 +163,6 @@ def check_resume(source: object) -> None:
     """
     if source is not None and (not isinstance(source, (str, os.PathLike, RemotePath)) or not source):
         raise SettingsError(
-            f"resume={source!r}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
+            f"resume={shown(source)}: give the path of a checkpoint, a directory, or 'auto'; None starts "
+            f"from the beginning"
         )

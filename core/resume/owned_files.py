@@ -99,12 +99,12 @@ class OwnedFiles:
         flaw = self.flaw_of_listing(source)
         if flaw or self._matches(location(source)) or _holds_nothing_else(location(source)):
             return flaw
-        return "it is a file that is no checkpoint"
+        return "it is a file, but not a checkpoint"
 
     def flaw_of_deleting(self, source: Source) -> str:
         """Return, in words, why the run would not delete what is there; empty if it would, or if nothing is there."""
         flaw = self.flaw_of_listing(source)
-        return flaw if flaw or _holds_nothing_else(location(source)) else "it is a file that is no checkpoint"
+        return flaw if flaw or _holds_nothing_else(location(source)) else "it is a file, but not a checkpoint"
 
     def flaw_of_snapshot(self, source: Source) -> str:
         """Return, in words, why a path is not that of a snapshot of the run; empty if it may be one."""
@@ -167,7 +167,7 @@ class OwnedFiles:
         try:
             parts = _resolved(location(source), follow=follow)
         except (SettingsError, ValueError, OSError) as error:  # such as a chain of URLs
-            return f"it is no path: {error}"
+            return f"it is not a valid path: {error}"
         if any(len(parts) > len(root) and parts[: len(root)] == root for root in self._roots):
             return ""
         names = ", ".join(repr(str(each)) for each in self.directories)

@@ -313,7 +313,7 @@ class Resumption:
     def _warn(self, problem: str, *values: object) -> None:
         """Log a problem on rank 0."""
         if self._leads:
-            LOG.warning(f"resumed from %s: {problem}", self.checkpoint.path, *values)
+            LOG.warning(f"%s: {problem}", self.checkpoint.path, *values)
 
 
 def _other_suffixes(subject: object, path: Location) -> str:

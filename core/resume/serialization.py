@@ -154,7 +154,7 @@ def _decompressed(data: bytes) -> bytes:
     limit = max(LOG_EXPANSION * len(data), EXPANSION_FLOOR)
     found = stream.decompress(data, limit)
     if not stream.eof:
-        raise ValueError(f"{len(data):,} compressed bytes are cut, or unpack to more than {limit:,}")
+        raise ValueError(f"{len(data):,} compressed bytes are truncated, or unpack to more than {limit:,}")
     return found
 
 

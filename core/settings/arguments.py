@@ -10,6 +10,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from ..errors import SettingsError
 from ..metrics.names import hint_with_list
+from ..terminal.text import shown
+from .other_names import ARGUMENTS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,8 +78,10 @@ def mismatch(
     if not any(each.kind is each.VAR_KEYWORD for each in parameters):
         for wrong in named:
             if wrong not in known:
-                more = f"; {advice}" if advice else ""
-                return f"{name}: unknown argument {wrong!r}{hint_with_list(wrong, known, 'arguments')}{more}"
+                meant = ARGUMENTS.get(wrong)
+                near = hint_with_list(meant if meant in known else wrong, known, "arguments")
+                rest = f"; {advice}" if advice and meant not in known else ""
+                return f"{name}: unknown argument {wrong!r}{near}{rest}"
     if len(given) > len(positional) and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
         count = f"{len(given)} {'was' if len(given) == 1 else 'were'} given"
         takes = f"only {', '.join(positional)} by position" if positional else "no argument by position"
@@ -86,7 +90,7 @@ def mismatch(
         return f"{name} takes {takes}, but {count}; {advice}"
     for twice in positional[: len(given)]:
         if twice in named:
-            return f"{name}: the argument {twice!r} is given twice"
+            return f"{name}: the argument {twice!r} is given twice; give it once"
     needed = [each.name for each in parameters if each.default is each.empty and each.name in known]
     absent = [each for each in needed if each not in named and each not in positional[: len(given)]]
     return f"{name}: the argument {absent[0]!r} is missing; give it: {name}({', '.join(needed)})" if absent else ""
@@ -137,7 +141,7 @@ def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
             number = None
     if number is None or number < least:
         otherwise = f"give a whole number of at least {least}{', not text' if isinstance(value, str) else ''}"
-        raise SettingsError(f"{name}={value!r}: {advice or otherwise}")
+        raise SettingsError(f"{name}={shown(value)}: {advice or otherwise}")
     return number
 
 
@@ -149,7 +153,7 @@ def check_validation_freq(value: object) -> None:
 
     >>> check_validation_freq([1, 5])
     """
-    advice = "give n for every n-th epoch, at least 1, or the epochs, counted from 1; [] if none has a validation"
+    advice = "give a number of at least 1 to validate every n-th epoch, or a list of epochs counted from 1; [] for none"
     epochs: Collection[object] = [value]
     if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
         epochs = cast("Collection[object]", value)
@@ -171,4 +175,4 @@ def check_metrics(metrics: object) -> None:
         )
     wrong = next((name for name in cast("Mapping[object, object]", metrics) if not isinstance(name, str)), "")
     if not isinstance(wrong, str):
-        raise SettingsError(f"the metric {wrong!r} has no text as its name; give one, such as {str(wrong)!r}")
+        raise SettingsError(f"the metric {wrong!r} has a name that is not text; give text, such as {str(wrong)!r}")

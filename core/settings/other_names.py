@@ -1,4 +1,4 @@
-"""Attribute names of other libraries that users may expect on a run, each with the trainbus equivalent."""
+"""Names of other libraries that users may expect, each with the trainbus equivalent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..metrics.names import hint
+
+ARGUMENTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(["checkpoint", "ckpt_path", "restore", "resume_from", "resume_from_checkpoint"], "resume"),
+    **dict.fromkeys(["handlers", "hooks", "listeners", "loggers", "plugins"], "callbacks"),
+    **dict.fromkeys(["enable_progress_bar", "progress", "progress_bar", "quiet", "show_progress", "silent"], "verbose"),
+    **dict.fromkeys(["eval_set", "test_data", "val_data", "valid_data", "validation"], "validation_data"),
+    **dict.fromkeys(["max_epochs", "max_iter", "n_epochs", "num_epochs", "num_train_epochs"], "epochs"),
+    **dict.fromkeys(["metric", "metrics", "scorer"], "scoring"),
+}
+"""Arguments of other libraries, each with the argument that it may mean."""
 
 RUN: Final[Mapping[str, str]] = {
     "add_scalar": "run.log(name=value)",

@@ -11,6 +11,7 @@ from ..capabilities import DrawsProgress, has
 from ..errors import SettingsError, TrainbusError
 from ..hooks import check_plugin, implements_hooks
 from ..metrics.names import first_free
+from ..terminal.text import shown
 from . import settings_file
 from .registry import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .subjects import adapter_of, describe, is_callback, is_subject
@@ -50,7 +51,9 @@ def build_plugins(
         SettingsError: The list has problems; the message lists all of them.
     """
     if not (verbose is None or (isinstance(verbose, str) and verbose == "auto") or _is_level(verbose)):
-        raise SettingsError(f"verbose={verbose!r}: give 0, 1, 2 or 'auto', or None for what the callbacks ask for")
+        raise SettingsError(
+            f"verbose={shown(verbose)}: give 0, 1, 2 or 'auto', or None to use the verbose= of the callbacks"
+        )
     entries: list[PluginEntry] = []
     problems: list[TrainbusError] = []
     for item in [*as_list(listed), *plugins_of_environment()]:
@@ -110,7 +113,7 @@ def _entry(item: CallbackLike, taken: Collection[str]) -> PluginEntry:
         raise SettingsError("a callback is None; leave it out of the list")
     if isinstance(item, (list, tuple, set, frozenset)):
         held = describe(cast("object", item))
-        raise SettingsError(f"the list of callbacks holds {held}; write one list: [*callbacks, *more]")
+        raise SettingsError(f"the list of callbacks contains {held}; make one flat list: [*callbacks, *more]")
     if isinstance(item, Mapping):
         return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
     kind = item if isinstance(item, type) else type(item)
@@ -122,13 +125,13 @@ def _entry(item: CallbackLike, taken: Collection[str]) -> PluginEntry:
     package = kind.__module__.partition(".")[0]
     if package in FOREIGN_PACKAGES:
         raise SettingsError(
-            f"{kind.__name__} is a callback of {package}; give it to {package} itself, next to trainbus, or list "
-            "trainbus's own, from trainbus.plugins"
+            f"{kind.__name__} is a callback of {package}; pass it to {package} directly, or list the matching "
+            "callback of trainbus.plugins here"
         )
     if not isinstance(item, type) and (is_subject(item) or adapter_of(item)) and not implements_hooks(item):
         raise SettingsError(
-            f"{describe(item)} is in the place of a callback; write Run(subject, callbacks): what is trained comes "
-            "first, a model with its optimizer as one subject"
+            f"{describe(item)} is given as a callback, but is what is trained; write Run(subject, callbacks), with "
+            "the model and its optimizer in one subject"
         )
     check_plugin(kind.__name__, item)
     return PluginEntry(name, item)

@@ -80,7 +80,8 @@ def dumps(callbacks: Iterable[Callback]) -> str:
     for callback in callbacks:
         options = callback.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         if callback != type(callback)(**options):
-            raise SettingsError(f"{callback!r} cannot be written as TOML, which has no None")
+            none = ", ".join(name for name in callback.model_fields_set if getattr(callback, name) is None)
+            raise SettingsError(f"{callback!r} cannot be written as TOML, which has no None; give {none} another value")
         table = {"callback": type(callback).__name__, **options}
         parts.append(
             "\n".join([f"[[{CALLBACKS}]]", *(f"{_key(name)} = {_value(each)}" for name, each in table.items())])

@@ -13,6 +13,7 @@ from ..callback import Callback
 from ..capabilities import HasLearningRate, HasStateDict, Node, Ranks, Saveable, Snapshotable, has
 from ..errors import SettingsError
 from ..hooks import implements_hooks
+from ..terminal.text import shown
 from .arguments import mismatch
 from .registry import installed, load
 
@@ -121,12 +122,12 @@ def _why_no_subject(candidate: object) -> str:
     if point is not None:
         optimizer = ", optimizer" if point.name == "torch" else ""
         return (
-            f"{what} is no subject; write Run({point.attr}(model{optimizer}), callbacks) with {point.attr} from "
+            f"{what} is not a subject; write Run({point.attr}(model{optimizer}), callbacks) with {point.attr} from "
             f"{point.module}, or trainbus.watch(model{optimizer}, callbacks=callbacks)"
         )
     known = ", ".join(installed("adapters")) or "no framework"
     return (
-        f"{what} is no subject of a run; give the subject of an adapter (there are adapters for {known}), an object of "
+        f"{what} is not a subject; give the subject of an adapter (there are adapters for {known}), an object of "
         "your own with the methods of trainbus.capabilities, or None for a loop that only has numbers"
     )
 
@@ -138,7 +139,7 @@ def describe(candidate: object) -> str:
     ("'abc'", 'the class dict', 'a list', 'an object')
     """
     if candidate is None or isinstance(candidate, (str, int, float)):
-        return shorten(repr(candidate), 60, placeholder="...")
+        return shorten(shown(candidate), 60, placeholder="...")
     if isinstance(candidate, type):
         return f"the class {candidate.__name__}"
     name = type(candidate).__name__

@@ -31,7 +31,7 @@ def check_archive(file: IO[bytes]) -> dict[str, int]:
         entries = archive.infolist()
     sizes = {entry.filename: entry.file_size for entry in entries}
     if len(sizes) < len(entries):
-        raise ValueError("two entries of the archive have one name")
+        raise ValueError("the archive has two entries with the same name")
     check_unpacked(sum(sizes.values()), limit)
     file.seek(0)
     return sizes
@@ -45,7 +45,7 @@ def check_unpacked(total: int, limit: int) -> None:
     """
     if total > limit:
         raise ValueError(
-            f"it would unpack to {format_bytes(total)}, and its size allows {format_bytes(limit)}; "
+            f"it would unpack to {format_bytes(total)}, more than the {format_bytes(limit)} that its size allows; "
             "save it again without compression"
         )
 

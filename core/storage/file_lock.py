@@ -212,7 +212,7 @@ class FileLock:
 
     def _locked(self, owner: str, file: Path) -> DirectoryLocked:
         error = DirectoryLocked(owner)
-        error.remedy = f"this file system has no locks: if that process has ended, remove {str(file)!r}"
+        error.remedy = f"this file system does not support locks; if that process has ended, remove {str(file)!r}"
         return error
 
 
@@ -231,7 +231,10 @@ def check_locks(path: Path) -> None:
         for lock in list(_HELD):
             if lock.lost and Path(os.path.realpath(lock.path.parent)) in parents:
                 place = str(lock.path.parent)
-                raise OSError(f"{place!r} was removed, and another run ({lock.lost}) saves there now")
+                raise OSError(
+                    f"{place!r} was removed during the run, and another run ({lock.lost}) saves there now; give "
+                    f"each run its own directory"
+                )
 
 
 def process_name() -> str:

@@ -154,7 +154,7 @@ class Lease:
             elif not self._ended.is_set():
                 self.lost = found.owner
                 LOG.warning(
-                    "%s belongs to another run (%s) now: this one saves nothing there", self.directory, self.lost
+                    "%s was taken over by another run (%s); this run no longer saves there", self.directory, self.lost
                 )
                 self._ended.set()
 

@@ -36,14 +36,14 @@ except ImportError as error:
 ATOMIC_UPLOADS = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
 """Stores in which a complete upload replaces the object atomically."""
 
-NETWORK = "is its address right, and the network up?"
-OLD = "is the store's library up to date (pip install -U)?"
-RIGHTS = "do the credentials belong to this store, with the right to read, write, list and delete there?"
+NETWORK = "check the address and the network connection"
+OLD = "update the library of the store (pip install -U)"
+RIGHTS = "check that the credentials are valid for this store and allow reading, writing, listing and deleting"
 AZURE = "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and log in (az login)"
 FIXES = {
     "ClientConnector": NETWORK,
     "ServiceRequestError": NETWORK,
-    "EndpointConnectionError": "is its address right (AWS_ENDPOINT_URL), and the network up?",
+    "EndpointConnectionError": "check the address (AWS_ENDPOINT_URL) and the network connection",
     "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in (aws configure)",
     "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in (aws configure)",
     "Anonymous caller": "set GOOGLE_APPLICATION_CREDENTIALS, or log in (gcloud auth application-default login)",
@@ -200,7 +200,7 @@ class RemoteBackend:
         except FileNotFoundError:  # the directory does not exist yet
             return
         except OSError as error:  # listing partial uploads needs a separate permission
-            LOG.warning("%s: files that dead writers may have left cannot be removed: %s", self.path, error)
+            LOG.warning("%s: partial uploads of killed runs cannot be removed: %s", self.path, error)
 
     def _remove_partial_uploads(self) -> None:
         if self.path.protocol not in ATOMIC_UPLOADS:
@@ -245,7 +245,9 @@ class RemoteBackend:
         """Replace the object atomically; ``put`` writes to the key that it is called with."""
         for lease in [reference() for reference in _LEASES.valuerefs()]:
             if lease is not None and lease.lost and str(self.path).startswith(f"{lease.directory}/"):
-                raise OSError(f"{lease.directory!r} now belongs to another run ({lease.lost})")
+                raise OSError(
+                    f"{lease.directory!r} was taken over by another run ({lease.lost}); give each run its own directory"
+                )
         with _as_os_error():
             if self.path.protocol in ATOMIC_UPLOADS:
                 put(self._key)

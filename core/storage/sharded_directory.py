@@ -261,7 +261,9 @@ def remove_parts(path: Path) -> None:
         CheckpointError: The directory is not a payload.
     """
     if not holds_parts(path):
-        raise CheckpointError(f"{str(path)!r} is not removed: the directory contains more than a checkpoint")
+        raise CheckpointError(
+            f"{str(path)!r} is not removed: the directory also contains files that are not part of the checkpoint"
+        )
     for each in path.iterdir():
         if not each.is_dir():
             each.unlink(missing_ok=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
+
+LONGEST = 200
+"""Characters of a value that a message shows."""
 
 
 def printable(text: str) -> str:
@@ -13,6 +17,20 @@ def printable(text: str) -> str:
     'best?[2J'
     """
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def shown(value: object) -> str:
+    """Return the text that shows a value in a message: in one line, and of a long one the beginning.
+
+    >>> shown("a"), shown([1] * 1000)[-10:], shown(-(10**5000))
+    ("'a'", '1, 1, 1...', 'an int of more than 4,300 digits')
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers that take long
+        return f"an int of more than {sys.get_int_max_str_digits():,} digits"
+    text = " ".join(text.split()) if "\n" in text else text
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def plural(count: int, noun: str) -> str:

@@ -30,7 +30,7 @@ def graph_of(subject: object, batch_size: int, note: Note) -> Sequence[Node]:
     except Exception as error:  # noqa: BLE001 - as above
         failure, parts = error, ()
     if failure is not None:
-        note("the graph shows parts, not operations" if parts else "no graph", failure)
+        note("the graph shows layers, not operations" if parts else "no graph", failure)
     return parts
 
 

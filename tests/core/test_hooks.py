@@ -26,7 +26,10 @@ def test_every_hook_has_a_sentence(hook: str) -> None:
         ("@hookimpl\n    def on_epoch_end(self, epochs): ...", "no argument 'epochs'; did you mean 'epoch'?"),
         ("@hookimpl\n    def on_epoch_end(self, **kw): ...", "name the arguments: run, epoch, metrics"),
         ("def on_epoch_end(self): ...", "would not be called; mark it with @trainbus.hookimpl"),
-        ("def train(self): ...", "Plugin is no callback; list those of trainbus.plugins, or objects with methods"),
+        (
+            "def train(self): ...",
+            "Plugin is not a callback; list callbacks of trainbus.plugins, or objects with methods",
+        ),
     ],
 )
 def test_an_implementation_that_would_not_be_called_is_refused(source: str, sentence: str) -> None:

@@ -377,7 +377,7 @@ def test_an_epoch_outside_of_the_run_is_refused(ended: bool) -> None:
         ((), {"reume": "auto"}, r"did you mean 'resume'\?"),
         ((), {"model": None}, r"Run: unknown argument 'model'. arguments: subject, callbacks"),
         ((None, [], 1), {}, r"Run takes only subject, callbacks by position, but 3 were given; a model goes with its"),
-        ((None,), {"subject": None}, "Run: the argument 'subject' is given twice"),
+        ((None,), {"subject": None}, "Run: the argument 'subject' is given twice; give it once"),
         ((), {"signals": 15}, r"signals=15: give the names of signals, such as \('SIGTERM',\), or \(\) for none"),
         ((), {"signals": None}, r"signals=None: give the names of signals"),
         ((), {"signals": [15]}, r"signals=15: give names, such as 'SIGTERM'"),
@@ -398,9 +398,13 @@ def test_a_wrong_argument_of_a_run_names_the_right_one(arguments: Any, options: 
         (range(3), {}, r"epochs=range\(0, 3\): give a whole number"),
         (3, {"initial_epoch": -1}, "initial_epoch=-1: give a whole number of at least 0"),
         (3, {"initial_epoch": "1"}, "initial_epoch='1': give a whole number of at least 0, not text"),
-        (3, {"validation_freq": 0}, "validation_freq=0: give n for every n-th epoch, at least 1, or the epochs"),
-        (3, {"validation_freq": [0]}, "validation_freq=0: give n for every n-th epoch"),
-        (3, {"validation_freq": "2"}, "validation_freq='2': give n for every n-th epoch"),
+        (
+            3,
+            {"validation_freq": 0},
+            "validation_freq=0: give a number of at least 1 to validate every n-th epoch, or a list",
+        ),
+        (3, {"validation_freq": [0]}, "validation_freq=0: give a number of at least 1 to validate every n-th epoch"),
+        (3, {"validation_freq": "2"}, "validation_freq='2': give a number of at least 1 to validate every n-th epoch"),
         (3, {"initial": 1}, r"epochs: unknown argument 'initial'; did you mean 'initial_epoch'\?"),
     ],
 )
@@ -418,7 +422,7 @@ def test_epochs_that_cannot_be_counted_are_refused(epochs: Any, options: Any, se
         (3, 1, r"batches\(3\): give an iterable of batches, such as a DataLoader, or range\(n\)"),
         (None, 1, r"batches\(None\): give an iterable"),
         (print, 1, r"batches\(.*\): give an iterable"),
-        ([1], 0, "accumulate=0: give the number of batches to one weight update, or None"),
+        ([1], 0, "accumulate=0: give the number of batches per weight update, or None"),
         ([1], "2", "accumulate='2': give the number"),
         ([1], 1.5, "accumulate=1.5: give the number"),
     ],
@@ -451,7 +455,7 @@ def test_validations_do_not_nest(listens: bool) -> None:
     with Run(callbacks=[EventRecorder()] if listens else []) as run:
         for _ in run.epochs(1):
             with (
-                pytest.raises(LoopError, match=r"validation\(\) inside of another"),
+                pytest.raises(LoopError, match=r"validation\(\) was called inside another"),
                 run.validation(),
                 run.validation(),
             ):
@@ -471,11 +475,11 @@ def test_a_metric_has_text_as_its_name(key: Any, validates: bool) -> None:
         run.begin_epoch(0)
         run.log(loss=1.0)
         with (
-            pytest.raises(SettingsError, match="has no text as its name"),
+            pytest.raises(SettingsError, match="has a name that is not text"),
             run.validation() if validates else nullcontext(),
         ):
             run.log({key: 1.0})
-        with pytest.raises(SettingsError, match="has no text as its name"):
+        with pytest.raises(SettingsError, match="has a name that is not text"):
             run.end_epoch({key: 1.0})
         run.end_epoch()
     assert run.history == {"loss": [1.0]}
@@ -517,9 +521,9 @@ OUTSIDE = [
 @pytest.mark.parametrize("use", OUTSIDE)
 def test_what_no_callback_would_see_is_refused(use: Callable[[Run], object]) -> None:
     """Before the run, before its first epoch, between two epochs, and after it."""
-    inside = re.escape("belongs inside an epoch, or no callback sees it: loop over run.epochs(n), or call run.begin_ep")
+    inside = re.escape("inside an epoch, where callbacks see it: loop over run.epochs(n), or call run.begin_ep")
     run = Run(callbacks=EarlyStopping(monitor="loss"))
-    with pytest.raises(LoopError, match="belongs inside `with run:`"):
+    with pytest.raises(LoopError, match="inside `with run:`"):
         use(run)
     with run:
         with pytest.raises(LoopError, match=inside):
@@ -528,7 +532,7 @@ def test_what_no_callback_would_see_is_refused(use: Callable[[Run], object]) -> 
             run.log(loss=1.0)
         with pytest.raises(LoopError, match=inside):
             use(run)
-    with pytest.raises(LoopError, match="belongs inside `with run:`"):
+    with pytest.raises(LoopError, match="inside `with run:`"):
         use(run)
     assert run.history == {"loss": [1.0]}
 
@@ -555,7 +559,7 @@ def test_a_plugin_logs_while_an_epoch_is_open(hook: str) -> None:
             run.log(extra=1.0)
 
     run = Run(callbacks=[EventRecorder(answer=late)])
-    with pytest.raises(LoopError, match=r"(belongs inside an epoch|this run is over)") as raised, run:
+    with pytest.raises(LoopError, match=r"(inside an epoch, where callbacks see it|this run is over)") as raised, run:
         for _ in run.epochs(2):
             run.log(loss=1.0)
     assert raised.value.__notes__ == [f"raised in {hook} by the plugin 'EventRecorder'"]
@@ -945,3 +949,27 @@ def test_an_event_before_the_begin_is_refused(event: Any) -> None:
             for _ in run.batches([1, 2]):
                 pass
     assert run.result.epochs == 1
+
+
+@pytest.mark.parametrize(
+    "number", [10**400, -(10**400), 10**5000, -(10**5000)], ids=["1e400", "-1e400", "1e5000", "-1e5000"]
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda run, number: run.log(loss=1.0, count=number),
+        lambda run, number: run.log(loss=number),
+        lambda run, number: next(iter(run.batches([1], accumulate=-abs(number)))),
+        lambda run, number: Run(verbose=number),
+        lambda run, number: Run(resume=number),
+        lambda run, number: EarlyStopping(patience=-abs(number)),
+        lambda run, number: EarlyStopping(min_delta=number),
+    ],
+)
+def test_a_huge_number_is_refused_in_a_short_line(use: Callable[[Run, Any], object], number: int) -> None:
+    """Python itself refuses to write such a number, and a message would be of thousands of digits."""
+    with Run() as run:
+        for _ in run.epochs(1):
+            with pytest.raises(SettingsError) as raised:
+                use(run, number)
+            assert len(str(raised.value)) < 400

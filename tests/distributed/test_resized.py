@@ -203,7 +203,7 @@ def test_samples_that_are_trained_on_twice_are_counted_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("make", "problem"), [(Halves, "only a DistributedSampler shows"), (endless, "the loader does not tell its size")]
+    ("make", "problem"), [(Halves, "only a DistributedSampler shows"), (endless, "the loader has no size")]
 )
 @pytest.mark.parametrize(("then", "now"), [(4, 2), (2, 4)])
 def test_what_a_loader_does_not_show_is_one_line(

@@ -55,7 +55,7 @@ def saves(freq: object) -> Callback:
 
 
 NO_BATCH = "epoch 1 had no batch: loop over run.batches(loader), or call run.begin_batch() and run.end_batch()"
-NO_STEP = "epoch 1 counted no step: give accumulate= to run.batches() if it is not its default, or set run.step"
+NO_STEP = "epoch 1 had no weight update: pass the right accumulate= to run.batches(), or set run.step"
 
 
 @pytest.mark.parametrize(

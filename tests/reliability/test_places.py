@@ -337,3 +337,37 @@ def test_the_home_directory_of_nobody_is_refused(make: Any) -> None:
         make("~nobody-here/run")
     with pytest.raises(SettingsError, match="no home directory of '~nobody-here'"):
         train(resume="~nobody-here/run")
+
+
+@pytest.mark.parametrize("moves", [*MOVES, None])
+@pytest.mark.parametrize("template", ["run/m-{epoch}", "./run/m", "run/../run/m-{epoch}"])
+def test_every_path_that_a_run_shows_is_valid_where_the_loop_is(
+    template: str,
+    moves: dict[int, str] | None,
+    start: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The line at a requested end, and the lines of ``verbose``, name files that exist from the present directory."""
+    shown: list[str] = []
+
+    def check(pattern: str, lines: str) -> None:
+        found = re.findall(pattern, lines)
+        assert all(Path(each).exists() for each in found), lines
+        shown.extend(found)
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Run(InBackground(), [ModelCheckpoint(template, background=False)], verbose=2) as run,
+    ):
+        for epoch in run.epochs(6):
+            check("saving model to (.*)", capfd.readouterr().out)
+            if moves and epoch in moves:
+                os.chdir(moves[epoch])
+            if epoch == 5:
+                (start / "run" / "stop").touch()
+            run.log(val_loss=SCORES[epoch])
+
+    assert len(shown) == 5
+    check("resume='auto' continues from (.*)", caplog.text)
+    assert len(shown) == 6

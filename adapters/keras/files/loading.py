@@ -16,13 +16,17 @@ from trainbus import CheckpointError
 from trainbus.limits import MESSAGE
 
 try:
+    from .layer_differences import differing_layers, weights_of_other_layers
     from .optimizer_state import optimizer_mismatch
-    from .saving import check_readable, weights_of_other_layers
+    from .saving import check_readable
 except ImportError as error:  # it uses private parts of Keras, which another version may lack
     WHY_NOT = str(error)
 else:
     WHY_NOT = ""
 """Why this version of Keras does not let files be written in the background or checked; empty if it does."""
+
+
+SAME_LAYERS = "give this model the layers that it had when the file was saved"
 
 
 def load_file(model: Any, path: Path) -> None:
@@ -54,11 +58,21 @@ def load_file(model: Any, path: Path) -> None:
             variable.assign(value)
         if not isinstance(error, (ValueError, KeyError, OSError, BadZipFile)):
             raise
-        first = str(error).partition("\n")[0][:MESSAGE]  # Keras lists every layer below
-        reason = f"another model's, or not a Keras file: {type(error).__name__}: {first}"
-        raise CheckpointError(f"{str(path)!r} does not fit this model; it is {reason}") from error
+        raise CheckpointError(f"{str(path)!r} does not fit this model{_why_refused(model, path, error)}") from error
     if flaw:
         raise CheckpointError(flaw)
+
+
+def _why_refused(model: Any, path: Path, error: BaseException) -> str:
+    """Return the end of the message for a file that Keras refused: the layers that differ, or Keras's own words."""
+    try:
+        layers = differing_layers(model, path) if not WHY_NOT else ""
+    except (OSError, KeyError, BadZipFile):  # Keras did not write it
+        layers = ""
+    if layers:
+        return f", and nothing was changed; {layers}; {SAME_LAYERS}"
+    words = " ".join(str(error).partition("Example error message")[0].split())[:MESSAGE]  # an example ends in a list
+    return f"; it is another model's, or not a Keras file: {type(error).__name__}: {words}"
 
 
 def _flaw_of(model: Any, path: Path) -> str:
@@ -68,7 +82,7 @@ def _flaw_of(model: Any, path: Path) -> str:
     if more := weights_of_other_layers(model, path):
         return (
             f"{str(path)!r} does not fit this model, and nothing was changed; the file has more weights: "
-            f"{more[:MESSAGE]}; give this model the layers that it had when the file was saved"
+            f"{more}; {SAME_LAYERS}"
         )
     if getattr(model, "optimizer", None) is not None and (why := optimizer_mismatch(model, path)):
         return (

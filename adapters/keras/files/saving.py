@@ -201,22 +201,6 @@ def opened_weights(path: Path) -> Iterator[h5py.File]:
         yield opened.enter_context(h5py.File(content, "r"))
 
 
-def weights_of_other_layers(model: Any, path: Path) -> str:
-    """Name the layers in a file of which the model lacks weights; return "" if there are none.
-
-    Keras ignores them.
-
-    Args:
-        model: A model that is built.
-        path: A ``.keras`` or ``.weights.h5`` file.
-    """
-    known = recorded_shapes(model)
-    with opened_weights(path) as file:
-        more = [each for each in stored_shapes(file) if each not in known and not each.startswith(f"{OPTIMIZER}/")]
-    named = dict.fromkeys(f"/{name}".partition("/vars/")[0].lstrip("/") or "the model itself" for name in more)
-    return ", ".join(named)
-
-
 def write_legacy(model: Any, path: Path) -> str:
     """Write a model as a legacy ``.h5`` file; return the content's digest.
 

@@ -268,5 +268,5 @@ def _whole(value: Any) -> int:
     """Return a number that is not negative and fits into 63 bits."""
     number = int(_checked(value, int))
     if isinstance(value, bool) or not 0 <= number < 1 << 63:
-        raise ValueError("it holds a number that is no size")
+        raise ValueError("it holds a number that is not a size")
     return number

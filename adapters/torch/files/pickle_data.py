@@ -176,33 +176,33 @@ class PickleReader:
 
     def _extend(self, values: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
-            raise pickle.UnpicklingError("it appends to what is no list")
+            raise pickle.UnpicklingError("it appends to an object that is not a list")
         self._stack[-1].extend(values)
 
     def _set_items(self, values: list[Any]) -> None:
         target = self._stack[-1]
         items = target.items if isinstance(target, Made) else target
         if not isinstance(items, Items):
-            raise pickle.UnpicklingError("it sets items of what is no dictionary")
+            raise pickle.UnpicklingError("it sets items of an object that is not a dictionary")
         items.extend(zip(values[::2], values[1::2], strict=True))
 
     def _import(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
-            raise pickle.UnpicklingError("it imports what is no name")
+            raise pickle.UnpicklingError("it imports a name that is not text")
         found = Name(module, name)
         self._refuse(found)
         self._push(found)
 
     def _make(self, arguments: Any, maker: Any) -> None:
         if not (isinstance(maker, Name) and type(arguments) is tuple):
-            raise pickle.UnpicklingError("it calls what is no class")
+            raise pickle.UnpicklingError("it calls an object that is not a class")
         self._push(Made(maker, arguments))
 
     def _set_state(self, state: Any) -> None:
         made = self._stack[-1]
         if not isinstance(made, Made):
             what = str(made) if isinstance(made, Name) else f"a {type(made).__name__}"
-            raise pickle.UnpicklingError(f"it sets attributes of {what}, which is no new object")
+            raise pickle.UnpicklingError(f"it sets attributes of {what}, which is not a new object")
         made.state = state
 
     def _remember(self, place: int) -> None:

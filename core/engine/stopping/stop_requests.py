@@ -9,7 +9,7 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 from ...decision import REQUEST, Decision, Stop
 from ...errors import SettingsError
 from ...failures import LOG
-from ...storage.paths import Location
+from ...storage.paths import Location, StartDirectory
 from .signals import Signals, answer, hide_traceback
 from .stop_file import StopFile
 
@@ -24,6 +24,7 @@ class RequestedState(Protocol):
     interrupted: bool
     stop_actions: list[Stop]
     epoch: int
+    start: StartDirectory
 
     @property
     def files(self) -> list[Location]:
@@ -161,7 +162,9 @@ class StopRequests:
         for each in errors:  # most signals end the process before an exception is shown
             LOG.warning("%s: %s: %s", state.requested, type(each).__name__, each)
         if state.interrupted:
-            newest = f"resume='auto' continues from {state.files[-1]}" if state.files else "nothing was saved"
+            newest = "nothing was saved"
+            if state.files:
+                newest = f"resume='auto' continues from {state.start.shown(state.files[-1])}"
             epoch, step = state.epoch + 1, state.step
             LOG.warning("%s: the run ended in epoch %d after %d steps; %s", state.requested, epoch, step, newest)
 

@@ -69,12 +69,13 @@ def check_metrics(run: str, labels: Collection[str]) -> None:
         SettingsError: The run exceeds a limit.
     """
     if len(labels) > METRICS:
-        raise SettingsError(f"the run {run!r} has {len(labels):,} metrics; at most {METRICS:,} are read")
+        raise SettingsError(f"the run {run!r} has {len(labels):,} metrics; the limit is {METRICS:,}")
     longest = max(labels, key=len, default="")
     if len(longest) > NAME_LENGTH:
         start = longest[:40]
         raise SettingsError(
-            f"the run {run!r} has a metric {start!r}... of {len(longest):,} characters; the limit is {NAME_LENGTH:,}"
+            f"the run {run!r} has a metric name of {len(longest):,} characters, {start!r}...; the limit is "
+            f"{NAME_LENGTH:,}"
         )
 
 

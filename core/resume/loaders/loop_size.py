@@ -62,9 +62,12 @@ def continuation(done: int, then: LoopSize, now: LoopSize, *, in_turn: bool = Fa
             factor = factor if sizes else Fraction(now.batches, then.batches)
             doubt = "the numbers of batches do not show which samples were trained on"
         elif shares in fitting and shares != whole and not in_turn:
-            doubt = "only a DistributedSampler shows which samples each rank had; the first ones of the order count"
+            doubt = (
+                "only a DistributedSampler shows which samples each rank had; it is assumed that they were the "
+                "first ones"
+            )
     elif then.ranks != now.ranks and not (in_turn and sizes):
-        doubt = "the loader does not tell its size, so each rank's batches count as shares of the present size"
+        doubt = "the loader has no size, so it is assumed that every rank had an equal share of the samples"
     exact = done * factor
     batches = int(exact)
     if not doubt and batches != exact:

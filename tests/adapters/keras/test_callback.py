@@ -275,7 +275,11 @@ def test_a_second_fit_starts_from_the_beginning() -> None:
 @pytest.mark.parametrize(
     ("options", "epochs", "message"),
     [
-        ({}, 1, "'val_loss' is not logged; .*there was no validation"),
+        (
+            {},
+            1,
+            "^'val_loss' is not logged; there was no validation in this epoch: give fit validation_data=, and valid",
+        ),
         ({"validation_data": (X, Y), "validation_freq": 3}, 3, None),
         ({"validation_data": (X, Y), "validation_freq": [2]}, 3, None),
         ({"validation_split": 0.5}, 3, None),
@@ -292,6 +296,23 @@ def test_a_validation_metric_is_missing_without_a_validation(
         with pytest.raises(MissingMetric, match=message):
             fit(line(), [cb], epochs=9, **options)
     assert cb.run.epoch + 1 == epochs
+
+
+@pytest.mark.parametrize(
+    ("monitor", "options", "message"),
+    [
+        ("val_mae", {}, r"'val_mae' is not logged; there was no validation in this epoch: give fit validation_data="),
+        ("val_los", {}, r"did you mean 'val_loss'\? there was no validation in this epoch: give fit validation_data="),
+        ("fid", {}, "'fid' is not logged; compile the model with this metric, or put it into the logs"),
+        ("val_fid", {"validation_data": (X, Y)}, "'val_fid' is not logged; compile the model with this metric"),
+        ("los", {}, r"'los' is not logged; did you mean 'loss'\? logged: "),
+    ],
+)
+def test_a_missing_metric_is_explained_in_the_terms_of_fit(monitor: str, options: Any, message: str) -> None:
+    """The message names the arguments of ``fit``, and no function that such a user has never called."""
+    with pytest.raises(MissingMetric, match=message) as raised:
+        fit(line(), [KerasCallback(EarlyStopping(monitor=monitor, mode="min"))], epochs=2, **options)
+    assert "run." not in str(raised.value)
 
 
 @pytest.mark.parametrize(

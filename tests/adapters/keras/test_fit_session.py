@@ -218,7 +218,7 @@ def test_the_next_fit_ends_a_run_that_was_left_open() -> None:
     first = cb.run
     fit(line(), [cb])
     assert recorder.names.count("on_train_end") == 2
-    assert "left by an error" in first.result.reason
+    assert "ended with an error" in first.result.reason
 
 
 def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
@@ -259,7 +259,7 @@ model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0, callbacks=[KerasCallback(
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "ended: LoopError: fit() was left by an error" in done.stdout
+    assert "ended: LoopError: fit() ended with an error" in done.stdout
 
 
 def test_the_model_is_restored_after_a_fit() -> None:

@@ -31,6 +31,15 @@ def broken(estimator, X, y):
     raise KeyError("column")
 
 
+def returning(value):
+    """Return a scorer that returns this value."""
+
+    def scorer(estimator, X, y):
+        return value
+
+    return scorer
+
+
 @pytest.mark.parametrize(
     ("estimator", "scoring", "y", "sentence"),
     [
@@ -42,6 +51,17 @@ def broken(estimator, X, y):
         (SGDClassifier(), {"mine": make_scorer(f1_score)}, LABELS, "'mine' cannot score this SGDClassifier: Target is"),
         (SGDClassifier(), text, LABELS, "text cannot score this SGDClassifier: .*'good' is not a number"),
         (SGDRegressor(), {"b": broken}, LABELS, "'b' cannot score this SGDRegressor: 'column'"),
+        (SGDClassifier(), returning(np.ones(3)), LABELS, "an array of 3 values is not a single number"),
+        (SGDClassifier(), returning(None), LABELS, "None is not a number"),
+        (SGDClassifier(), returning(np.empty(0)), LABELS, "an array of 0 values is not a single number"),
+        (SGDClassifier(), returning(True), LABELS, "True is not a number"),
+        (SGDClassifier(), returning([0.5, 0.6]), LABELS, "a value of type list is not a number"),
+        (SGDClassifier(), returning(1j), LABELS, "complex"),
+        (SGDClassifier(), returning(np.ma.masked), LABELS, "masked is not a number"),
+        (SGDClassifier(), returning({"a": 0.5, "b": None}), LABELS, "None is not a number"),
+        (SGDClassifier(), returning({"a": np.ones((2, 2))}), LABELS, "an array of 4 values"),
+        (SGDClassifier(), returning({"": 0.5}), LABELS, "'' is an empty metric name"),
+        (SGDRegressor(), {"b": returning(np.zeros(2))}, LABELS, "'b' cannot score this SGDRegressor: an array of 2"),
         (SGDRegressor(), "neg_mean_squared_log_error", -1.0 - LABELS, "cannot score this SGDRegressor"),
     ],
 )

@@ -140,7 +140,7 @@ def test_estimators_without_targets_learn_from_streams():
         (new(), X, {"classes": [0, 1]}, "an array, not batches; .*partial_fit splits arrays"),
         (new(), 7, {"classes": [0, 1]}, "stream is a int; give an iterable of batches, or a function"),
         (new(), chunks, {}, r"SGDClassifier needs all labels before the first batch.*classes=\[\.\.\.\]"),
-        (SGDRegressor(), chunks, {"classes": [0, 1]}, "SGDRegressor.partial_fit takes none"),
+        (SGDRegressor(), chunks, {"classes": [0, 1]}, "SGDRegressor.partial_fit does not have this argument"),
         (new(), lambda: [(1, 2, 3, 4)], {"classes": [0, 1]}, r"a batch has 4 parts; give \(X, y\)"),
         (new(), list, {"classes": [0, 1]}, "has no batch; a function must return a new iterator"),
         (new(), lambda: [(X, y[:3])], {"classes": [0, 1]}, "a batch: .*inconsistent numbers of samples"),

@@ -224,8 +224,14 @@ def test_callbacks_work_together_on_digits(tmp_path):
         ({"validation_data": (X[:3], LABELS)}, "validation_data: .*inconsistent"),
         ({"scoring": "acuracy"}, "'acuracy' is not a scorer; did you mean 'accuracy'"),
         ({"scoring": {"loss": "accuracy"}}, "'loss' is the name of the estimator's own loss"),
-        ({"estimator": make("SGDRegressor"), "classes": [0]}, "classes: SGDRegressor.partial_fit takes none"),
-        ({"estimator": BernoulliRBM(), "sample_weight": np.ones(60)}, "sample_weight: BernoulliRBM.* takes none"),
+        (
+            {"estimator": make("SGDRegressor"), "classes": [0]},
+            "classes: SGDRegressor.partial_fit does not have this argument",
+        ),
+        (
+            {"estimator": BernoulliRBM(), "sample_weight": np.ones(60)},
+            "sample_weight: BernoulliRBM.* does not have this argument",
+        ),
         (
             {"estimator": SGDClassifier(), "callbacks": ReduceLROnPlateau()},
             r"SGDClassifier\(learning_rate='optimal'\) takes its steps from alpha .* set learning_rate='constant' and",
@@ -252,8 +258,10 @@ def test_arguments_that_do_not_fit_are_refused_before_training(options, sentence
 
 def test_a_monitor_that_nothing_logs_is_refused_at_the_first_epoch():
     """Without validation data there is no val_loss, and the message names the logged metrics."""
-    with pytest.raises(trainbus.MissingMetric, match=r"'val_loss' is not logged"):
+    with pytest.raises(trainbus.MissingMetric, match=r"'val_loss' is not logged; .*: give validation_data=, and valid"):
         partial_fit(make("SGDClassifier"), X, LABELS, epochs=3, callbacks=EarlyStopping())
+    with pytest.raises(trainbus.MissingMetric, match=r"'fid' is not logged; name its scorer in scoring=; logged: "):
+        partial_fit(make("SGDClassifier"), X, LABELS, epochs=3, callbacks=EarlyStopping(monitor="fid", mode="min"))
 
 
 def test_an_error_ends_the_run_and_the_best_state_remains_on_disk(tmp_path):

@@ -214,7 +214,7 @@ def test_a_schedule_at_zero_cannot_be_scaled() -> None:
     free.set_learning_rates({"learning_rate": 0.1})
     assert free.learning_rates() == {"learning_rate": 0.1}
     warm_up = lr_scheduler.LambdaLR(optimizer, lambda epoch: epoch / 5)
-    with pytest.raises(SettingsError, match="at 0"):
+    with pytest.raises(SettingsError, match=r"multiplying 0 cannot give 0\.1"):
         TorchSubject(nn.Linear(1, 1), optimizer, scheduler=warm_up).set_learning_rates({"learning_rate": 0.1})
 
 

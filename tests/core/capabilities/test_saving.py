@@ -185,7 +185,7 @@ def test_a_save_that_a_subclass_overrides_is_not_passed_over_in_the_background(k
 
     assert (why is None) == works
     if why is not None:
-        assert "overrides save() and not snapshot_writer()" in why
+        assert "overrides save() but not snapshot_writer()" in why
 
 
 def test_a_save_of_the_instance_counts_as_overridden() -> None:

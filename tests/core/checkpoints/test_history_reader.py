@@ -18,17 +18,17 @@ from trainbus.storage.paths import location
     ["/etc/passwd", "../../passwd", "trainbus.history-x.jsonl", "a/trainbus.history-2a-2a.jsonl", "best.pt", "."],
 )
 def test_a_manifest_can_name_no_other_file(file: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not the name of a history"):
+    with pytest.raises(CheckpointError, match="is not the name of a history file"):
         read_history(tmp_path, HistoryReference(file=file, length=1, digest="00"))
 
 
 @pytest.mark.parametrize("line", [b"{}", b"[]", b"1", b'"a"', b'["back","x"]', b"[" * 100_000, b"nothing"])
-def test_a_line_that_is_no_record_is_refused(line: bytes, tmp_path: Path) -> None:
+def test_an_invalid_line_is_refused(line: bytes, tmp_path: Path) -> None:
     path = tmp_path / "trainbus.history-2a-2a.jsonl"
     path.write_bytes(line + b"\n")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
-    with pytest.raises(CheckpointError, match="no record"):
+    with pytest.raises(CheckpointError, match="has an invalid line"):
         read_history(tmp_path, HistoryReference(file=path.name, length=len(line) + 1, digest=digest))
 
 

@@ -91,3 +91,23 @@ def test_the_digits_are_real_and_held_out() -> None:
     assert data.x.min() == 0
     assert data.x.max() == 1
     assert set(data.y) == set(data.y_val) == set(range(10))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("1", "1"),
+        ("2", "3"),
+        pytest.param("3", "1", marks=pytest.mark.exhaustive),
+        pytest.param("40", "40", marks=pytest.mark.exhaustive),
+        pytest.param("40", "60", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_the_demo_says_once_that_it_was_resumed(
+    first: str, second: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if all epochs are done, or the run had stopped early."""
+    assert main(["demo", "--epochs", first]) == 0
+    capsys.readouterr()
+    assert main(["demo", "--epochs", second, "--resume"]) == 0
+    assert (capsys.readouterr().out + caplog.text).lower().count("resumed") == 1

@@ -80,7 +80,7 @@ def test_a_directory_means_the_one_journal_in_it_or_below(capsys: pytest.Capture
     train([1.0], Journal("a/c/journal.jsonl"))
     Path("none").mkdir()
     for arguments, why in (
-        (["a"], "has 2 journals in or below it; give one: 'a/b', 'a/c'"),
+        (["a"], "has 2 journals; give the path of one: 'a/b', 'a/c'"),
         (["none"], "no journal.jsonl in 'none' or below"),
         (["aa"], "no such file or directory; did you mean 'a'?"),
         (["a/b", "--run", "3"], "has 2 runs"),
@@ -102,7 +102,7 @@ def test_a_killed_and_resumed_run_is_explained_as_one_run(capsys: pytest.Capture
                     os.kill(os.getpid(), signal.SIGKILL)
                 run.log(val_loss=1.0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert "2 epochs; no end: the run continues or was killed" in printed(capsys, "run")
+    assert "2 epochs; no end recorded: the run is still training or was killed" in printed(capsys, "run")
 
     train([1.0] * 9, *CALLBACKS, resume="auto")
     shown = json.loads(printed(capsys, "run", "--json"))

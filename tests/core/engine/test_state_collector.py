@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -291,6 +292,33 @@ def test_on_error_warn_covers_every_way_in_which_a_save_can_fail(
     assert (run.failures != []) is not unused
     assert ("the training continues" in caplog.text) is not unused
     assert (len(list(Path("run").glob("m-*.npz"))) < 3) is not unused
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("unexpected pos 64"), "RuntimeError: unexpected pos 64"),
+        (RuntimeError(), "RuntimeError"),
+        (MemoryError(), "MemoryError"),
+        (NotImplementedError("later"), "NotImplementedError: later"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+        (ValueError("x"), "ValueError: x"),
+        (KeyError("w"), "KeyError: 'w'"),
+        (OSError(28, "No space left on device"), r"\[Errno 28\] No space left on device"),
+        (OSError(), "OSError"),
+    ],
+)
+@pytest.mark.parametrize("method", ["save", "run_state"])
+@pytest.mark.parametrize("background", [None, False])
+def test_the_line_of_a_failed_save_has_the_type_of_the_error(
+    error: Exception, words: str, method: str, background: bool | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if the training thread wrote the file, and if the error has no message."""
+    saver = ModelCheckpoint("run/m", on_error="warn", background=background)
+    with Run(Tolerated(method, error), [saver], verbose=0) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    assert re.search(rf"(was not written|the state cannot be saved): {words}; the training continues", caplog.text)
 
 
 @pytest.mark.parametrize(("subject", "plugin"), FAILING)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.running_means import RunningMeans
 
 
@@ -17,6 +18,7 @@ class Source:
     means: RunningMeans = field(default_factory=RunningMeans)
     validated: bool = False
     due: bool = True
+    metric_advice: MetricAdvice = field(default_factory=MetricAdvice)
 
     def validates(self, epoch: int) -> bool:
         return self.due

@@ -250,6 +250,13 @@ def test_settings_and_counters_are_refused(name: str) -> None:
         ("perplexty", "perplexity"),
         ("jacard_index", "jaccard_index"),
         ("eval/rogue1", "eval/rouge1"),
+        ("val_presicion", "val_precision"),
+        ("jakkard", "jaccard"),
+        ("val/akkuracy", "val/accuracy"),
+        ("val_belu", "val_bleu"),
+        ("iuo", "iou"),
+        ("val_pre", "val_prec"),
+        ("sensetifity", "sensitivity"),
     ],
 )
 def test_a_slip_in_a_name_is_named_before_the_mode(name: str, meant: str) -> None:

@@ -94,9 +94,9 @@ def test_names_that_would_garble_a_terminal_are_refused(name: str) -> None:
     """Line breaks and escape sequences are refused when they are logged, by the loop and by a framework."""
     with Run(None, verbose=0) as run:
         for _ in run.epochs(1):
-            with pytest.raises(SettingsError, match="is not a valid name of a metric"):
+            with pytest.raises(SettingsError, match="is not a valid metric name"):
                 run.log({name: 1.0})
-    with pytest.raises(SettingsError, match="is not a valid name of a metric"), Run(None, verbose=0) as run:
+    with pytest.raises(SettingsError, match="is not a valid metric name"), Run(None, verbose=0) as run:
         run.begin_epoch(0)
         run.end_epoch({name: 1.0})
 

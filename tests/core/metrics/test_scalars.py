@@ -1,6 +1,8 @@
 """Metric values as numbers: when they are fetched from a device, and what they equal later."""
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -90,6 +92,31 @@ def test_what_is_no_number_is_not_read_as_one(value: Any) -> None:
     with pytest.raises(TypeError):
         as_number(value)
     assert to_scalars({"loss": 1.0, "other": value}) == {"loss": 1.0}
+
+
+LARGE = "1" + "0" * 199 + r"\.\.\. is too large; the largest number of a metric is 1\.8e\+308"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (10**400, LARGE),
+        (np.array([10**400], dtype=object), LARGE),
+        (-(10**5000), r"an int of more than 4,300 digits is too large"),
+        (Fraction(10**400), r"Fraction\(1000.* is too large"),
+        (Decimal("sNaN"), "a value of type Decimal is not a number"),
+        ([1.0], "a value of type list is not a number"),
+        (object(), "a value of type object is not a number"),
+        (np.float64, "<class 'numpy.float64'> is not a number"),
+        (float, "<class 'float'> is not a number"),
+    ],
+    ids=["int", "object array", "huge int", "Fraction", "sNaN", "list", "object", "np.float64", "float"],
+)
+def test_what_no_float_can_be_is_refused_in_plain_words(value: Any, problem: str) -> None:
+    """A number that is too large is not called "no number"; a long one is cut."""
+    with pytest.raises(TypeError, match=f"^{problem}") as raised:
+        as_number(value)
+    assert len(str(raised.value)) < 300
 
 
 @pytest.mark.parametrize("form", FORMS)

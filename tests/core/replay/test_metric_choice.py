@@ -12,18 +12,18 @@ from .recorded import recording
 
 
 def test_callbacks_without_a_metric_take_a_logged_one() -> None:
-    """The metric is val_loss if a run logs it, else the best candidate, with the reason."""
+    """The metric is val_loss if a run logs it, else the most suitable one, with the reason."""
     runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
     choice = replay(runs, EarlyStopping(patience=1)).choice
 
     assert (choice.monitor, choice.mode) == ("val_acc", "max")
-    assert choice.why == "the best candidate of 2 with a known direction: no run logs val_loss"
+    assert choice.why == "the most suitable one of 2 with a known direction: no run logs val_loss"
 
 
 def test_a_requested_metric_must_be_logged() -> None:
     """The error names the nearest metric; runs without the metric are left out and named, unless none is left."""
     runs = [recording({"val_loss": [1.0]}, "a"), recording({"loss": [1.0]}, "b")]
-    with pytest.raises(MissingMetric, match=r"'var_loss' is in no run; did you mean 'val_loss'\? logged: val_loss"):
+    with pytest.raises(MissingMetric, match=r"no run logs 'var_loss'; did you mean 'val_loss'\? logged: val_loss"):
         replay(runs, EarlyStopping(monitor="var_loss"))
     with pytest.raises(MissingMetric, match="no run logs loss and val_loss"):
         replay(runs, [EarlyStopping(monitor="loss"), EarlyStopping(monitor="val_loss")])

@@ -302,8 +302,8 @@ def test_more_epochs_change_no_exact_decision(history: History, patience: int, d
     ("runs", "callbacks", "sentence"),
     [
         ([], EarlyStopping(), "there are no runs"),
-        ([recording([1.0])], [], "no callback decides; give an EarlyStopping"),
-        ([recording([1.0])], TensorBoard(), "no callback decides"),
+        ([recording([1.0])], [], "none of these callbacks can be replayed; give an EarlyStopping"),
+        ([recording([1.0])], TensorBoard(), "none of these callbacks can be replayed"),
         ([recording([1.0])], object(), "is not a callback"),
         ([recording({"a": [1.0]})], EarlyStopping(), "no logged metric has a name with a known direction"),
         ([recording({"a": [1.0]})], EarlyStopping(monitor="a"), "write mode="),

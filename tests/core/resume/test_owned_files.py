@@ -76,7 +76,7 @@ def test_a_foreign_file_is_replaced_only_where_a_callback_would_write_and_never_
     Path(path).write_text("precious")
 
     assert (owned.flaw_of_saving(path) == "") == owned_by_pattern
-    assert owned.flaw_of_deleting(path) == "it is a file that is no checkpoint"
+    assert owned.flaw_of_deleting(path) == "it is a file, but not a checkpoint"
     commit(Path(path), lambda staged: staged.write_text("weights"), epoch=0, step=1)
     assert owned.flaw_of_saving(path) == owned.flaw_of_deleting(path) == ""
 

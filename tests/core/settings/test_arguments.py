@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import Run, SettingsError
+from trainbus import Run, SettingsError, watch
+from trainbus.adapters.keras import KerasCallback
+from trainbus.adapters.sklearn import partial_fit
 from trainbus.settings.arguments import check_metrics, check_validation_freq, checked, mismatch, whole_number
+from trainbus.testing import LineSubject
 
 
 @checked("train", "give one model")
@@ -34,7 +37,7 @@ class Holder:
         (lambda: train(1, banana=2), "train: unknown argument 'banana'. arguments: model, epochs, callbacks"),
         (lambda: train(1, 2, 3), "train takes only model by position, but 3 were given; give one model"),
         (train, "train: the argument 'model' is missing; give it: train(model)"),
-        (lambda: train(1, model=2), "train: the argument 'model' is given twice"),
+        (lambda: train(1, model=2), "train: the argument 'model' is given twice; give it once"),
         (lambda: Holder(1, siz=2), "Holder: unknown argument 'siz'; did you mean 'size'? arguments: model, size"),
         (lambda: Holder(1, 2, 3), "Holder takes only model, size by position, but 3 were given; leave the others out"),
         (Holder, "Holder: the argument 'model' is missing"),
@@ -102,14 +105,16 @@ def test_a_validation_frequency_may_be_a_number_or_epochs(value: Any) -> None:
 @pytest.mark.parametrize("value", [0, -1, "1", "epoch", 1.5, None, True, [0, 2], ["1"], [[1]], b"1"])
 def test_other_validation_frequencies_are_refused(value: Any) -> None:
     """Before they divide by zero, or mean no epoch at all."""
-    with pytest.raises(SettingsError, match=r"validation_freq=.*: give n for every n-th epoch"):
+    with pytest.raises(
+        SettingsError, match=r"validation_freq=.*: give a number of at least 1 to validate every n-th epoch"
+    ):
         check_validation_freq(value)
 
 
 @pytest.mark.parametrize("key", [3, None, ("a",), b"loss", 1.5, True])
 def test_metrics_have_text_as_names(key: Any) -> None:
     """Each other key is named, with a text that could take its place."""
-    with pytest.raises(SettingsError, match=r"the metric .* has no text as its name; give one, such as"):
+    with pytest.raises(SettingsError, match=r"the metric .* has a name that is not text; give text, such as"):
         check_metrics({"loss": 1.0, key: 2.0})
 
 
@@ -131,8 +136,8 @@ def test_metrics_are_a_mapping(metrics: Any) -> None:
         (lambda run: run.log("loss", 1.0, 3), "but 3 arguments were given"),
         (lambda run: run.log("loss"), "metrics are str, not a mapping; write name=value"),
         (lambda run: run.log([("loss", 1.0)]), "metrics are list, not a mapping"),
-        (lambda run: run.log({"": 1.0}), "'' is not the name of a metric; give one, such as 'loss'"),
-        (lambda run: run.log({" ": 1.0}), "' ' is not the name of a metric"),
+        (lambda run: run.log({"": 1.0}), "'' is an empty metric name; give a name, such as 'loss'"),
+        (lambda run: run.log({" ": 1.0}), "' ' is an empty metric name"),
         (lambda run: run.stop(), "stop: the argument 'reason' is missing; give it: stop(reason)"),
         (lambda run: run.stop(None), "stop: reason=None: give text that says why"),
         (lambda run: run.stop(3), "stop: reason=3: give text that says why"),
@@ -155,7 +160,7 @@ def test_metrics_are_a_mapping(metrics: Any) -> None:
         (lambda run: run.end_validation(val_loss=1.0), 'end_validation({"val_loss": 1.0})'),
         (lambda run: run.end_validation(1.0), "metrics are float, not a mapping"),
         (lambda run: run.monitor(), "monitor: the argument 'metric' is missing"),
-        (lambda run: run.monitor(3), "3 is not the name of a metric"),
+        (lambda run: run.monitor(3), "3 is not a metric name"),
         (lambda run: run.monitor("loss", "low"), "mode='low' of 'loss': give 'min', 'max' or 'auto'"),
         (lambda run: run.monitor("loss", direction="min"), "monitor: unknown argument 'direction'"),
         (lambda run: run.count_batches(), "count_batches: the argument 'batches' is missing"),
@@ -181,3 +186,30 @@ def test_each_wrong_call_of_a_run_is_one_line_with_the_right_one(call: Any, sent
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
     assert run.history == {"loss": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong", "meant"),
+    [
+        (Run, "progress", "verbose"),
+        (Run, "progress_bar", "verbose"),
+        (Run, "enable_progress_bar", "verbose"),
+        (Run, "silent", "verbose"),
+        (Run, "loggers", "callbacks"),
+        (Run, "plugins", "callbacks"),
+        (Run, "ckpt_path", "resume"),
+        (Run, "resume_from_checkpoint", "resume"),
+        (watch, "progress", "verbose"),
+        (KerasCallback, "progress", "verbose"),
+        (KerasCallback, "checkpoint", "resume"),
+        (partial_fit, "n_epochs", "epochs"),
+        (partial_fit, "eval_set", "validation_data"),
+        (partial_fit, "metrics", "scoring"),
+    ],
+)
+def test_an_argument_of_another_library_names_the_one_here(function: Any, wrong: str, meant: str) -> None:
+    """No advice on something else follows."""
+    with pytest.raises(
+        SettingsError, match=rf"unknown argument {wrong!r}; did you mean {meant!r}\? arguments: [\w, ]*$"
+    ):
+        function(**({"model": LineSubject()} if function is watch else {}), **{wrong: True})

@@ -95,21 +95,27 @@ def test_a_single_missing_capability_keeps_its_type() -> None:
 
 MISTAKES: dict[str, tuple[Any, str]] = {
     "None": ([None, Plain()], r"a callback is None; leave it out of the list"),
-    "a list in the list": ([[Plain()]], r"the list of callbacks holds a list; write one list: \[\*callbacks, \*more\]"),
-    "a tuple in the list": ([(Plain(),)], r"the list of callbacks holds a tuple"),
+    "a list in the list": (
+        [[Plain()]],
+        r"the list of callbacks contains a list; make one flat list: \[\*callbacks, \*more\]",
+    ),
+    "a tuple in the list": ([(Plain(),)], r"the list of callbacks contains a tuple"),
     "a mapping by name": (
         {"stop": EarlyStopping()},
         r"a mapping of names to callbacks; give list\(callbacks.values\(\)\)",
     ),
-    "a subject": ([LineSubject()], r"a LineSubject is in the place of a callback; write Run\(subject, callbacks\)"),
-    "a model": ([torch.nn.Linear(1, 1)], r"a Linear is in the place of a callback"),
+    "a subject": (
+        [LineSubject()],
+        r"a LineSubject is given as a callback, but is what is trained; write Run\(subject, callbacks\)",
+    ),
+    "a model": ([torch.nn.Linear(1, 1)], r"a Linear is given as a callback, but is what is trained"),
     "an optimizer": (
         torch.optim.SGD(torch.nn.Linear(1, 1).parameters()),
-        r"a SGD is in the place of a callback; .* a model with its optimizer as one subject",
+        r"a SGD is given as a callback, .* the model and its optimizer in one subject",
     ),
-    "an estimator": ([SGDClassifier()], r"a SGDClassifier is in the place of a callback"),
-    "a number": ([3], r"int is no callback; list those of trainbus\.plugins, or objects with methods"),
-    "a function": ([print], r"is no callback; list those of trainbus\.plugins"),
+    "an estimator": ([SGDClassifier()], r"a SGDClassifier is given as a callback, but is what is trained"),
+    "a number": ([3], r"int is not a callback; list callbacks of trainbus\.plugins, or objects with methods"),
+    "a function": ([print], r"is not a callback; list callbacks of trainbus\.plugins"),
     "equal ones": (
         [EarlyStopping(), EarlyStopping()],
         r"EarlyStopping is listed twice with the same options; remove one",
@@ -197,7 +203,7 @@ def test_callbacks_of_other_libraries_are_recognized() -> None:
     """A callback of another library is refused with the way out, not for its missing marker."""
     kind = type("EarlyStopping", (), {"__module__": "keras.src.callbacks", "on_epoch_end": lambda self: None})
 
-    with pytest.raises(SettingsError, match=r"is a callback of keras; give it to keras itself.*trainbus\.plugins"):
+    with pytest.raises(SettingsError, match=r"is a callback of keras; pass it to keras directly.*trainbus\.plugins"):
         build_plugins([kind()])
 
 

@@ -37,24 +37,24 @@ class Plain:
 @pytest.mark.parametrize(
     ("subject", "sentence"),
     [
-        (LINEAR, r"a Linear is no subject; write Run\(TorchSubject\(model, optimizer\), callbacks\)"),
-        (OPTIMIZER, r"a SGD is no subject; write Run\(TorchSubject\(model, optimizer\)"),
-        (SGDClassifier(), r"a SGDClassifier is no subject; write Run\(SklearnSubject\(model\), callbacks\)"),
+        (LINEAR, r"a Linear is not a subject; write Run\(TorchSubject\(model, optimizer\), callbacks\)"),
+        (OPTIMIZER, r"a SGD is not a subject; write Run\(TorchSubject\(model, optimizer\)"),
+        (SGDClassifier(), r"a SGDClassifier is not a subject; write Run\(SklearnSubject\(model\), callbacks\)"),
         (make_pipeline(SGDClassifier()), r"SklearnSubject\(model\).*trainbus\.watch\(model, callbacks=callbacks\)"),
-        (keras.Sequential([keras.layers.Dense(1)]), r"a Sequential is no subject; write Run\(KerasSubject\(model\)"),
+        (keras.Sequential([keras.layers.Dense(1)]), r"a Sequential is not a subject; write Run\(KerasSubject\(model\)"),
         (torch.nn.Linear, r"the class Linear is given as the subject; give an object of it: Linear\(\.\.\.\)"),
         (TorchSubject, r"the class TorchSubject is given as the subject; give an object of it: TorchSubject\("),
         (EarlyStopping(), r"an EarlyStopping is given as the subject; write Run\(subject, callbacks\), or Run\("),
         ([EarlyStopping(), ModelCheckpoint("m")], r"a list is given as the subject; write Run\(subject, callbacks\)"),
         (EarlyStopping, r"the class EarlyStopping is given as the subject"),
         (Plain(), r"a Plain is given as the subject; write Run\(subject, callbacks\)"),
-        ("abc", r"'abc' is no subject of a run; .*adapters for keras, sklearn, torch.* or None for a loop that only"),
-        (3, "3 is no subject of a run"),
-        (True, "True is no subject of a run"),
-        ([], "a list is no subject of a run"),
-        ({"model": LINEAR}, "a dict is no subject of a run"),
-        (object(), "an object is no subject of a run"),
-        (print, "is no subject of a run"),
+        ("abc", r"'abc' is not a subject; .*adapters for keras, sklearn, torch.* or None for a loop that only"),
+        (3, "3 is not a subject"),
+        (True, "True is not a subject"),
+        ([], "a list is not a subject"),
+        ({"model": LINEAR}, "a dict is not a subject"),
+        (object(), "an object is not a subject"),
+        (print, "is not a subject"),
     ],
 )
 def test_what_is_no_subject_is_refused_before_the_run(subject: Any, sentence: str) -> None:
@@ -66,7 +66,7 @@ def test_what_is_no_subject_is_refused_before_the_run(subject: Any, sentence: st
 
 def test_the_problems_of_the_list_do_not_hide_that_of_the_subject() -> None:
     """A model in the place of a subject is named alone, though its callbacks lack what they need."""
-    with pytest.raises(SettingsError, match=r"^a Linear is no subject"):
+    with pytest.raises(SettingsError, match=r"^a Linear is not a subject"):
         Run(LINEAR, [ModelCheckpoint("m"), EarlyStopping(restore_best_weights=True)])
 
 
@@ -79,7 +79,7 @@ def test_subjects_are_taken(subject: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
-        (("abc",), {}, "'abc' is no subject of a run"),
+        (("abc",), {}, "'abc' is not a subject"),
         ((None,), {}, r"watch needs a model; write Run\(callbacks=callbacks\)"),
         ((torch.nn.Linear,), {}, "the class Linear is given as the subject"),
         (
@@ -159,7 +159,7 @@ def test_the_first_class_with_an_adapter_decides(modules: list[str], tmp_path_fa
     adapted = [module.partition(".")[0].title() for module in modules if module.partition(".")[0] in ("one", "two")]
     with on_path(folder):
         if not adapted:
-            with pytest.raises(SettingsError, match=r"a Model is no subject of a run; .*there are adapters for .*one"):
+            with pytest.raises(SettingsError, match=r"a Model is not a subject; .*there are adapters for .*one"):
                 subject_for(model, (), {})
             return
         found = subject_for(model, (), {})

@@ -156,12 +156,12 @@ def test_a_run_that_lost_its_lock_saves_nothing_more(directory: RemotePath, capl
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))
     run.begin()
     new = LeaseRecord(7, "elsewhere", "another machine", "new", 0)
-    while "saves nothing there" not in caplog.text:  # a renewal may fall between the other's reading and writing
+    while "no longer saves there" not in caplog.text:  # a renewal may fall between the other's reading and writing
         with suppress(OSError):  # refused, once it is known
             lease_object_in(directory).replace(str(new))
 
     run.begin_epoch(0)
-    with pytest.raises(CheckpointError, match=r"now belongs to another run \(process 7 on elsewhere\)"):
+    with pytest.raises(CheckpointError, match=r"was taken over by another run \(process 7 on elsewhere\)"):
         run.end_epoch({"loss": 1.0})
     run.end()
 

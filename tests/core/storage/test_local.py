@@ -156,7 +156,7 @@ def test_a_directory_with_other_files_is_not_removed() -> None:
     Path("mine/one").touch()
     Path("mine/two").touch()
 
-    with pytest.raises(CheckpointError, match="contains more than a checkpoint"):
+    with pytest.raises(CheckpointError, match="contains files that are not part of the checkpoint"):
         LocalBackend(Path("mine")).remove()
     assert sorted(os.listdir("mine")) == ["one", "two"]
 

@@ -138,7 +138,7 @@ def test_what_is_no_payload_is_neither_replaced_nor_removed(present: str) -> Non
     assert not list(victim.iterdir())
     assert not list(Path().glob(f"{STAGED}*"))
     if present == "files":
-        with pytest.raises(CheckpointError, match="more than a checkpoint"):
+        with pytest.raises(CheckpointError, match="not part of the checkpoint"):
             remove(path)
         assert (path / "too").read_text() == "too"
 

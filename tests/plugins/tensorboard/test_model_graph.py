@@ -136,7 +136,7 @@ def test_a_model_that_cannot_be_traced_shows_its_modules_and_logs_one_line(capfd
     graph = drawn(TorchSubject(Untraceable(), probe=X))
     assert {name: node.op for name, node in graph.items()} == {"layer": "Linear"}
     (line,) = logged()
-    assert line.startswith("TensorBoard: the graph shows parts, not operations: ")
+    assert line.startswith("TensorBoard: the graph shows layers, not operations: ")
     assert capfd.readouterr().out == ""
 
 

@@ -43,9 +43,12 @@ def test_a_file_that_does_not_fit_is_refused_by_name(suffix: str) -> None:
     foreign.write_bytes(b"PK")
     other.write_bytes(path.read_bytes())
 
-    for file in (path, other):
-        with pytest.raises(CheckpointError, match=f"{file.name}' does not fit this model; it is another model's, or"):
-            subject.load(file)
+    with pytest.raises(
+        CheckpointError, match=f"best{suffix}' does not fit this model, .* other shapes of layers/dense;"
+    ):
+        subject.load(path)
+    with pytest.raises(CheckpointError, match=r"best.pt' does not fit this model"):
+        subject.load(other)
     with pytest.raises(UnreadableCheckpoint, match=f"{foreign.name}' is not a readable Keras file"):
         subject.load(foreign)
 
@@ -146,6 +149,46 @@ def test_a_file_with_more_layers_is_refused_by_their_names(case: str, suffix: st
         np.testing.assert_array_equal(one, other)
     KerasSubject(models[2]).load(Path(f"saved{suffix}"))
     for one, other in zip(models[0].get_weights(), models[2].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+dense = keras.layers.Dense
+GROWN: dict[str, tuple[list[Any], list[Any], str]] = {
+    "a last layer": ([(dense, 4)], [(dense, 4), (dense, 2)], "no weights of layers/dense_1"),
+    "a layer between": (
+        [(dense, 4), (dense, 1)],
+        [(dense, 4), (dense, 2), (dense, 1)],
+        "no weights of layers/dense_2 and other shapes of layers/dense_1",
+    ),
+    "normalization": (
+        [(dense, 4), (dense, 1)],
+        [(dense, 4), (keras.layers.BatchNormalization,), (dense, 1)],
+        "no weights of layers/batch_normalization",
+    ),
+    "two layers": ([(dense, 4)], [(dense, 4), (dense, 2), (dense, 1)], "no weights of layers/dense_1, layers/dense_2"),
+    "a wider layer": ([(dense, 4)], [(dense, 5)], "other shapes of layers/dense"),
+    "two wider layers": ([(dense, 4), (dense, 1)], [(dense, 5), (dense, 1)], "other shapes of layers/dense, layers/d"),
+}
+
+
+@pytest.mark.parametrize("case", GROWN)
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_a_file_with_fewer_or_other_layers_is_refused_by_their_names(case: str, suffix: str) -> None:
+    """The message is one whole sentence with the way out, not the beginning of Keras's text; nothing is changed."""
+    *specs, words = GROWN[case]
+    models = [stacked(*(kind(*arguments) for kind, *arguments in spec)) for spec in specs]
+    for model in models:
+        model.compile("adam", "mse")
+        model(np.zeros((1, 4), "float32"))
+    KerasSubject(models[0]).save(Path(f"saved{suffix}"), weights_only=suffix != ".keras")
+    values = models[1].get_weights()
+
+    sentence = rf"does not fit this model, and nothing was changed; the file has {words}.*; give this model the layers"
+    with pytest.raises(CheckpointError, match=sentence) as raised:
+        KerasSubject(models[1]).load(Path(f"saved{suffix}"))
+
+    assert "Example" not in str(raised.value)
+    for one, other in zip(values, models[1].get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

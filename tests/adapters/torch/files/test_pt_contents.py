@@ -118,7 +118,7 @@ CRAFTED: dict[str, tuple[str, Callable[[], bytes]]] = {
         "would unpack to 30 MB",
         lambda: archive(whole_pickle(mapping()), zipfile.ZIP_LZMA, x=ZEROS * 30),
     ),
-    "a name twice": ("one name", twice),
+    "a name twice": ("two entries with the same name", twice),
     "a tensor larger than its bytes": ("declares", lambda: valued(tensor(storage(10**9), 10**9))),
     "a tensor without bytes": ("declares", lambda: valued(tensor(storage(4, "nothing"), 4))),
     "a view larger than its bytes": ("storage", lambda: valued(tensor(storage(4), 10**11))),

@@ -68,11 +68,11 @@ def test_the_numbers_of_batches_show_whether_each_rank_has_all_samples(
         (LoopSize(4, 8), LoopSize(2, 16), 6, "only a DistributedSampler"),
         (LoopSize(4, 8), LoopSize(2, 32), 12, "the numbers of batches do not show"),
         (LoopSize(4, 8, 4), LoopSize(2, 50, 4), 6, "the numbers of batches do not show"),
-        (LoopSize(4), LoopSize(1), 12, "the loader does not tell its size"),
-        (LoopSize(4, None, 4), LoopSize(1, None, 8), 6, "the loader does not tell its size"),
+        (LoopSize(4), LoopSize(1), 12, "the loader has no size"),
+        (LoopSize(4, None, 4), LoopSize(1, None, 8), 6, "the loader has no size"),
         (LoopSize(2, 2), LoopSize(1, 2), 2, ""),
         (LoopSize(4, 3, 4), LoopSize(2, 7, 4), 7, ""),
-        (LoopSize(3, 0), LoopSize(2, 0), 4, "the loader does not tell its size"),
+        (LoopSize(3, 0), LoopSize(2, 0), 4, "the loader has no size"),
     ],
 )
 def test_what_cannot_be_known_is_one_line(then: LoopSize, now: LoopSize, batches: int, problem: str) -> None:

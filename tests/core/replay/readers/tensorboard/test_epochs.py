@@ -52,5 +52,5 @@ def test_the_steps_of_an_epoch_can_be_given(epochs: int, steps: int, first: int,
 def test_an_epoch_has_steps(tmp_path: Path):
     """A number below 1 is refused."""
     write(tmp_path / "events.out.tfevents.1", curve("loss", range(4)))
-    with pytest.raises(SettingsError, match="steps_per_epoch=0: an epoch has at least one step"):
+    with pytest.raises(SettingsError, match="steps_per_epoch=0: give a number of at least 1"):
         read(tmp_path, steps_per_epoch=0)
