@@ -346,10 +346,9 @@ class Resumer:
             state.counters.trained_batches = first
             loops.loop_loader = resumption.loop_loader
             stopped, reach = bool(state.stop_actions), resumption.reach
-            batches = resumption.loaders.remaining_batches(number, loader, first, state.subject, reach, stopped=stopped)
-            return batches, first
-        if resumption is not None:
-            resumption.loaders.restore(number, loader, state.subject)
+            left = resumption.loaders.remaining_batches(number, loader, first, state.subject, reach, stopped=stopped)
+            return left, first
+        batches = loader if resumption is None else resumption.loaders.restore(number, loader, state.subject)
         state.counters.trained_batches = 0
         loops.enter_loop(loader)
-        return loader, 0
+        return batches, 0
