@@ -172,8 +172,13 @@ class Resumer:
 
     @property
     def rate_changes(self) -> list[RateChange]:
-        """The changes of learning rates of which the checkpoint's run had not found out whether they act."""
+        """The changes of learning rates of which the checkpoint's run still checked whether they act."""
         return [] if self._resumption is None else self._resumption.state.rate_changes
+
+    @property
+    def undone_rates(self) -> list[str]:
+        """The learning rates of which the checkpoint's run had reported that a change was undone."""
+        return [] if self._resumption is None else self._resumption.state.undone_rates
 
     @property
     def had_update(self) -> bool:

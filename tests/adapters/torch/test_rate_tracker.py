@@ -203,12 +203,19 @@ def write(rate: float) -> Callable[[Any, int], object]:
     return lambda optimizer, epoch: optimizer.param_groups[0].update(lr=rate)
 
 
+SCHEDULES: dict[str, Callable[[Any], Any]] = {
+    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.98),
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=20),
+    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + 0.01 * step)),
+}
+
 UNDONE: dict[str, Callable[[Any, int], object]] = {
     "the same rate each epoch": write(0.1),
     "a higher rate": write(0.2),
     "a decay of its own": lambda optimizer, epoch: write(0.1 * 0.97**epoch)(optimizer, epoch),
     "steps of its own": lambda optimizer, epoch: write(0.1 if epoch < 4 else 0.05)(optimizer, epoch),
     "only in the second epoch after it": lambda optimizer, epoch: epoch == 3 and write(0.1)(optimizer, epoch),
+    "only in the third epoch after it": lambda optimizer, epoch: epoch == 4 and write(0.1)(optimizer, epoch),
     "new groups": lambda optimizer, epoch: setattr(
         optimizer, "param_groups", [{**group, "lr": 0.1} for group in optimizer.param_groups]
     ),
@@ -226,6 +233,26 @@ def test_a_cut_that_the_loop_undoes_is_reported_once(name: str, caplog: pytest.L
     assert "in epoch 2, but epoch" in str(failure)
     (line,) = [each.getMessage() for each in caplog.records if each.name == "trainbus"]
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", [*SCHEDULES, "CosineAnnealingLR", "CosineAnnealingWarmRestarts"])
+@pytest.mark.parametrize("back_at", [None, 9, 14])
+def test_a_given_schedule_is_followed_for_the_whole_run(name: str, back_at: int | None) -> None:
+    """Also down to 0 and up again; a rate that is set back many epochs after the cut is reported."""
+
+    def set_rate(optimizer: Any, epoch: int) -> None:
+        if epoch == back_at:
+            write(0.3)(optimizer, epoch)
+
+    schedules = {
+        **SCHEDULES,
+        "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=60),
+        "CosineAnnealingLR": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 60),
+        "CosineAnnealingWarmRestarts": lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 9),
+    }
+    run = Cutting(schedules[name], set_rate).run(epochs=19)
+
+    assert len(run.failures) == (back_at is not None)
 
 
 class CutsAtEnd:
@@ -284,6 +311,7 @@ PLACES_OF_STOPS = [
         (None, "the same rate each epoch", {1: 0.1, 2: 0.1}),
         (None, "a decay of its own", {1: 0.1}),
         (None, "only in the second epoch after it", {1: 0.1}),
+        (None, "only in the third epoch after it", {1: 0.1}),
         (None, "nothing else", {1: 0.1, 2: 0.5}),
         ("ExponentialLR", "nothing else", {1: 0.1}),
         ("ExponentialLR", "nothing else", {1: 0.9, 2: 0.9}),
@@ -307,12 +335,6 @@ def test_a_resumed_run_reports_an_undone_cut_as_the_unbroken_one(
     assert bool(unbroken) == (name != "nothing else")
 
 
-SCHEDULES: dict[str, Callable[[Any], Any]] = {
-    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.98),
-    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=20),
-    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + 0.01 * step)),
-}
-
 KEPT: dict[str, Callable[[Any, int], object]] = {
     "nothing else": lambda optimizer, epoch: None,
     "a loop that decays the present rate": lambda optimizer, epoch: write(optimizer.param_groups[0]["lr"] * 0.9)(
@@ -322,7 +344,6 @@ KEPT: dict[str, Callable[[Any, int], object]] = {
         optimizer.param_groups[0]["lr"] * 1.2
     )(optimizer, epoch),
     "a loop that cuts once more": lambda optimizer, epoch: epoch == 2 and write(0.001)(optimizer, epoch),
-    "a later rise": lambda optimizer, epoch: epoch == 4 and write(0.1)(optimizer, epoch),
 }
 
 
