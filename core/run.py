@@ -185,6 +185,8 @@ class Run:
     def validation(self) -> Generator[None]:
         """Add the prefix ``val_`` to the names of metrics logged in this block, and start their means again.
 
+        If the block raises an error, its metrics are removed: the last complete validation of the epoch counts.
+
         Raises:
             LoopError: No epoch is open, or the block is inside another one.
         """
@@ -195,6 +197,9 @@ class Run:
         self.state.validating = True
         try:
             yield
+        except BaseException:
+            self.state.discard_validation()
+            raise
         finally:
             self.state.validating = False
         self.end_validation()
@@ -326,6 +331,7 @@ class Run:
         self._life.require_begun("end_validation()")
         check_metrics({} if metrics is None else metrics)
         self.state.validated = True
+        self.state.means.end_validation()
         if self._bus.on_validation_end is not None:
             measured = metrics or self.state.means.read_validation()
             self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)
