@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from .decision import NOTHING, REQUEST, Decision
 from .engine.batch_loop import length_of, observed_batches, unobserved_batches
+from .engine.epoch_loop import EpochLoop
 from .engine.execution_result import ExecutionResult
 from .errors import LoopError, SettingsError
 from .failures import LOG, is_observer
@@ -49,6 +50,7 @@ class Lifecycle:
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
+        self._epoch_loop: Callable[[], EpochLoop | None] = lambda: None
         self._locks = ExitStack()
         self.at_end = ExitStack()
         """Everything that is closed at the end of the run."""
@@ -149,12 +151,25 @@ class Lifecycle:
         if epochs is not None:
             epochs = whole_number("epochs", epochs, 0)
         check_validation_freq(validation_freq)
+        self._refuse_nested(None)
         self.finish_left_epoch(run)
         self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
         first = self.resumer.first_epoch(first, epochs)
-        return self._epochs(run, count(first) if epochs is None else range(first, epochs))
+        return EpochLoop(self._epochs(run, count(first) if epochs is None else range(first, epochs)), self._note_loop)
 
-    def _epochs(self, run: object, epochs: Iterable[int]) -> Iterator[int]:
+    def _note_loop(self, loop: EpochLoop) -> None:
+        self._refuse_nested(loop)
+        self._epoch_loop = weakref.ref(loop)
+
+    def _refuse_nested(self, loop: EpochLoop | None) -> None:
+        outer = self._epoch_loop()
+        if outer is not None and outer.encloses(loop):
+            raise LoopError(
+                "run.epochs() inside of another loop over run.epochs(); leave the outer loop before it, or let the "
+                "inner one count without the run, as in `for part in range(n)`"
+            )
+
+    def _epochs(self, run: object, epochs: Iterable[int]) -> Generator[int]:
         for epoch in epochs:
             if self._ends_here():
                 return

@@ -163,6 +163,7 @@ class Run:
 
         Raises:
             SettingsError: A number is not whole, or too small.
+            LoopError: The loop is inside of another one.
         """
         return self._life.epochs(self, epochs, initial_epoch, validation_freq)
 
@@ -176,7 +177,7 @@ class Run:
 
         Raises:
             SettingsError: ``accumulate`` is below 1.
-            LoopError: No epoch is open.
+            LoopError: No epoch is open; or, at the next batch, another loop over batches has begun inside of this one.
         """
         return self._life.batches(self, loader, accumulate)
 
