@@ -163,6 +163,7 @@ class Run:
 
         Raises:
             SettingsError: A number is not whole, or too small.
+            LoopError: The loop is inside of another one.
         """
         return self._life.epochs(self, epochs, initial_epoch, validation_freq)
 
@@ -176,7 +177,7 @@ class Run:
 
         Raises:
             SettingsError: ``accumulate`` is below 1.
-            LoopError: No epoch is open.
+            LoopError: No epoch is open; or, at the next batch, another loop over batches has begun inside of this one.
         """
         return self._life.batches(self, loader, accumulate)
 
@@ -184,6 +185,8 @@ class Run:
     @checked("validation", "the prefix is val_; log other data under its own name, as in run.log(test_loss=...)")
     def validation(self) -> Generator[None]:
         """Add the prefix ``val_`` to the names of metrics logged in this block, and start their means again.
+
+        If the block raises an error, its metrics are removed: the last complete validation of the epoch counts.
 
         Raises:
             LoopError: No epoch is open, or the block is inside another one.
@@ -195,6 +198,9 @@ class Run:
         self.state.validating = True
         try:
             yield
+        except BaseException:
+            self.state.discard_validation()
+            raise
         finally:
             self.state.validating = False
         self.end_validation()
@@ -326,6 +332,7 @@ class Run:
         self._life.require_begun("end_validation()")
         check_metrics({} if metrics is None else metrics)
         self.state.validated = True
+        self.state.means.end_validation()
         if self._bus.on_validation_end is not None:
             measured = metrics or self.state.means.read_validation()
             self._life.dispatch(self, "on_validation_end", self.state.epoch, measured)

@@ -13,6 +13,8 @@ from typing import Any, cast
 from trainbus import LoopError, Run
 from trainbus.callback import Verbose
 from trainbus.engine.stopping.signals import DEFAULT
+from trainbus.failures import LOG
+from trainbus.resume.locate import AUTO
 from trainbus.resume.script.rates import RateSource
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
@@ -73,7 +75,9 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         verbose: Which decisions to print: none (0), those of the callbacks whose ``verbose`` is not 0 (None), or all
             (any other value that a callback's ``verbose`` may have).
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto". The first ``fit`` continues from there: it
-            begins with the following epoch, restores the optimizer's state, and ends with the same last epoch.
+            begins with the following epoch, restores the optimizer's state, and ends with the same last epoch. A later
+            ``fit`` is a new run, which one line in the log says. But with "auto", a ``fit`` that was broken off by an
+            error or an interrupt is continued by the next one of the same model, as with Keras's BackupAndRestore.
         resume_strict: As in ``trainbus.Run``.
         resume_learning_rates: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
@@ -103,6 +107,8 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             "resume_strict": resume_strict,
             "resume_learning_rates": resume_learning_rates,
         }
+        self._has_fitted = False
+        """Whether a ``fit`` has begun, so that ``resume`` was used."""
         self._fit: FitSession | None = None
         self._earlier_run: Run | None = None
         """The last run of the callback that this one is a copy of."""
@@ -145,15 +151,31 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         for other in list(OPEN_FITS):  # of another KerasCallback whose error is still referenced, such as by a notebook
             if other.has_exited():
                 other.abandon()
-        options = {**self._options, **self._resume}
-        self._resume = {}
+        resumes = self._resumes()
+        options = {**self._options, **(self._resume if resumes else {})}
         fit = FitSession(
             self.callbacks, self.model, self.params or {}, callback_list, self._enable_batch_hooks, **options
         )
         self._fit = fit
+        if not resumes and fit.run.rank == 0:
+            LOG.warning(
+                "resume=%r was used in the first fit() of this KerasCallback: this fit() begins with epoch 1 and the "
+                "present weights; to continue the earlier run, make a new KerasCallback(resume='auto')",
+                self._resume["resume"],
+            )
         if fit.run.has_batch_listeners:
             self._enable_batch_hooks()
         fit.begin()
+        self._has_fitted = True
+
+    def _resumes(self) -> bool:
+        """Return whether this ``fit`` uses ``resume``: the first one, or the next after one that was interrupted."""
+        source = self._resume["resume"]
+        if source is None or not self._has_fitted:
+            return True
+        if source != AUTO or self._fit is None or self._fit.subject.model is not self.model:
+            return False
+        return self._fit.run.error is not None or self._fit.run.state.interrupted
 
     def _enable_batch_hooks(self) -> None:
         # Keras looks for overridden methods before a run exists, and so before plugins can ask for batches;

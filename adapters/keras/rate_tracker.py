@@ -63,14 +63,15 @@ class RateTracker:
             epoch: The present epoch, whose rate the schedulers have set.
             rates: The rates that they would have given by now; None for the present ones.
         """
-        begin, before = epoch + 1, dict(rates or rates_of(self._model))
+        done, found = epoch, dict(rates or rates_of(self._model))
 
         def scheduled() -> Mapping[str, float] | None:
-            found = dict(before)
+            nonlocal done, found
             try:
-                for epoch in range(begin, self.epoch + 1):
+                while done < self.epoch:
                     for each in self._schedulers():
-                        found = {name: _scheduled(each, epoch, rate) for name, rate in found.items()}
+                        found = {name: _scheduled(each, done + 1, rate) for name, rate in found.items()}
+                    done += 1
             except Exception:  # noqa: BLE001 - whatever a schedule of a user raises
                 return None
             return found

@@ -8,7 +8,6 @@ therefore changes those values too, and every later rate is the same multiple of
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +20,8 @@ from torch.optim import Optimizer
 from trainbus import SettingsError
 from trainbus.metrics.names import first_free, hint
 
-from .schedules import flat
-from .wrappers import drives, inner_optimizers
+from .schedules import flat, is_scheduled, ungiven
+from .wrappers import drives
 
 SCHEDULE_KEYS = ("initial_lr", "max_lr", "min_lr", "swa_lr")
 """Keys of a parameter group under which schedulers store values to compute rates from."""
@@ -151,8 +150,7 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
         return f"{kinds} has no learning rate that acts while it trains"
     for name, optimizer in optimizers.items():
         given = any(drives(scheduler, optimizer) for scheduler in schedulers.values())
-        stepped = (optimizer, *inner_optimizers(optimizer))
-        if not given and any(hasattr(each.step, "_wrapped_by_lr_sched") for each in stepped):
+        if not given and is_scheduled(optimizer):
             return (
                 f"a learning rate scheduler that was not given drives {name!r} and could undo every change; "
                 f"give it: TorchSubject(model, optimizer, scheduler=scheduler)"
@@ -166,13 +164,8 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
 
 def what_changes(optimizers: Mapping[str, Any], schedulers: Mapping[str, Any]) -> str:
     """Describe what may have changed a rate that schedulers should have kept."""
-    given = {id(each) for each in flat(schedulers.values())}
-    unlisted = dict.fromkeys(
-        type(each).__name__
-        for each in gc.get_objects()
-        if issubclass(type(each), torch.optim.lr_scheduler.LRScheduler) and id(each) not in given
-        if any(drives(each, optimizer) for optimizer in optimizers.values())
-    )
+    found = ungiven(optimizers.values(), schedulers.values())
+    unlisted = dict.fromkeys(type(each).__name__ for each in found)
     if unlisted:
         return (
             f"{' and '.join(unlisted)}, which was not given, sets it; "

@@ -13,7 +13,7 @@ from trainbus import LoopError
 from trainbus.metrics.scalars import LazyMetrics, fetch_together
 
 from .learning_rates import GroupLearningRate, named_rates
-from .schedules import ParallelSchedules
+from .schedules import ParallelSchedules, ScheduleWatch
 from .wrappers import inner_optimizers, shares_groups, unwrapped_scheduler
 
 
@@ -30,6 +30,7 @@ class RateTracker:
         self._hold: RateHold | None = None
         self._reference: weakref.ref[RateHold] | None = None
         self._followed = weakref.WeakSet[ParallelSchedules]()
+        self._watch = ScheduleWatch(optimizers, self.schedulers)
 
     def schedulers(self) -> dict[str, Any]:
         """Return the schedulers by name, without wrappers such as Accelerate's."""
@@ -37,7 +38,8 @@ class RateTracker:
 
     def hold(self) -> RateHold:
         """Return the rates of the next updates; those of followed schedules are stored at the same time."""
-        self.release()
+        self._watch.begin()
+        self._drop()
         self._hold = hold = RateHold(self._optimizers, self._advance)
         self._reference = weakref.ref(hold, _forget)
         HOLDS.append(self._reference)
@@ -45,10 +47,14 @@ class RateTracker:
         return hold
 
     def release(self) -> None:
-        """Stop replacing the rates that were returned last."""
+        """Stop replacing the rates that were returned last; report a scheduler that was replaced in this epoch."""
         if self._hold is not None:
-            _forget(self._reference)
-            self._hold = self._reference = None
+            self._drop()
+            self._watch.check()
+
+    def _drop(self) -> None:
+        _forget(self._reference)
+        self._hold = self._reference = None
 
     def follow(self, rates: Mapping[str, float] | None = None) -> Callable[[], Mapping[str, float] | None]:
         """Return a function that returns the rates that the schedulers would have set without a change from now on.

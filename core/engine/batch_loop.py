@@ -6,11 +6,17 @@ from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from ..decision import Decision
+from ..errors import LoopError
 from .bus import Bus
 from .counters import UnobservedLoop
 from .run_state import RunState
 
 T = TypeVar("T")
+
+INTERLEAVED = (
+    "a loop over run.batches() continues after another one has begun inside of it; iterate over several loaders at "
+    "once as in run.batches(zip(a, b)), and over the batches of an inner loop without run.batches()"
+)
 
 
 def observed_batches(
@@ -34,16 +40,22 @@ def observed_batches(
         accumulate: Batches in one weight update; None if updates are counted elsewhere.
         execute: Called with each decision of the plugins.
         ends: Returns whether the loop ends after this number of batches; called only after a decision to stop.
+
+    Raises:
+        LoopError: Another loop has begun since the last batch.
     """
     begin, end = bus.on_batch_begin or _no_hook, bus.on_batch_end or _no_hook
     epoch, means, stops, counters = state.epoch, state.means, state.stop_actions, state.counters
     every_batch, batch = accumulate == 1, first
     counters.batch = first
+    loop = counters.loop = object()
     for item in loader:
         counters.batch = batch
         if (decision := begin(run, epoch, batch)) is not None:
             execute(decision)
         yield item
+        if counters.loop is not loop:
+            raise LoopError(INTERLEAVED)
         if every_batch or (accumulate and (batch + 1) % accumulate == 0):
             counters.steps += 1
         counters.trained_batches = batch + 1
@@ -61,9 +73,12 @@ def unobserved_batches(
     counters, stops = state.counters, state.stop_actions
     loop, batch = UnobservedLoop(accumulate, first), first
     counters.loops.append(loop)
+    counters.loop = loop
     try:
         for item in loader:
             yield item
+            if counters.loop is not loop:
+                raise LoopError(INTERLEAVED)
             loop.batch = batch = batch + 1
             if stops and ends(batch, accumulate):
                 break

@@ -38,13 +38,15 @@ class Counters:
     (5, 2)
     """
 
-    __slots__ = ("batch", "loops", "steps", "trained_batches")
+    __slots__ = ("batch", "loop", "loops", "steps", "trained_batches")
 
     def __init__(self) -> None:
         self.batch = 0
         self.trained_batches = 0
         self.steps = 0
         self.loops: list[UnobservedLoop] = []
+        self.loop: object = None
+        """Identifies the loop that began last."""
 
     @property
     def current_batch(self) -> int:

@@ -212,7 +212,7 @@ class Executor:
     # --- the steps of a decision
 
     def scale(self, decision: Decision) -> Decision:
-        """Change the learning rates; if this has become impossible since the run began, return the decision without it.
+        """Change the learning rates; return the decision without this if it is impossible or is known to be undone.
 
         Raises:
             MissingCapability: The subject cannot do it, and no callback has required the capability before the
@@ -224,8 +224,8 @@ class Executor:
         why = missing(self._subject, HasLearningRate)
         if why and self._rates.report_refusal(actions, why):
             return Decision(decision.actions - set(actions))
-        self._rates.scale(self._able(HasLearningRate, actions), actions)
-        return decision
+        acts = self._rates.scale(self._able(HasLearningRate, actions), actions)
+        return decision if acts else Decision(decision.actions - set(actions))
 
     def prepare(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, then copy the subject's state to memory if a plugin keeps it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import log, prod
 from typing import NamedTuple
@@ -15,7 +15,11 @@ from ..resume.state import RateChange
 from .run_state import RunState
 
 CHECKS = 2
-"""Number of epochs in which a change is checked; one is not enough, as a scheduler may step after the first update."""
+"""Number of epochs after which a change counts as acting; one is not enough, as a scheduler may step after the first
+update. After that, only a jump back counts as undone, since the script may raise the rate step by step.
+"""
+NEGLIGIBLE = 1e-6
+"""Rates below this part of the rate at the change are not compared: a schedule that ends at 0 is inexact there."""
 
 
 class Change(NamedTuple):
@@ -31,6 +35,10 @@ class Change(NamedTuple):
     after: Mapping[str, float]
     unchanged: Callable[[], Mapping[str, float] | None]
     """Returns the rates that the schedules would have set by now without any change; None if this is unknown."""
+    open: set[str]
+    """The rates of which it is still checked that the change acts."""
+    ratios: dict[str, float]
+    """The rates of the last epoch, divided by those without the change."""
 
     def factor(self, name: str) -> float:
         """Return what a rate was multiplied by."""
@@ -45,12 +53,18 @@ class LearningRates:
         state: The plain data of the run; its ``learning_rates`` are those of the present epoch.
         record: Records that something has undone a change: ``Failures.record``.
         checked: The plugins for which the run has checked before the training that rates can be changed.
+        report: Logs a line.
     """
 
     def __init__(
-        self, state: RunState, record: Callable[[str, Exception, str], None], checked: Iterable[str] = ()
+        self,
+        state: RunState,
+        record: Callable[[str, Exception, str], None],
+        checked: Iterable[str] = (),
+        report: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._state = state
+        self._report_line = report
         self._checked = frozenset(checked)
         self._record = record
         self.open = False
@@ -58,7 +72,10 @@ class LearningRates:
         self._changes: list[Change] = []
         self._noted: tuple[int, Mapping[str, float]] = -1, {}
         """The last epoch that was checked, and its rates."""
-        self._reported: set[str] = set()
+        self._refused: set[str] = set()
+        """The plugins of which it was reported that the rates cannot be changed any more."""
+        self.undone: set[str] = set()
+        """The rates of which it was reported that a change was undone, until a change acts again."""
 
     # --- the rates of an epoch's first weight update
 
@@ -110,13 +127,16 @@ class LearningRates:
         by = [each.by for each in actions]
         if not self._checked.issuperset(by):
             return False
-        if by[0] not in self._reported:
-            self._reported.add(by[0])
+        if by[0] not in self._refused:
+            self._refused.add(by[0])
             self._record(by[0], SettingsError(why), "the learning rate is not changed")
         return True
 
-    def scale(self, subject: HasLearningRate, actions: Iterable[ScaleLearningRate]) -> None:
+    def scale(self, subject: HasLearningRate, actions: Iterable[ScaleLearningRate]) -> bool:
         """Scale every rate; if several actions ask for it, the lowest new rate wins.
+
+        Returns:
+            Whether this may act; False if something has undone the last change of each of these rates.
 
         Raises:
             SettingsError: The subject cannot set the rates.
@@ -133,23 +153,62 @@ class LearningRates:
             by = next((each.by for each in actions if each.by), "loop")
             epoch = self._state.epoch
             begin = epoch if self._is_before_update else epoch + 1
-            self._changes.append(Change(by, epoch, begin, before, changed, unchanged))
+            self._changes.append(Change(by, epoch, begin, before, changed, unchanged, set(changed), {}))
+        return not changed or not changed.keys() <= self.undone
 
     def check(self, rates: Mapping[str, float]) -> None:
-        """Report a recent change that has no effect on the rates of the epoch's first weight update."""
+        """Report a change that has no effect on the rates of the epoch's first weight update."""
         epoch = self._state.epoch
         made = [each for each in self._changes if each.begin <= epoch]
         rates = fetch_together(rates) if made else {}
         self._noted = epoch, rates
-        for number, change in enumerate(made):
+        for number in reversed(range(len(made))):
+            change = made[number]
             unchanged = change.unchanged() or {}
-            for name in sorted(change.after.keys() & rates.keys() & unchanged.keys() - self._reported):
-                undone = unchanged[name] * prod(each.factor(name) for each in made[number + 1 :])
-                acting = undone * change.factor(name)
-                if _is_nearer(rates[name], undone, acting):
-                    self._reported.add(name)
-                    self._report(change, name, rates[name], acting)
-        self._changes = [each for each in self._changes if epoch < each.begin + CHECKS - 1]
+            for name in sorted(change.open & rates.keys() & unchanged.keys()):
+                base = unchanged[name] * prod(each.factor(name) for each in made[number + 1 :])
+                if self._is_undone(change, name, rates[name], base):
+                    self._record_undone(change, name, rates[name], base * change.factor(name))
+                elif name in self.undone and epoch >= change.begin + CHECKS - 1:
+                    self.undone.discard(name)
+                    self._report_line(
+                        f"{name} was changed from {change.before[name]:.6g} to {change.after[name]:.6g} in epoch "
+                        f"{change.epoch + 1}, and this acts; later changes are announced again"
+                    )
+        self._changes = self._unsettled()
+
+    def _is_undone(self, change: Change, name: str, rate: float, base: float) -> bool:
+        """Return whether a rate is nearer to what it would be without the change."""
+        factor, before = change.factor(name), change.before[name]
+        if max(rate, base) < NEGLIGIBLE * before:
+            return False
+        last = change.ratios.get(name, factor)
+        if base:
+            change.ratios[name] = rate / base
+        if not _is_nearer(rate, base, base * factor):
+            return False
+        if self._state.epoch < change.begin + CHECKS or not (base and factor and last):
+            return True
+        return _is_nearer(rate / base / last, 1 / factor, 1.0)
+
+    def _record_undone(self, change: Change, name: str, rate: float, due: float) -> None:
+        if name not in self.undone:
+            self.undone.add(name)
+            self._report(change, name, rate, due)
+        for each in self._changes:
+            if each.begin <= self._state.epoch:
+                each.open.discard(name)
+
+    def _unsettled(self) -> list[Change]:
+        """Return the changes that are still checked: the recent ones, and the last one of each rate."""
+        kept, later = list[Change](), set[str]()
+        for change in reversed(self._changes):
+            if self._state.epoch >= change.begin + CHECKS - 1:
+                change.open.difference_update(later)
+            later |= change.after.keys()
+            if change.open:
+                kept.append(change)
+        return kept[::-1]
 
     # --- across a resume
 
@@ -162,7 +221,7 @@ class LearningRates:
         found: list[RateChange] = []
         for number, change in enumerate(self._changes):
             unchanged = change.unchanged()
-            if unchanged is None or change.after.keys() <= self._reported:
+            if unchanged is None or not change.open:
                 continue
             later = [each for each in self._changes[number + 1 :] if each.begin > epoch]
             base = noted if epoch >= change.begin else {**change.before, **change.after}
@@ -173,22 +232,24 @@ class LearningRates:
                     epoch=change.epoch,
                     begin=change.begin,
                     before=dict(change.before),
-                    after=dict(change.after),
+                    after={name: change.after[name] for name in sorted(change.open)},
                     unchanged=dict(unchanged),
                     noted=base,
                 )
             )
         return found
 
-    def resume(self, changes: Iterable[RateChange], *, mid_epoch: bool) -> None:
+    def resume(self, changes: Sequence[RateChange], undone: Iterable[str], *, mid_epoch: bool) -> None:
         """Continue to check changes that were made before the run was interrupted.
 
         Args:
             changes: What ``pending`` returned; the subject has the rates of that time.
+            undone: The rates of which the run had reported that a change was undone.
             mid_epoch: Whether the interrupted epoch had an update, whose rates are restored.
         """
         subject, epoch = self._state.subject, self._state.epoch
         present = fetch_together(subject.learning_rates()) if has(subject, HasLearningRate) else {}
+        self.undone.update(undone)
         for change in changes:
             now = {
                 name: rate * present[name] / change.noted[name]
@@ -199,7 +260,16 @@ class LearningRates:
             if now and has(subject, TracksLearningRate):
                 follow = subject.follow_schedules(epoch, now)
             unchanged = partial(self._unchanged, change.unchanged if mid_epoch else None, epoch, follow)
-            self._changes.append(Change(change.by, change.epoch, change.begin, change.before, change.after, unchanged))
+            self._changes.append(
+                Change(
+                    change.by, change.epoch, change.begin, change.before, change.after, unchanged, {*change.after}, {}
+                )
+            )
+        for number, (change, made) in enumerate(zip(changes, self._changes, strict=True)):
+            for name in made.open & change.noted.keys() & change.unchanged.keys():
+                base = change.unchanged[name] * prod(each.factor(name) for each in self._changes[number + 1 :])
+                if base:
+                    made.ratios[name] = change.noted[name] / base
 
     def _unchanged(
         self, restored: Mapping[str, float] | None, epoch: int, follow: Callable[[], Mapping[str, float] | None]

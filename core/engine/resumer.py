@@ -159,8 +159,13 @@ class Resumer:
 
     @property
     def rate_changes(self) -> list[RateChange]:
-        """The changes of learning rates of which the checkpoint's run had not found out whether they act."""
+        """The changes of learning rates of which the checkpoint's run still checked whether they act."""
         return [] if self._resumption is None else self._resumption.state.rate_changes
+
+    @property
+    def undone_rates(self) -> list[str]:
+        """The learning rates of which the checkpoint's run had reported that a change was undone."""
+        return [] if self._resumption is None else self._resumption.state.undone_rates
 
     @property
     def had_update(self) -> bool:
@@ -311,10 +316,9 @@ class Resumer:
             state.counters.trained_batches = first
             loops.loop_loader = resumption.loop_loader
             stopped, reach = bool(state.stop_actions), resumption.reach
-            batches = resumption.loaders.remaining_batches(number, loader, first, state.subject, reach, stopped=stopped)
-            return batches, first
-        if resumption is not None:
-            resumption.loaders.restore(number, loader, state.subject)
+            left = resumption.loaders.remaining_batches(number, loader, first, state.subject, reach, stopped=stopped)
+            return left, first
+        batches = loader if resumption is None else resumption.loaders.restore(number, loader, state.subject)
         state.counters.trained_batches = 0
         loops.enter_loop(loader)
-        return loader, 0
+        return batches, 0

@@ -63,6 +63,7 @@ class RunState:
         empty). None if unknown."""
         self.validated = False
         """Whether the current epoch has had a validation."""
+        self._broken_off = False  # whether a validation of the epoch has raised an error
         self.validating = False
         """Whether a validation is running."""
         self.metric_advice = MetricAdvice()
@@ -183,10 +184,10 @@ class RunState:
         """Whether the metrics of a validation are due by the end of the epoch.
 
         They are due if the epoch has had a validation, if it should have had one, or if no epoch has one, since it is
-        then useless to wait for a later epoch.
+        then useless to wait for a later epoch. They are not due if each validation of the epoch has raised an error.
         """
         freq = self.validation_freq
-        if self.validated or freq is None:
+        if self.validated or self._broken_off or freq is None:
             return self.validated
         return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq or not freq
 
@@ -214,8 +215,13 @@ class RunState:
         self.epoch, self.epochs_started = epoch, epoch + 1
         self.means.clear()
         self.learning_rates = {}
-        self.validated = False
+        self.validated = self._broken_off = False
         self.loops = self.counters.trained_batches = 0
+
+    def discard_validation(self) -> None:
+        """Remove the metrics of a validation that has raised an error."""
+        self._broken_off = True
+        self.means.discard_validation()
 
     def finish_epoch(self, metrics: Mapping[str, Any]) -> None:
         """Record the end of the epoch and its metrics."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -37,7 +37,8 @@ class StateCollector:
         callbacks: Name of a plugin to the callback that made it.
         failures: Records what observers raise.
         world_size: The number of processes that train the subject together.
-        rate_changes: Returns the changes of learning rates of which it is yet to be checked whether they act.
+        rate_changes: Returns the changes of learning rates of which it is still checked whether they act.
+        undone_rates: The rates of which it was reported that a change was undone.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class StateCollector:
         failures: Failures,
         world_size: int = 1,
         rate_changes: Callable[[], list[RateChange]] = list,
+        undone_rates: Collection[str] = (),
     ) -> None:
         self.state = state
         self.enabled = False
@@ -64,7 +66,7 @@ class StateCollector:
         self._saves_may_fail = bool(saving) and all(getattr(each, "on_error", "raise") == "warn" for each in saving)
         self._failures = failures
         self._world_size = world_size
-        self._rate_changes = rate_changes
+        self._rate_changes, self._undone_rates = rate_changes, undone_rates
         self._loaders: list[Any] = []
         self._held: CheckpointState | None = None
         self.history = RunHistory(state)
@@ -186,6 +188,7 @@ class StateCollector:
             options=options_of(subject),
             script_options=dict(state.script_options),
             rate_changes=self._rate_changes(),
+            undone_rates=sorted(self._undone_rates),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,

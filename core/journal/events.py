@@ -197,7 +197,7 @@ class RunEnded(_Event):
     """Number of finished epochs, including those before a resume."""
     step: Steps
     seconds: Seconds
-    """Duration since the run began or was resumed."""
+    """Duration of the training: that of each process, up to the checkpoint from which the next one was resumed."""
     best: dict[str, BestRecord] = Field(default_factory=dict[str, BestRecord])
     checkpoints: tuple[str, ...] = ()
     """The files that the run wrote and did not delete."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from ..decision import NOTHING, REQUEST, Decision
 from ..engine.batch_loop import length_of, observed_batches, unobserved_batches
+from ..engine.epoch_loop import EpochLoop
 from ..engine.execution_result import ExecutionResult
 from ..errors import LoopError, SettingsError
 from ..failures import LOG, is_observer
@@ -49,6 +50,7 @@ class Lifecycle:
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
+        self._epoch_loop: Callable[[], EpochLoop | None] = lambda: None
 
     def require(self, phase: str, otherwise: str) -> None:
         """Raise a ``LoopError`` unless the run is in this phase."""
@@ -119,7 +121,8 @@ class Lifecycle:
             self.resumer.restore()
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
                 bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
-            self.rates.resume(self.resumer.rate_changes, mid_epoch=self.resumer.had_update)
+            resumer = self.resumer
+            self.rates.resume(resumer.rate_changes, resumer.undone_rates, mid_epoch=resumer.had_update)
             self._dispatch_train_begin(run)
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
@@ -145,12 +148,25 @@ class Lifecycle:
         if epochs is not None:
             epochs = whole_number("epochs", epochs, 0)
         check_validation_freq(validation_freq)
+        self._refuse_nested(None)
         self.finish_left_epoch(run)
         self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
         first = self.resumer.first_epoch(first, epochs)
-        return self._epochs(run, count(first) if epochs is None else range(first, epochs))
+        return EpochLoop(self._epochs(run, count(first) if epochs is None else range(first, epochs)), self._note_loop)
 
-    def _epochs(self, run: object, epochs: Iterable[int]) -> Iterator[int]:
+    def _note_loop(self, loop: EpochLoop) -> None:
+        self._refuse_nested(loop)
+        self._epoch_loop = weakref.ref(loop)
+
+    def _refuse_nested(self, loop: EpochLoop | None) -> None:
+        outer = self._epoch_loop()
+        if outer is not None and outer.encloses(loop):
+            raise LoopError(
+                "run.epochs() inside of another loop over run.epochs(); leave the outer loop before it, or let the "
+                "inner one count without the run, as in `for part in range(n)`"
+            )
+
+    def _epochs(self, run: object, epochs: Iterable[int]) -> Generator[int]:
         for epoch in epochs:
             if self._ends_here():
                 return

@@ -20,7 +20,7 @@ from ..engine.run_state import RunState
 from ..engine.state_collector import StateCollector
 from ..engine.stopping.stop_requests import StopRequests
 from ..errors import SettingsError
-from ..failures import ENGINE, Failures
+from ..failures import ENGINE, LOG, Failures
 from ..hooks import hookimpl
 from ..metrics.monitor import Monitors
 from ..resume.end_record import EndRecord, EndRecords
@@ -83,8 +83,9 @@ def assemble(
     bus.register(plugins.items())
     bus.register([(ENGINE, _MonitorUpdates(monitors))])
     cutting = (name for name, each in made_by.items() if HasLearningRate in each.requires())
-    rates = LearningRates(state, group.bind("report_undone", failures.record), cutting)
-    collector = StateCollector(state, plugins, made_by, failures, group.size, rates.pending)
+    report = group.bind("report", LOG.warning)
+    rates = LearningRates(state, group.bind("report_undone", failures.record), cutting, report)
+    collector = StateCollector(state, plugins, made_by, failures, group.size, rates.pending, rates.undone)
     executor = Executor(subject, collector, rates, failures)
     ends = EndRecords()
     find = partial(locate, callbacks=made_by.values(), share=VerificationShare(group.rank, group.size), subject=subject)

@@ -42,6 +42,7 @@ class RunningMeans(LazyMetrics):
         self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
         self._earlier: dict[str, tuple[int, list[Any]]] = {}  # name -> (number of the restart, [sum, count] before it)
         self._restarts = 0
+        self._validating = False  # whether the values since the last restart are those of an incomplete validation
         self._names: set[str] = set()  # names that were checked already
         self.without_value: dict[str, None] = {}
         """The metrics that were logged only as None or as masked NumPy values."""
@@ -88,7 +89,6 @@ class RunningMeans(LazyMetrics):
             combine = _COMBINED.get(reduce)
         if entry is None:
             self.without_value.pop(name, None)
-            self._earlier.pop(name, None)
             self._sums[name] = [value * count, count] if combine is None else [value, 1]
             return
         if type(entry[0]) is not type(value):
@@ -112,9 +112,12 @@ class RunningMeans(LazyMetrics):
         self._sums.clear()
         self._earlier.clear()
         self.without_value.clear()
+        self._validating = False
 
     def restart_validation(self) -> None:
         """Restart the validation metrics: the next value of each replaces all its earlier values.
+
+        The values of a validation that was not ended by ``end_validation`` are removed.
 
         >>> means = RunningMeans()
         >>> for loss in (3.0, 1.0):
@@ -123,9 +126,33 @@ class RunningMeans(LazyMetrics):
         >>> dict(means)
         {'val_loss': 1.0}
         """
+        if self._validating:
+            self.discard_validation()
+        self._validating = True
         self._restarts += 1
         for name in [*filter(is_validated, self._sums)]:
             self._earlier[name] = self._restarts, self._sums.pop(name)
+
+    def end_validation(self) -> None:
+        """Let the values since the last restart count from now on."""
+        self._validating = False
+
+    def discard_validation(self) -> None:
+        """Remove the values since the last restart: the validation was broken off, and the one before it counts.
+
+        >>> means = RunningMeans()
+        >>> means.add("val_loss", 1.0)
+        >>> means.restart_validation()
+        >>> means.add("val_loss", 9.0)
+        >>> means.discard_validation()
+        >>> dict(means)
+        {'val_loss': 1.0}
+        """
+        self._validating = False
+        for name in [*filter(is_validated, self._sums)]:
+            del self._sums[name]
+            if name not in self._earlier:
+                self.without_value[name] = None
 
     def sums(self) -> dict[str, Any]:
         """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device.

@@ -52,7 +52,7 @@ class PluginState(BaseModel):
 
 
 class RateChange(BaseModel):
-    """A change of learning rates of which it is yet to be checked whether it acts."""
+    """A change of learning rates of which it is still checked whether it acts."""
 
     by: str
     """The plugin that asked for it."""
@@ -139,7 +139,9 @@ class CheckpointState(BaseModel):
     script_options: dict[str, str] = Field(default_factory=dict[str, str])
     """The optimizer options that the script had set before the run began, as text."""
     rate_changes: list[RateChange] = Field(default_factory=list[RateChange])
-    """The changes of rates of which it is not yet known whether they act."""
+    """The changes of rates of which it is still checked whether they act."""
+    undone_rates: list[str] = Field(default_factory=list[str])
+    """The rates of which it was reported that a change was undone."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])

@@ -65,7 +65,8 @@ def build_plugins(
     callbacks = [each.callback for each in entries if each.callback is not None]
     for callback in callbacks:
         problems += callback.validate_for(subject)
-    problems += [SettingsError(why) for _, why in find_conflicts(callbacks)]
+    problems += [SettingsError(why) for _, why in find_conflicts(callbacks, subject)]
+    problems = list({str(each): each for each in problems}.values())  # two callbacks may need the same
     if problems:
         lines = "\n".join(f"- {problem}" for problem in problems)
         raise problems[0] if len(problems) == 1 else SettingsError(f"{len(problems)} problems:\n{lines}")

@@ -26,6 +26,9 @@ from .journal_file import open_journal
 COMMON_FIELDS = tuple(each.name for each in fields(Action))
 """The fields that every action has; the others are its options."""
 
+_LONGEST = 1e9
+"""Seconds that no training takes: 30 years."""
+
 
 class DisabledJournal:
     """Writes no journal."""
@@ -60,6 +63,7 @@ class JournalRecorder:
         self.waiting: list[journal.Event] = []  # of a resumed run that has not trained yet, and may be over
         self.failures_written = 0
         self.start = self.epoch_start = time.monotonic()
+        self.earlier_seconds = 0.0  # of the processes that trained the run before it was resumed
         self.in_epoch = False
         self.resumed_seconds = 0.0  # of the present epoch, if the run was resumed in the middle of it
 
@@ -154,7 +158,7 @@ class JournalRecorder:
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the identity of the run, the present size of the file, and the seconds since the epoch began."""
+        """Return the identity of the run, the size of the file, and the seconds since the run and the epoch began."""
         length = self.end_size  # what a signal has added is void once the run is resumed
         if length is None and not self.header_written:
             length = self.valid_size
@@ -163,6 +167,7 @@ class JournalRecorder:
         return {
             "run": self.run,
             "length": length,
+            "seconds": self._seconds(),
             "elapsed": time.monotonic() - self.epoch_start if self.in_epoch else 0.0,
         }
 
@@ -170,8 +175,13 @@ class JournalRecorder:
         """Continue the run's record; lines that were written after the state was saved become invalid."""
         if not self.header_written:
             self.run, self.valid_size, self.resumed_seconds = saved["run"], saved["length"], saved["elapsed"]
+            seconds = float(saved["seconds"])
+            self.earlier_seconds = seconds if 0 <= seconds < _LONGEST else 0.0  # a manifest may hold anything
 
     # --- inner workings
+
+    def _seconds(self) -> float:
+        return self.earlier_seconds + time.monotonic() - self.start
 
     def _write(self, run: Run, *events: journal.Event) -> None:
         """Write events after the header and new failures; those of a run that may be finished wait until it trains."""
@@ -223,7 +233,7 @@ class JournalRecorder:
             reason=result.reason,
             epochs=result.epochs,
             step=run.step,
-            seconds=time.monotonic() - self.start,
+            seconds=self._seconds(),
             best={name: journal.BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
             checkpoints=tuple(map(str, result.checkpoints)),
         )

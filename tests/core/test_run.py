@@ -888,6 +888,73 @@ def test_each_validation_measures_anew_and_the_epoch_shows_the_last(
     assert recorder.of("on_epoch_end", "metrics") == [{"loss": mean, **last}] * 2
 
 
+BROKEN_OFF: list[tuple[list[tuple[dict[str, float], bool]], dict[str, Any]]] = [
+    ([({"loss": 1.0}, True), ({"loss": 9.0}, False)], {"val_loss": 1.0}),
+    ([({"loss": 9.0}, False), ({"loss": 1.0}, True)], {"val_loss": 1.0}),
+    ([({"loss": 1.0}, True), ({"loss": 9.0}, False), ({"loss": 3.0}, True)], {"val_loss": 3.0}),
+    ([({"loss": 1.0}, True), ({"loss": 9.0}, False), ({"loss": 8.0}, False)], {"val_loss": 1.0}),
+    ([({"loss": 1.0}, True), ({"loss": 9.0, "f1": 9.0}, False)], {"val_loss": 1.0, "val_f1": None}),
+    ([({"loss": 1.0, "f1": 2.0}, True), ({"loss": 2.0}, True), ({"f1": 9.0}, False)], {"val_loss": 2.0, "val_f1": 2.0}),
+    ([({"loss": 1.0}, True), ({}, False)], {"val_loss": 1.0}),
+    ([({"loss": 9.0}, False)], {"val_loss": None}),
+    ([({"valid_loss": 1.0}, True), ({"valid_loss": 9.0}, False)], {"valid_loss": 1.0}),
+]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, StopIteration])
+@pytest.mark.parametrize(("validations", "last"), BROKEN_OFF)
+def test_a_validation_that_raised_does_not_count(
+    validations: list[tuple[dict[str, float], bool]], last: dict[str, Any], error: type[BaseException]
+) -> None:
+    """The loop goes on; the epoch shows the last complete validation, or that there is no value."""
+    recorder = EventRecorder("on_validation_end", "on_epoch_end")
+    with Run(callbacks=[recorder, EarlyStopping(monitor="val_loss")]) as run:
+        for _ in run.epochs(2):
+            run.log(loss=1.0)
+            for metrics, complete in validations:
+                with suppress(error), run.validation():
+                    run.log(metrics)
+                    if not complete:
+                        raise error
+
+    assert recorder.of("on_epoch_end", "metrics") == [{"loss": 1.0, **last}] * 2
+    assert len(recorder.of("on_validation_end")) == 2 * sum(complete for _, complete in validations)
+
+
+def test_a_validation_that_raised_before_it_logged_is_due_in_the_next_epoch() -> None:
+    """A metric that no epoch logs is an error as before."""
+    with pytest.raises(MissingMetric, match=r"'val_los' is not logged; did you mean 'val_loss'"):  # noqa: SIM117
+        with Run(callbacks=EarlyStopping(monitor="val_los", mode="min")) as run:
+            for epoch in run.epochs(3):
+                run.log(loss=1.0)
+                with suppress(ValueError), run.validation():
+                    if epoch < 2:
+                        raise ValueError
+                    run.log(loss=1.0)
+    assert run.epoch == 2
+
+
+@pytest.mark.parametrize("stopped_after", range(1, 8))
+def test_a_resume_after_a_validation_that_raised_keeps_the_one_before(stopped_after: int) -> None:
+    """Whether the complete one was before or after the interruption."""
+
+    def train(resume: Any = None, stop: int | None = None) -> Run:
+        with suppress(StopIteration), Run(LineSubject(), [ModelCheckpoint("m", save_freq=1)], resume=resume) as run:
+            for _ in run.epochs(1):
+                for batch in run.batches(range(8)):
+                    with suppress(ValueError), run.validation():
+                        run.log(loss=float(batch))
+                        if batch != 2:
+                            raise ValueError
+                    if stop is not None and run.batch == stop:
+                        raise StopIteration
+        return run
+
+    train(stop=stopped_after)
+
+    assert train("auto").history["val_loss"] == [2.0]
+
+
 @pytest.mark.parametrize("stopped_after", range(1, 8))
 def test_a_resume_between_two_validations_of_an_epoch_keeps_what_the_last_measured(stopped_after: int) -> None:
     """Its metrics are those of the unbroken run."""

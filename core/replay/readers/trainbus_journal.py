@@ -53,6 +53,19 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
     epochs = np.array([event.epoch for event in run.epochs], np.int64)
     found = {label: Column(epochs[cells.rows], cells.values) for label, cells in columns.items()}
     all_epochs, metrics = align_by_epoch(found)
-    times = {event.epoch: event.time for event in run.epochs}
+    times = _ends(run)
     ends = np.array([times[epoch] for epoch in all_epochs.tolist()])
     return Recording(name, all_epochs, metrics, ends, "trainbus journal")
+
+
+def _ends(run: journal.RunJournal) -> dict[int, float]:
+    """Return when each epoch ended; the time between a run and its resume does not count."""
+    ends, pause, last, resumed = dict[int, float](), 0.0, None, False
+    for event in run.events:
+        resumed = resumed or isinstance(event, journal.RunResumed)
+        if isinstance(event, journal.EpochEnded):
+            if resumed and last is not None:
+                pause = event.time - event.seconds - last
+            resumed, last = False, event.time - pause
+            ends[event.epoch] = last
+    return ends

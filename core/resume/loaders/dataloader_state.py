@@ -1,8 +1,8 @@
 """Capture and restore the state of data loaders: their ``state_dict``, or the state of their random generators.
 
 Loaders are recognised by their attributes, so that no framework is imported. A stateful loader has ``state_dict`` and
-``load_state_dict``, as torchdata's StatefulDataLoader does. For other loaders, and if these methods fail, the random
-generators of Python, NumPy and PyTorch that the loader holds are used.
+``load_state_dict``, as torchdata's StatefulDataLoader does. For other loaders, and if these methods raise an error, the
+random generators of Python, NumPy and PyTorch that the loader holds are used.
 """
 
 from __future__ import annotations
@@ -152,13 +152,18 @@ def capture_loader(loader: Any) -> Any:
     return state or None
 
 
-def restore_loader(loader: Any, state: Any, *, position: bool = True) -> bool:
+def restore_loader(
+    loader: Any, state: Any, *, position: bool = True, report: Callable[[str], object] = lambda _: None
+) -> bool:
     """Restore the state from ``capture_loader``; return whether the loader continues after the last batch.
+
+    Whatever ``load_state_dict`` of the loader raises is raised.
 
     Args:
         loader: The loader.
         state: The state; None if there is none.
         position: Whether the loader may continue from its own ``state_dict``, which counts its batches.
+        report: Called with one line if a generator refuses its state.
     """
     if state is None:
         return False
@@ -168,7 +173,11 @@ def restore_loader(loader: Any, state: Any, *, position: bool = True) -> bool:
     if "workers" in state and getattr(loader, "persistent_workers", False) and not _has_workers(loader):
         iter(loader)  # starting workers draws from the generators, so start them before the generators are restored
     for generator, its_state in zip(generators_of(loader), state.get("generators", ()), strict=False):
-        generator.set_state(from_json_data(its_state))
+        try:
+            generator.set_state(from_json_data(its_state))
+        except Exception as error:  # noqa: BLE001 - whatever a generator of another kind raises
+            kind = f"a random generator of {type(loader).__name__}"
+            report(f"batches may be drawn in another order: {kind} refuses its state: {type(error).__name__}: {error}")
     return False
 
 

@@ -7,8 +7,9 @@ from typing import Any, Protocol, TypeVar
 
 from ..rng_state import preserved_rng, restore_rng_state
 from ..state import CheckpointState
-from .dataloader_state import batch_size_of, is_stateful, iterator_in, restore_loader, takes_turns
+from .dataloader_state import batch_size_of, is_stateful, iterator_in, takes_turns
 from .loop_size import LoopSize, continuation
+from .restored_loader import RestoredLoader
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ class LoaderResumption:
         self._states = dict(enumerate(state.rank_state.loaders))
         """Number of a loop over batches to the state of its loader, until the state is restored."""
         self._warned = False
+        self._refusals: set[str] = set()
+        """What loaders have refused, so that it is reported once."""
 
     def first_batch(self, loader: object = None, batches: int | None = None) -> int:
         """Return the first batch of the interrupted loop that was not trained on; log if this is not exact.
@@ -73,19 +76,19 @@ class LoaderResumption:
         """
         state = self._states.pop(number, None)
         position = self._counts_alike(loader, interrupted=number == self._position.loops)
+        begun = self._saved.loop_loader
         if number < self._position.loops:  # this loop was complete
-            restore_loader(loader, state, position=position)
+            self._restored(loader, state, subject, state, position=position)
             return
         self._warn_of_position(loader, state)
-        skip = 0
-        if is_stateful(loader) and "state" in (state or {}) and position:
-            restore_loader(loader, state)
-        else:
-            skip = first
-            self._warn_of_failure(loader, state, skip)
-            restore_loader(loader, self._saved.loop_loader, position=position)
+        continues = position and is_stateful(loader) and "state" in (state or {})
+        if not continues:
+            self._warn_of_failure(loader, state, first)
+            state = begun
+        restored = self._restored(loader, state, subject, begun, position=position, skip=first)
         restore_rng_state(self._saved.epoch_rng if self._saved.loop_rng is None else self._saved.loop_rng, subject)
-        batches = iter(loader)
+        batches = iter(restored)
+        skip = 0 if continues and restored.continues else first
         for done in range(skip):
             try:
                 next(batches)
@@ -96,13 +99,29 @@ class LoaderResumption:
         if not stopped:
             yield from batches
 
-    def restore(self, number: int, loader: Iterable[Any], subject: object) -> None:
-        """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn."""
+    def restore(self, number: int, loader: Iterable[T], subject: object) -> Iterable[T]:
+        """Restore the loader of a later loop, if the checkpoint holds its state; no random numbers are drawn.
+
+        Returns:
+            What to iterate over.
+        """
         state = self._states.pop(number, None)
         self._warn_of_position(loader, state)
-        if state is not None:
-            with preserved_rng(subject):
-                restore_loader(loader, state, position=self._counts_alike(loader, interrupted=False))
+        if state is None:
+            return loader
+        with preserved_rng(subject):
+            return self._restored(loader, state, subject, state, position=self._counts_alike(loader, interrupted=False))
+
+    def _restored(
+        self, loader: Iterable[T], state: Any, subject: object, begun: Any, *, position: bool, skip: int = 0
+    ) -> RestoredLoader[T]:
+        """Return the loader with a state; report once if it refuses it."""
+        return RestoredLoader(loader, state, subject, begun, self._report, position=position, skip=skip)
+
+    def _report(self, refusal: str) -> None:
+        if refusal not in self._refusals:
+            self._refusals.add(refusal)
+            self._warn("%s", refusal)
 
     def _counts_alike(self, loader: object, *, interrupted: bool) -> bool:
         """Return whether the loader gives its batches as then, so that its own position is still the same."""

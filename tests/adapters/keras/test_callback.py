@@ -393,3 +393,122 @@ def test_a_copy_keeps_the_settings_and_the_data_of_the_last_run(way: Callable[[A
         assert copied.run.history == bus.run.history
     fit(line(), [copied], epochs=3)
     assert copied.run.result.epochs == 3
+
+
+# --- resume= and several fits
+
+
+def saving(**options: Any) -> tuple[KerasCallback, EventRecorder]:
+    """Return a callback that saves each epoch, and a recorder of its epochs."""
+    recorder = EventRecorder("on_epoch_begin")
+    return KerasCallback([ModelCheckpoint("run/newest.keras"), recorder], **options), recorder
+
+
+def raises_in(epoch: int, error: type[BaseException] = ZeroDivisionError) -> Any:
+    def act(now: int) -> None:
+        if now == epoch:
+            raise error
+
+    return AtEpochEnd(act)
+
+
+def epochs_of(recorder: EventRecorder) -> list[int]:
+    return recorder.of("on_epoch_begin", "epoch")
+
+
+NEW_RUN = "this fit() begins with epoch 1 and the present weights"
+
+
+@pytest.mark.parametrize("resume", ["auto", "run", "run/newest.keras"])
+@pytest.mark.parametrize("end", ["all epochs", "stopped by Keras", "stopped by trainbus"])
+def test_a_fit_after_one_that_was_over_is_a_new_run_which_one_line_says(
+    resume: str, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after BackupAndRestore, whose backup is deleted at the end of fit."""
+    fit(line(), [saving()[0]], epochs=1)
+    bus, recorder = saving(resume=resume)
+    model = line()
+    others: list[Any] = []
+    if end == "stopped by Keras":
+        others = [keras.callbacks.EarlyStopping("loss", mode="max", patience=1)]
+    elif end == "stopped by trainbus":
+        others = [AtEpochEnd(lambda epoch: bus.run.stop("enough") if epoch == 2 else None)]
+    fit(model, [bus, *others], epochs=4)
+    first = epochs_of(recorder)
+    assert NEW_RUN not in caplog.text
+    fit(model, [bus], epochs=2)
+
+    assert epochs_of(recorder)[len(first) :] == [0, 1]
+    assert caplog.text.count(NEW_RUN) == 1
+    assert f"resume={resume!r} was used in the first fit()" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_fit_that_was_broken_off_is_continued_by_the_next(
+    error: type[BaseException], times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with BackupAndRestore: it begins with the epoch after the last one that was saved, and ends with the same."""
+    bus, recorder = saving(resume="auto")
+    model = line()
+    for number in range(times):
+        with pytest.raises(error):
+            fit(model, [bus, raises_in(2 * number + 1, error)], epochs=6)
+    broken = len(epochs_of(recorder))
+    fit(model, [bus], epochs=6)
+    unbroken = line()
+    fit(unbroken, [], epochs=6)
+
+    assert epochs_of(recorder)[broken:] == list(range(2 * times, 6))
+    assert len(bus.run.history["loss"]) == 6
+    for one, other in zip(model.get_weights(), unbroken.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert NEW_RUN not in caplog.text
+
+
+@pytest.mark.parametrize("resume", ["run", "run/newest.keras"])
+def test_a_file_or_a_directory_is_used_once(resume: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It may be that of another run; the weights that were trained since are not replaced by it."""
+    fit(line(), [saving()[0]], epochs=1)
+    bus, recorder = saving(resume=resume)
+    model = line()
+    with pytest.raises(ZeroDivisionError):
+        fit(model, [bus, raises_in(2)], epochs=4)
+    fit(model, [bus], epochs=1)
+
+    assert epochs_of(recorder) == [1, 2, 0]
+    assert caplog.text.count(NEW_RUN) == 1
+
+
+def test_another_model_does_not_continue_a_fit_that_was_broken_off(caplog: pytest.LogCaptureFixture) -> None:
+    """Such as that of the next fold, or one in a copy of the callback."""
+    bus, recorder = saving(resume="auto")
+    with pytest.raises(ZeroDivisionError):
+        fit(line(), [bus, raises_in(1)], epochs=4)
+    fit(line(), [bus], epochs=1)
+    assert epochs_of(recorder) == [0, 1, 0]
+    assert caplog.text.count(NEW_RUN) == 1
+    fit(line(), [copy.deepcopy(bus)], epochs=1)
+    assert caplog.text.count(NEW_RUN) == 2
+
+
+def test_a_resume_that_was_refused_is_tried_again_by_the_next_fit() -> None:
+    """The first fit has not begun."""
+    fit(line(), [saving()[0]], epochs=2)
+    bus, recorder = saving(resume="auto")
+    with pytest.raises(trainbus.CheckpointError):
+        fit(line(keras.optimizers.Adam(0.1)), [bus], epochs=4)
+    fit(line(), [bus], epochs=4)
+
+    assert epochs_of(recorder) == [2, 3]
+
+
+def test_without_resume_each_fit_is_a_new_run_and_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """As before."""
+    bus, recorder = saving()
+    model = line()
+    fit(model, [bus], epochs=2)
+    fit(model, [bus], epochs=2)
+
+    assert epochs_of(recorder) == [0, 1, 0, 1]
+    assert NEW_RUN not in caplog.text

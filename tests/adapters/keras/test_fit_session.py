@@ -429,13 +429,14 @@ def test_a_resume_in_mid_epoch_equals_the_unbroken_fit(name: str, step: int) -> 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_resume_moves_the_initial_epoch_of_its_own_fit_only(broken: bool) -> None:
-    """The fit after a resumed one begins with epoch 0, also if the resumed one was broken in its first epoch."""
+    """The fit after a resumed one begins with epoch 0; that of another model also if the resumed one was broken off."""
     fit(line(), [KerasCallback(ModelCheckpoint("run/newest.keras"))], epochs=2)
     model, ears = line(), EventRecorder("on_epoch_begin")
     resumed = KerasCallback([ModelCheckpoint("run/newest.keras"), ears], resume="auto")
     if broken:
         with pytest.raises(ZeroDivisionError):
             fit(model, [resumed, BreaksAt("on_epoch_begin", ZeroDivisionError())], epochs=3)
+        model = line()
     else:
         fit(model, [resumed], epochs=3)
     fit(model, [resumed], epochs=1)

@@ -24,17 +24,18 @@ schedules: Any = keras.optimizers.schedules
 
 
 class Sets(keras.callbacks.Callback):
-    """A Keras callback that sets the rate in one of its hooks to a function of epoch and batch."""
+    """A Keras callback that sets the rate in one of its hooks to a function of epoch and batch, unless that is None."""
 
-    def __init__(self, hook: str, rate: Callable[[int, int], float]) -> None:
+    def __init__(self, hook: str, rate: Callable[[int, int], float | None]) -> None:
         super().__init__()
         self.epoch = 0
         self.rate = rate
         self.hook = hook
 
     def _set(self, hook: str, batch: int) -> None:
-        if hook == self.hook:
-            self.model.optimizer.learning_rate = self.rate(self.epoch, batch)
+        rate = self.rate(self.epoch, batch) if hook == self.hook else None
+        if rate is not None:
+            self.model.optimizer.learning_rate = rate
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
@@ -161,6 +162,23 @@ def test_a_cut_that_another_keras_callback_undoes_is_reported_once(name: str, fi
     assert failure.plugin == "ReduceLROnPlateau"
     known = "Keras's LearningRateScheduler sets it" if "Scheduler" in name else "another Keras callback or train_step"
     assert known in str(failure)
+
+
+@pytest.mark.parametrize("epoch", [4, 5, 7])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda at: keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.1 if epoch == at else rate),
+        lambda at: keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 * 0.9**epoch if epoch < 2 else 0.1),
+        lambda at: Sets("epoch begin", lambda epoch, batch: 0.1 if epoch == at else None),
+    ],
+)
+def test_a_cut_that_is_undone_many_epochs_later_is_reported(make: Callable[[int], Any], epoch: int) -> None:
+    """A schedule is asked once for each epoch."""
+    bus = KerasCallback(ReduceLROnPlateau(monitor="loss", mode="max", patience=1, min_delta=1e9, cooldown=99))
+    fit(line(), [make(epoch), bus], epochs=9, shuffle=False)
+
+    assert len(bus.run.failures) == 1
 
 
 @pytest.mark.covering(1)

@@ -203,12 +203,19 @@ def write(rate: float) -> Callable[[Any, int], object]:
     return lambda optimizer, epoch: optimizer.param_groups[0].update(lr=rate)
 
 
+SCHEDULES: dict[str, Callable[[Any], Any]] = {
+    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.98),
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=20),
+    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + 0.01 * step)),
+}
+
 UNDONE: dict[str, Callable[[Any, int], object]] = {
     "the same rate each epoch": write(0.1),
     "a higher rate": write(0.2),
     "a decay of its own": lambda optimizer, epoch: write(0.1 * 0.97**epoch)(optimizer, epoch),
     "steps of its own": lambda optimizer, epoch: write(0.1 if epoch < 4 else 0.05)(optimizer, epoch),
     "only in the second epoch after it": lambda optimizer, epoch: epoch == 3 and write(0.1)(optimizer, epoch),
+    "only in the third epoch after it": lambda optimizer, epoch: epoch == 4 and write(0.1)(optimizer, epoch),
     "new groups": lambda optimizer, epoch: setattr(
         optimizer, "param_groups", [{**group, "lr": 0.1} for group in optimizer.param_groups]
     ),
@@ -226,6 +233,26 @@ def test_a_cut_that_the_loop_undoes_is_reported_once(name: str, caplog: pytest.L
     assert "in epoch 2, but epoch" in str(failure)
     (line,) = [each.getMessage() for each in caplog.records if each.name == "trainbus"]
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", [*SCHEDULES, "CosineAnnealingLR", "CosineAnnealingWarmRestarts"])
+@pytest.mark.parametrize("back_at", [None, 9, 14])
+def test_a_given_schedule_is_followed_for_the_whole_run(name: str, back_at: int | None) -> None:
+    """Also down to 0 and up again; a rate that is set back many epochs after the cut is reported."""
+
+    def set_rate(optimizer: Any, epoch: int) -> None:
+        if epoch == back_at:
+            write(0.3)(optimizer, epoch)
+
+    schedules = {
+        **SCHEDULES,
+        "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=60),
+        "CosineAnnealingLR": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 60),
+        "CosineAnnealingWarmRestarts": lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 9),
+    }
+    run = Cutting(schedules[name], set_rate).run(epochs=19)
+
+    assert len(run.failures) == (back_at is not None)
 
 
 class CutsAtEnd:
@@ -284,6 +311,7 @@ PLACES_OF_STOPS = [
         (None, "the same rate each epoch", {1: 0.1, 2: 0.1}),
         (None, "a decay of its own", {1: 0.1}),
         (None, "only in the second epoch after it", {1: 0.1}),
+        (None, "only in the third epoch after it", {1: 0.1}),
         (None, "nothing else", {1: 0.1, 2: 0.5}),
         ("ExponentialLR", "nothing else", {1: 0.1}),
         ("ExponentialLR", "nothing else", {1: 0.9, 2: 0.9}),
@@ -307,12 +335,6 @@ def test_a_resumed_run_reports_an_undone_cut_as_the_unbroken_one(
     assert bool(unbroken) == (name != "nothing else")
 
 
-SCHEDULES: dict[str, Callable[[Any], Any]] = {
-    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.98),
-    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=20),
-    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + 0.01 * step)),
-}
-
 KEPT: dict[str, Callable[[Any, int], object]] = {
     "nothing else": lambda optimizer, epoch: None,
     "a loop that decays the present rate": lambda optimizer, epoch: write(optimizer.param_groups[0]["lr"] * 0.9)(
@@ -322,7 +344,6 @@ KEPT: dict[str, Callable[[Any, int], object]] = {
         optimizer.param_groups[0]["lr"] * 1.2
     )(optimizer, epoch),
     "a loop that cuts once more": lambda optimizer, epoch: epoch == 2 and write(0.001)(optimizer, epoch),
-    "a later rise": lambda optimizer, epoch: epoch == 4 and write(0.1)(optimizer, epoch),
 }
 
 
@@ -471,6 +492,129 @@ def test_a_checkpoint_after_a_replacement_holds_the_new_optimizer_and_scheduler(
     assert classes == {"optimizers": {"adam": "Adam"}, "schedulers": {"scheduler": "ExponentialLR"}}
     subject.replace(new)
     assert subject.schedulers == {}
+
+
+class Warmup(lr_scheduler.LRScheduler):
+    """A scheduler that passes its steps to another one after three of its own, as those of some packages do."""
+
+    def __init__(self, optimizer: Any, then: Any) -> None:
+        self.then = then
+        super().__init__(optimizer)
+
+    def get_lr(self) -> Any:
+        return [rate * (self.last_epoch + 1) / 4 for rate in self.base_lrs]
+
+    def step(self, epoch: Any = None) -> None:
+        if self.last_epoch < 3:
+            super().step(epoch)
+        else:
+            self.then.step()
+
+
+STEPS: dict[str, Callable[[Any], Any]] = {
+    "StepLR": lambda optimizer: lr_scheduler.StepLR(optimizer, 2),
+    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.9),
+    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)),
+    "CosineAnnealingLR": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 40),
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=99),
+    "ReduceLROnPlateau": lr_scheduler.ReduceLROnPlateau,
+    "ConstantLR": lambda optimizer: lr_scheduler.ConstantLR(optimizer, 0.5, 99),
+    "SequentialLR": lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer, [lr_scheduler.LinearLR(optimizer), lr_scheduler.ExponentialLR(optimizer, 0.9)], [2]
+    ),
+    "Warmup": lambda optimizer: Warmup(optimizer, lr_scheduler.ExponentialLR(optimizer, 0.9)),
+    "none": lambda optimizer: None,
+}
+
+
+def step(scheduler: Any) -> None:
+    if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+        scheduler.step(1.0)
+    elif scheduler is not None:
+        scheduler.step()
+
+
+def with_schedulers(
+    first: str, second: str | None, at: int = 2, *, every: str = "epoch", say: bool = False, keep: bool = False
+) -> Run:
+    """Train 9 epochs; the script makes the second scheduler in place of the first one in epoch ``at``."""
+    model, optimizer = model_and_optimizer()
+    scheduler = given = STEPS[first](optimizer)
+    subject = TorchSubject(model, optimizer, scheduler=scheduler)
+    with Run(subject) as run:
+        for epoch in run.epochs(9):
+            if epoch == at and second is not None:
+                scheduler = STEPS[second](optimizer)
+                if say:
+                    subject.replace(optimizer, scheduler=scheduler)
+            for _ in run.batches(range(2)):
+                update(model, optimizer)
+                if every == "batch":
+                    step(scheduler)
+            if every == "epoch":
+                step(scheduler)
+            if keep:
+                step(given)
+    return run
+
+
+def replacements(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if "was not given" in each.getMessage()]
+
+
+@pytest.mark.parametrize("every", ["epoch", "batch"])
+@pytest.mark.parametrize(
+    ("first", "second", "at"),
+    [
+        ("StepLR", "CosineAnnealingLR", 2),
+        ("StepLR", "StepLR", 1),
+        ("CosineAnnealingLR", "OneCycleLR", 4),
+        ("LambdaLR", "ExponentialLR", 0),
+        ("ReduceLROnPlateau", "LambdaLR", 3),
+        ("ExponentialLR", "ReduceLROnPlateau", 2),
+        ("SequentialLR", "ConstantLR", 2),
+        ("Warmup", "SequentialLR", 2),
+        ("none", "StepLR", 2),
+        ("none", "ExponentialLR", 0),
+    ],
+)
+def test_a_scheduler_that_is_replaced_unsaid_is_reported_once(
+    first: str, second: str, at: int, every: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Checkpoints would hold the old one's state, and the new one may undo a cut."""
+    with_schedulers(first, second, at, every=every)
+
+    (line,) = replacements(caplog)
+    assert line.startswith(f"{second}, which was not given, ")
+    assert "call run.subject.replace(optimizer, scheduler=scheduler)" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("first", STEPS)
+@pytest.mark.parametrize("second", [None, "StepLR", "SequentialLR"])
+def test_a_scheduler_that_is_replaced_and_said_is_not_reported(
+    first: str, second: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor one that is not replaced, whatever it holds."""
+    with_schedulers(first, second, say=True)
+
+    assert replacements(caplog) == []
+
+
+def test_a_scheduler_beside_the_given_one_or_of_another_optimizer_is_not_reported(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The given one steps, too; or the other one has an optimizer that the subject does not know."""
+    with_schedulers("StepLR", "ExponentialLR", keep=True)
+    others = [lr_scheduler.ExponentialLR(SGD(nn.Linear(1, 1).parameters(), lr=0.1), 0.9)]
+    model, optimizer = model_and_optimizer()
+    with Run(TorchSubject(model, optimizer, scheduler=lr_scheduler.StepLR(optimizer, 99))) as run:
+        for _ in run.epochs(6):
+            for _ in run.batches(range(2)):
+                update(model, optimizer)
+            others[0].step()
+
+    assert replacements(caplog) == []
 
 
 @pytest.mark.parametrize("frozen", [False, True])

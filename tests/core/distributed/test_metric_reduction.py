@@ -109,6 +109,7 @@ def test_a_metric_that_any_rank_measures_anew_is_without_earlier_values(rounds: 
             for means in (ranks[rank], each_alone[rank]):
                 for name, value, count in own:
                     means.add(f"val_{name}", value, count, reduces[name])  # type: ignore[arg-type]
+            ranks[rank].end_validation()
         found = reduced(ranks)
         alone = reduced(each_alone).read()
         last |= alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from trainbus import Run, decision, hookimpl
 from trainbus.decision import ScaleLearningRate
 from trainbus.engine.learning_rates import LearningRates
 from trainbus.engine.run_state import RunState
-from trainbus.plugins import ModelCheckpoint
+from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
 
 
@@ -190,7 +190,15 @@ def changed(subject: LineSubject, rates: list[float | None], factor: float = 0.1
         ([0.4, None], 0.1, True),
         ([None, 0.5], 0.1, True),
         ([0.5, 0.5, 0.5], 0.1, True),
-        ([None, None, 0.5], 0.1, False),
+        ([None, None, 0.5], 0.1, True),
+        ([None, None, None, 0.5], 0.1, True),
+        ([None] * 30 + [0.5, 0.5], 0.1, True),
+        ([None, None, None, 0.4], 0.1, True),
+        ([None, None, None, 0.06], 0.1, False),
+        ([None, None, None, 0.02], 0.1, False),
+        ([None, 0.05, 0.02, 0.01, 0.005], 0.1, False),
+        ([0.06 * 1.3**epoch for epoch in range(12)], 0.1, False),
+        ([None, None, 0.5], 4.0, True),
         ([0.06, None], 0.1, False),
         ([0.01, None], 0.1, False),
         ([0.0, None], 0.1, False),
@@ -205,7 +213,7 @@ def changed(subject: LineSubject, rates: list[float | None], factor: float = 0.1
 def test_a_change_is_undone_if_the_rate_is_nearer_to_what_it_was(
     rates: list[float | None], factor: float, undone: bool
 ) -> None:
-    """In one of the two epochs after it, and once."""
+    """In any epoch after it, and once; later than two epochs after it only if it jumps back."""
     reports = changed(LineSubject(), rates, factor)
 
     assert len(reports) == undone
@@ -252,3 +260,92 @@ def test_a_later_change_replaces_the_one_before() -> None:
 
     assert line.learning_rate == pytest.approx(0.5)
     assert reports == []
+
+
+def reset(at: Iterable[int], patience: int, epochs: int, end_at: int = 99, resume: str | None = None) -> Run:
+    """Train with a plateau in each epoch; the loop sets the rate back at the beginning of the epochs in ``at``."""
+    line, at = LineSubject(), set(at)
+    plateau = ReduceLROnPlateau(monitor="loss", patience=patience, factor=0.1)
+    saver = ModelCheckpoint("run/{epoch}", background=False)
+    with Run(line, [plateau, saver], verbose=0, resume=resume) as run:
+        for epoch in run.epochs(epochs):
+            if epoch + 1 in at:
+                line.learning_rate = 0.5
+            for _ in run.batches(range(2)):
+                run.log(loss=1.0)
+            if epoch + 1 == end_at:
+                break
+    return run
+
+
+def announced(run: Run) -> list[int]:
+    """The epochs, counted from 1, in which a change of a rate was recorded."""
+    return [
+        epoch + 1
+        for epoch, each in run.state.decision_log
+        if any(isinstance(action, ScaleLearningRate) for action in each)
+    ]
+
+
+RESETS = [
+    (range(99), 1, 12, [2], [3], []),
+    (range(99), 2, 12, [3], [4], []),
+    (range(99), 3, 14, [4], [5], []),
+    ([9], 3, 20, [4, 7, 13, 16, 19], [9], [12]),
+    ([11], 3, 20, [4, 7, 10, 16, 19], [11], [15]),
+    ([5, 6], 3, 16, [4, 10, 13, 16], [5], [9]),
+    ([8, 16], 20, 28, [21], [], []),
+    ([9, 26], 20, 28, [21], [26], []),
+    ([], 3, 10, [4, 7, 10], [], []),
+]
+
+
+@pytest.mark.parametrize(("at", "patience", "epochs", "announces", "undone", "acting"), RESETS)
+def test_a_change_that_is_known_to_be_undone_is_not_announced_again(
+    at: Iterable[int],
+    patience: int,
+    epochs: int,
+    announces: list[int],
+    undone: list[int],
+    acting: list[int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is made all the same, and one line tells if such a change acts again."""
+    run = reset(at, patience, epochs)
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert announced(run) == announces
+    assert [int(line.split("but epoch ")[1].split()[0]) for line in lines if "was undone" in line] == undone
+    # a change counts as acting at the end of its second epoch
+    assert [int(line.split("in epoch ")[1].split(",")[0]) + 2 for line in lines if "this acts" in line] == acting
+    assert len(lines) == len(undone) + len(acting)
+
+
+@pytest.mark.parametrize(("at", "patience", "epochs"), [each[:3] for each in RESETS[:6]])
+@pytest.mark.parametrize("end_at", [6, 11])
+def test_a_resumed_run_knows_which_changes_are_undone(
+    at: Iterable[int], patience: int, epochs: int, end_at: int
+) -> None:
+    """It announces the same changes, and reports those that are undone after the resume."""
+    unbroken = reset(at, patience, epochs)
+    first = reset(at, patience, epochs, end_at)
+    resumed = reset(at, patience, epochs, resume=f"run/{end_at}.npz")
+
+    assert announced(resumed) == announced(unbroken)
+    assert len(first.failures) + len(resumed.failures) == len(unbroken.failures)
+
+
+def test_the_changes_that_are_checked_do_not_grow_with_the_run() -> None:
+    """A rate that is changed in every epoch has the recent ones and the last."""
+    line = LineSubject()
+    state = RunState(line)
+    rates = LearningRates(state, lambda *report: None)
+    for epoch in range(200):
+        state.start_epoch(epoch)
+        rates.begin_epoch()
+        noted = rates.end_epoch()
+        state.finish_epoch({})
+        rates.check(noted)
+        rates.scale(line, [ScaleLearningRate(factor=0.99)])
+
+    assert len(rates.pending()) <= 3

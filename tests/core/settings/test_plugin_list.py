@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import MissingCapability, MissingDependency, Run, SettingsError, UnknownName, hookimpl
+from trainbus import MissingCapability, MissingDependency, Run, SettingsError, TrainbusError, UnknownName, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.settings.plugin_list import build_plugins
 from trainbus.testing import LineSubject
@@ -67,7 +67,7 @@ def test_every_problem_of_the_list_is_reported_at_once() -> None:
                 "Telepathy",
                 ReduceLROnPlateau(),
                 ModelCheckpoint("x"),
-                ModelCheckpoint("./x"),
+                ModelCheckpoint("./x", save_last=True),
                 EarlyStopping(monitor="foo"),
             ],
         )
@@ -136,6 +136,83 @@ def test_a_mistake_in_the_list_is_one_line_that_names_the_fix(listed: Any, sente
     with pytest.raises(SettingsError, match=sentence) as raised:
         Run(LineSubject(), listed)
     assert "\n" not in str(raised.value)
+
+
+SAME_EFFECT: dict[str, tuple[Any, Any, str]] = {
+    "the direction in words": (
+        EarlyStopping(patience=3),
+        EarlyStopping(patience=3, mode="min"),
+        r"options of the same effect \(mode='auto' and mode='min'\)",
+    ),
+    "a synonym": (
+        EarlyStopping(monitor="val_acc", patience=3),
+        EarlyStopping(monitor="val_accuracy", patience=3),
+        r"\(monitor='val_acc' and monitor='val_accuracy'\)",
+    ),
+    "a patience of 0": (EarlyStopping(patience=0), EarlyStopping(patience=1), r"\(patience=0 and patience=1\)"),
+    "what is printed": (EarlyStopping(verbose=1), EarlyStopping(), r"\(verbose=1 and verbose=0\)"),
+    "a path": (ModelCheckpoint("m"), ModelCheckpoint("./x/../m.npz"), r"same effect \(filepath='m' and filepath='./x"),
+    "an interval": (
+        ModelCheckpoint("m", save_freq=5),
+        ModelCheckpoint("m", save_freq="5 batches"),
+        r"ModelCheckpoint is listed twice",
+    ),
+    "a cooldown of 0": (ReduceLROnPlateau(), ReduceLROnPlateau(cooldown=1, mode="min"), r"cooldown=0 and cooldown=1"),
+    "an order": (
+        ModelCheckpoint("m", save_on=("signal", "exception")),
+        ModelCheckpoint("m", save_on=("exception", "signal")),
+        r"ModelCheckpoint is listed twice",
+    ),
+    "plain data": (EarlyStopping(), {"callback": "EarlyStopping", "mode": "min"}, r"EarlyStopping is listed twice"),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "sentence"), SAME_EFFECT.values(), ids=SAME_EFFECT)
+def test_two_callbacks_of_the_same_effect_are_refused(one: Any, other: Any, sentence: str) -> None:
+    """In one line that shows in which words they differ."""
+    for listed in ([one, other], [other, Plain(), one]):
+        with pytest.raises(SettingsError) as raised:
+            Run(LineSubject(), listed)
+        assert "\n" not in str(raised.value)
+        assert "remove one" in str(raised.value)
+    with pytest.raises(SettingsError, match=sentence):
+        Run(LineSubject(), [one, other])
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [EarlyStopping(patience=3), EarlyStopping(patience=3, mode="max")],
+        [EarlyStopping(patience=3, mode="max"), EarlyStopping(patience=3, mode="min")],
+        [EarlyStopping(monitor="reward", mode="max"), EarlyStopping(monitor="val_reward", mode="max")],
+        [ModelCheckpoint("m", monitor="loss"), ModelCheckpoint("n", monitor="loss")],
+        [ReduceLROnPlateau(), ReduceLROnPlateau(factor=0.2)],
+        [ReduceLROnPlateau(), EarlyStopping()],
+    ],
+)
+def test_two_callbacks_of_different_effect_are_accepted(listed: list[Any]) -> None:
+    """Though they monitor the same metric."""
+    assert len(build_plugins(listed, LineSubject())) >= 2
+
+
+@pytest.mark.parametrize(
+    ("listed", "lines"),
+    [
+        ([ReduceLROnPlateau(patience=2), ReduceLROnPlateau(patience=5)], 1),
+        ([ModelCheckpoint("a"), ModelCheckpoint("b"), ReduceLROnPlateau()], 2),
+        ([ModelCheckpoint("a"), ModelCheckpoint("b"), ModelCheckpoint("c")], 1),
+        ([EarlyStopping(monitor="odd"), EarlyStopping(monitor="odd", patience=2), ReduceLROnPlateau()], 2),
+        ([None, None], 1),
+        (["EarlyStoping", "EarlyStoping", ReduceLROnPlateau()], 2),
+    ],
+)
+def test_each_problem_is_told_once(listed: list[Any], lines: int) -> None:
+    """Also if several callbacks have it."""
+    with pytest.raises(TrainbusError) as raised:
+        Run(None, listed)
+    text = str(raised.value).splitlines()
+
+    assert len(text) == len(set(text)) == (1 if lines == 1 else 1 + lines)
 
 
 def test_a_list_may_be_anything_that_is_iterated() -> None:

@@ -1,7 +1,9 @@
 """Every run's journal follows its schema and records what happened, however the run ends."""
 
 import os
+import shutil
 import signal
+import time
 from collections.abc import Mapping
 from math import inf, nan
 from pathlib import Path
@@ -294,3 +296,42 @@ def test_a_loop_that_was_left_has_not_finished(last: int) -> None:
     assert len(found.epochs) == last + 1
     assert found.end is not None
     assert (found.end.outcome, found.end.reason) == ("stopped", f"the loop was left in epoch {last + 1}")
+
+
+def test_the_end_has_the_seconds_of_all_processes_without_the_time_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the checkpoint from which each was resumed; what was trained after that is void, as its events are."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def run(resume: str | None, die_in: int | None, save_freq: Any, begin: float) -> None:
+        now[0] = begin
+        saver = ModelCheckpoint("run/m", save_freq=save_freq, background=False)
+        with Run(LineSubject(), [saver, Journal()], resume=resume, verbose=0) as run:
+            for epoch in run.epochs(4):
+                for batch in run.batches(range(4)):
+                    now[0] += 1.0
+                    run.log(loss=1.0)
+                    if epoch == die_in and batch == 2:
+                        raise InterruptedError
+
+    for save_freq in ("epoch", 1, "3 steps"):
+        with pytest.raises(InterruptedError):
+            run(None, 1, save_freq, 100.0)
+        with pytest.raises(InterruptedError):
+            run("auto", 2, save_freq, 9000.0)
+        run("auto", None, save_freq, 5.0)
+        end = read_one().end
+
+        assert end is not None
+        assert end.seconds == 16.0
+        shutil.rmtree("run")
+
+
+@pytest.mark.parametrize("again", ["auto", "run/m.npz"])
+def test_a_run_that_is_resumed_when_it_is_over_has_the_same_seconds(again: str) -> None:
+    """Nothing was trained, so nothing is written; and a file that is named trains on from its own seconds."""
+    train([1.0, 2.0], ModelCheckpoint("run/m"), Journal())
+    before = read_one().end
+    train([1.0, 2.0], ModelCheckpoint("run/m"), Journal(), resume=again)
+
+    assert read_one().end == before

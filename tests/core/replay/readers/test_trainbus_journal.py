@@ -31,3 +31,26 @@ def test_every_run_of_a_journal_is_read_exactly(tmp_path: Path):
     path.write_text("".join(event.model_dump_json() + "\n" for event in events))
     with pytest.raises(SettingsError, match="2 runs"):
         read(path)
+
+
+@pytest.mark.parametrize("pause", [0.0, 5.0, 1e6, -1e6])
+@pytest.mark.parametrize("resumes", [[], [1], [2], [1, 2], [1, 1, 3]])
+def test_the_time_between_a_run_and_its_resume_does_not_count(tmp_path: Path, resumes: list[int], pause: float) -> None:
+    """Whatever the clock of the other machine says, each epoch takes the seconds that it has recorded."""
+    time, events = 1e6, list[journal.Event]()
+    events.append(journal.RunStarted(time=time, run="a", subject=None))
+    for epoch in range(4):
+        for _ in range(resumes.count(epoch)):
+            time += pause
+            events.append(
+                journal.RunResumed(
+                    time=time, run="a", subject=None, checkpoint="m", epochs=epoch, step=epoch, length=10**6
+                )
+            )
+        time += 10.0
+        events.append(
+            journal.EpochEnded(time=time, epoch=epoch, step=epoch, seconds=10.0, metrics={"val_loss": float(epoch)})
+        )
+    (tmp_path / "journal.jsonl").write_text("".join(event.model_dump_json() + "\n" for event in events))
+
+    assert read(tmp_path).duration == 30.0

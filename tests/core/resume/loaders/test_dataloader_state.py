@@ -191,3 +191,18 @@ def test_a_state_of_another_kind_of_loader_is_no_error() -> None:
     assert not restore_loader([1, 2, 3], state)
     assert not restore_loader([1, 2, 3], capture_loader(Stateful()))
     assert random.getstate() == before
+
+
+PAIRS = [(was, now) for was in GENERATORS for now in GENERATORS if was is not now]
+
+
+@pytest.mark.parametrize(("was", "now"), [*PAIRS, (GENERATORS[1], lambda: np.random.Generator(np.random.SFC64(5)))])
+def test_a_generator_of_another_kind_keeps_its_own_state(was: Any, now: Any) -> None:
+    """The state of the earlier run's generator does not fit it, which is reported."""
+    again, reports = Shuffled(now()), list[str]()
+
+    assert not restore_loader(again, through_json(capture_loader(Shuffled(was()))), report=reports.append)
+
+    assert list(again) == list(Shuffled(now()))
+    (line,) = reports
+    assert line.startswith("batches may be drawn in another order: a random generator of Shuffled refuses its state: ")
