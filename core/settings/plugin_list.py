@@ -6,13 +6,14 @@ import os
 from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, NamedTuple, TypeGuard, cast
 
-from ..callback import Callback, Verbose, find_conflicts, journal_directory
+from ..callback import Callback, Verbose, journal_directory
 from ..capabilities import DrawsProgress, has
 from ..errors import SettingsError, TrainbusError
 from ..hooks import check_plugin, implements_hooks
 from ..metrics.names import first_free
 from ..terminal.text import shown
 from . import settings_file
+from .conflicts import find_conflicts
 from .registry import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
 from .subjects import adapter_of, describe, is_callback, is_subject
 

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, cast
 
 import tomli_w
 
-from ..callback import Callback, find_conflicts
+from ..callback import Callback
 from ..errors import MissingDependency, SettingsError
 from ..limits import SETTINGS_BYTES, SETTINGS_LINE
 from ..metrics.names import hint, hint_with_list
 from ..storage.file_kind import check_regular
 from . import registry
+from .conflicts import find_conflicts
 from .toml_lines import KeyPath, Lines, syntax_problem
 
 CALLBACKS = "callbacks"
