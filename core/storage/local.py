@@ -49,7 +49,10 @@ class LocalBackend:
         return self.path.is_dir()
 
     def list_names(self) -> list[str]:
-        return [entry.name for entry in self.path.iterdir()]
+        try:
+            return [entry.name for entry in self.path.iterdir()]
+        except NotADirectoryError:
+            return []
 
     def glob(self) -> list[Location]:
         return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207
