@@ -327,10 +327,10 @@ _ADVICE: dict[str, str] = {
     **dict.fromkeys(["list_type", "tuple_type"], "give a list"),
     **dict.fromkeys(["string_type", "string_unicode"], "give text"),
     "finite_number": "give a finite number",
-    "greater_than": "give a number above {gt}",
-    "greater_than_equal": "give a number of at least {ge}",
-    "less_than": "give a number below {lt}",
-    "less_than_equal": "give a number of at most {le}",
+    "greater_than": "give a number above {gt:g}",
+    "greater_than_equal": "give a number of at least {ge:g}",
+    "less_than": "give a number below {lt:g}",
+    "less_than_equal": "give a number of at most {le:g}",
     "string_too_short": "give text that is not empty",
 }
 """What to give instead, for each type of pydantic's errors that a wrong option can cause."""
