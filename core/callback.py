@@ -46,6 +46,8 @@ def _path_to_text(value: object) -> object:
 
 
 def _check_text(path: str) -> str:
+    if not path:
+        raise ValueError("give a path; an empty text names none")
     if "\0" in path:
         raise ValueError("a path cannot contain a null character")
     try:
@@ -58,7 +60,6 @@ def _check_text(path: str) -> str:
 PathText = Annotated[
     str,
     BeforeValidator(_path_to_text),
-    StringConstraints(min_length=1),
     AfterValidator(_check_text),
     AfterValidator(expanded),
 ]
@@ -127,7 +128,7 @@ class Callback(BaseModel):
             return value
         wanted = " or ".join(_WORDS[kind] for kind in (bool, float, int, type(None)) if kind in kinds)
         if isinstance(value, (str, bool)):
-            raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a truth value'}")  # noqa: TRY004
+            raise ValueError(f"give {wanted}, not {'text' if isinstance(value, str) else 'a bool'}")  # noqa: TRY004
         if isinstance(value, (int, float)) or not kinds & {int, float}:
             return value
         try:
@@ -303,6 +304,23 @@ def journal_directory(callbacks: Iterable[Callback]) -> Path | None:
     return next((place for place in map(location, (*locked, *written)) if isinstance(place, Path)), None)
 
 
+_ADVICE: dict[str, str] = {
+    **dict.fromkeys(["bool_parsing", "bool_type"], "give True or False"),
+    **dict.fromkeys(["float_parsing", "float_type"], "give a number"),
+    **dict.fromkeys(["int_from_float", "int_parsing", "int_type"], "give a whole number"),
+    "dict_type": "give a mapping",
+    **dict.fromkeys(["list_type", "tuple_type"], "give a list"),
+    **dict.fromkeys(["string_type", "string_unicode"], "give text"),
+    "finite_number": "give a finite number",
+    "greater_than": "give a number above {gt:g}",
+    "greater_than_equal": "give a number of at least {ge:g}",
+    "less_than": "give a number below {lt:g}",
+    "less_than_equal": "give a number of at most {le:g}",
+    "string_too_short": "give text that is not empty",
+}
+"""What to give instead, for each type of pydantic's errors that a wrong option can cause."""
+
+
 def _explained(callback: type[Callback], error: ValidationError) -> SettingsError:
     """Return an error with one line for each problem, which suggests the nearest right name."""
     options, name = list(callback.model_fields), callback.__name__
@@ -314,14 +332,17 @@ def _explained(callback: type[Callback], error: ValidationError) -> SettingsErro
 
 
 def _problem(options: list[str], elsewhere: Mapping[str, str], error: Mapping[str, Any]) -> str:
-    name = ".".join(str(part) for part in error["loc"]) or "options"
+    # pydantic also names the types of a union, in brackets
+    name = ".".join(str(part) for part in error["loc"] if "[" not in str(part)) or "options"
     if error["type"] == "extra_forbidden":
         if name in elsewhere:
             return f"{name}: unknown option; write {elsewhere[name]}. options: {', '.join(options)}"
         return f"{name}: unknown option{hint_with_list(name, options, 'options')}"
     if error["type"] == "missing":
         return f"{name} is required"
-    why = error["msg"].removeprefix("Value error, ")
+    why = error["msg"].removeprefix("Value error, ").replace("Input should be", "give", 1)
+    if error["type"] in _ADVICE:
+        why = _ADVICE[error["type"]].format(**error.get("ctx", {}))
     if error["type"] == "literal_error":
         why += hint(str(error["input"]), re.findall(r"'([^']*)'", why), otherwise="")
     return f"{name}={shown(error['input'])}: {why[:1].lower()}{why[1:]}"

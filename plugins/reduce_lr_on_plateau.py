@@ -21,7 +21,7 @@ class ReduceLROnPlateau(MonitoredCallback):
     >>> ReduceLROnPlateau(factor=1.5)
     Traceback (most recent call last):
         ...
-    trainbus.errors.SettingsError: ReduceLROnPlateau: factor=1.5: input should be less than 1
+    trainbus.errors.SettingsError: ReduceLROnPlateau: factor=1.5: give a number below 1
     """
 
     elsewhere: ClassVar[Mapping[str, str]] = {

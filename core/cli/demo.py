@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from trainbus import Callback, MissingDependency, Run, SettingsError
+from trainbus.storage.file_kind import check_directory
 
 Framework = Literal["sklearn", "torch", "keras"]
 
@@ -61,8 +62,10 @@ def demo(framework: Framework, out: str | Path, epochs: int, *, resume: bool = F
         SettingsError: ``out`` is a file.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {str(out)!r} is a file; give a directory")
+    try:
+        check_directory(out)
+    except OSError as error:
+        raise SettingsError(f"--out {error}") from None
     trainers = {"sklearn": _train_sklearn, "torch": _train_torch, "keras": _train_keras}
     data = digits()
     if framework == "keras":

@@ -161,6 +161,7 @@ def _callbacks(_: argparse.Namespace) -> int:
 def _checkpoints(options: argparse.Namespace) -> int:
     from ..checkpoints import scan  # noqa: PLC0415
     from ..storage.backend import backend_for  # noqa: PLC0415
+    from ..storage.file_kind import kind_of  # noqa: PLC0415
     from ..storage.paths import location  # noqa: PLC0415
     from .checkpoints import as_json, table  # noqa: PLC0415 - only this command needs it
 
@@ -168,7 +169,8 @@ def _checkpoints(options: argparse.Namespace) -> int:
     backend = backend_for(directory)
     try:
         if not backend.is_directory():
-            state = "does not exist" if backend.size() is None else "is a file"
+            kind = kind_of(directory) if isinstance(directory, Path) else "file" * (backend.size() is not None)
+            state = f"is a {kind}" if kind else "does not exist"
             raise SettingsError(f"{str(directory)!r} {state}; give a directory")
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error

@@ -7,7 +7,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from ..terminal.text import shown
 
@@ -48,7 +48,8 @@ def as_number(value: Any) -> float:
     (3.0, True)
     """
     if isinstance(value, (type, *_NOT_NUMBERS)) or is_missing(value):
-        raise TypeError(f"{shown(value)} is not a number")
+        given = shown(cast("object", value))
+        raise TypeError(f"{given} is not a number")
     if getattr(value, "requires_grad", False):
         value = value.detach()
     size = math.prod(getattr(value, "shape", ()))
@@ -57,7 +58,8 @@ def as_number(value: Any) -> float:
     check_numeric(value)
     single = value.item() if hasattr(value, "item") else value
     if isinstance(single, _NOT_NUMBERS):  # an element of an array of objects
-        raise TypeError(f"{shown(single)} is not a number")
+        given = shown(cast("object", single))
+        raise TypeError(f"{given} is not a number")
     try:
         return float(single)
     except OverflowError:

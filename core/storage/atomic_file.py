@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import TrainbusError, UnreadableCheckpoint
 from ..limits import MESSAGE
-from .file_kind import open_regular
+from .file_kind import check_directory, open_regular
 from .paths import Location
 
 RESERVED = ".trainbus-"
@@ -206,8 +206,13 @@ def _umask() -> int:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory and its missing parents durably: once this returns, they survive a power failure."""
+    """Make a directory and its missing parents durably: once this returns, they survive a power failure.
+
+    Raises:
+        OSError: It cannot be made; if a file is at the path, or at the path of a parent, the message names it.
+    """
     if not directory.is_dir():
+        check_directory(directory)
         make_directory(directory.parent)
         directory.mkdir(exist_ok=True)
         sync(directory.parent)

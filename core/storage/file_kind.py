@@ -46,14 +46,30 @@ def kind_of(path: Path) -> Kind:
 
 
 def check_regular(path: Path, what: str = "a regular file") -> None:
-    """Raise an error if a path is a special file; a missing file is accepted.
+    """Raise an error if a path is a directory or a special file; a missing file is accepted.
 
     Raises:
-        OSError: The path is a FIFO, a socket or a device.
+        OSError: The path is a directory, a FIFO, a socket or a device.
     """
     kind = kind_of(path)
+    if kind == "directory":
+        raise IsADirectoryError(errno.EISDIR, f"it is a directory; give {what}", os.fspath(path))
     if kind in ("FIFO", "socket", "device"):
         raise OSError(errno.EINVAL, f"it is a {kind}; give {what}", os.fspath(path))
+
+
+def check_directory(path: Path) -> None:
+    """Raise an error if a directory cannot be made at a path, because it or the beginning of the path is no directory.
+
+    Raises:
+        OSError: The path, or a directory in it, is a file, a FIFO, a socket, a device or a broken link.
+    """
+    for place in (path, *path.parents):
+        kind = kind_of(place)
+        if kind == "directory":
+            return
+        if kind:
+            raise OSError(f"{os.fspath(place)!r} is a {kind}; give a directory")
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -66,10 +82,7 @@ def open_regular(path: Path) -> BufferedReader:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     file = os.open(path, flags)
     try:
-        mode = os.fstat(file).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "it is a directory; give a regular file", os.fspath(path))
-        if not stat.S_ISREG(mode):  # the file was replaced between the two calls
+        if not stat.S_ISREG(os.fstat(file).st_mode):  # the file was replaced between the two calls
             raise OSError(errno.EINVAL, "it is a special file; give a regular file", os.fspath(path))
         if hasattr(os, "set_blocking"):
             os.set_blocking(file, True)

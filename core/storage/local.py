@@ -49,7 +49,10 @@ class LocalBackend:
         return self.path.is_dir()
 
     def list_names(self) -> list[str]:
-        return os.listdir(self.path)  # noqa: PTH208 - a path for each name takes most of the time
+        try:
+            return os.listdir(self.path)  # noqa: PTH208 - a path for each name takes most of the time
+        except NotADirectoryError:
+            return []
 
     def glob(self) -> list[Location]:
         return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207

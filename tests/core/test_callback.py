@@ -19,7 +19,7 @@ from pydantic import BeforeValidator
 
 import trainbus.testing
 from trainbus import Callback, SettingsError, UnknownDirection, callbacks_from
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 
 monitored = {
     "monitor": st.sampled_from(["val_loss", "accuracy"]),
@@ -128,15 +128,15 @@ def test_defaults_are_those_of_keras() -> None:
         (lambda: EarlyStopping(patience=1.5), ["patience=1.5"]),
         (lambda: EarlyStopping(3), ["takes only options by name", "patience"]),
         (lambda: EarlyStopping(monitor=""), ["monitor=''"]),
-        (lambda: EarlyStopping(baseline=float("nan")), ["baseline=nan: input should be a finite number"]),
+        (lambda: EarlyStopping(baseline=float("nan")), ["baseline=nan: give a finite number"]),
         (lambda: EarlyStopping(verbose=3), ["verbose=3"]),
-        (lambda: ReduceLROnPlateau(factor=1.0), ["factor=1.0: input should be less than 1"]),
-        (lambda: ReduceLROnPlateau(factor=0), ["factor=0: input should be greater than 0"]),
+        (lambda: ReduceLROnPlateau(factor=1.0), ["factor=1.0: give a number below 1"]),
+        (lambda: ReduceLROnPlateau(factor=0), ["factor=0: give a number above 0"]),
         (lambda: ReduceLROnPlateau(min_lr=-1, cooldown=-1), ["min_lr=-1", "cooldown=-1"]),
         (lambda: ReduceLROnPlateau(epsilon=1), ["epsilon: unknown option"]),
         (lambda: ModelCheckpoint("x", save_freq=True), ['save_freq=True: give "epoch", a number of batches']),
         (lambda: ModelCheckpoint("x", save_freq=0), ["save_freq=0: give"]),
-        (lambda: ModelCheckpoint(5), ["filepath=5: input should be a valid string"]),
+        (lambda: ModelCheckpoint(5), ["filepath=5: give text"]),
         (lambda: ModelCheckpoint("x", save_freq="batch"), ["save_freq='batch': give", '"2 epochs"']),
         (lambda: ModelCheckpoint("x", save_freq="0 steps"), ["save_freq='0 steps': give"]),
         (lambda: ModelCheckpoint("x", save_freq="ten minutes"), ["save_freq='ten minutes': give", '"10 minutes"']),
@@ -217,7 +217,7 @@ TRUTHS = {
 @pytest.mark.parametrize("value", ["3", "0.5", "1e-3", "auto", "", True, False])
 def test_text_and_truth_values_are_no_numbers(make: Any, name: str, value: Any) -> None:
     """Python's own functions convert neither; a setting that was meant as another is found at once."""
-    what = "text" if isinstance(value, str) else "a truth value"
+    what = "text" if isinstance(value, str) else "a bool"
     with pytest.raises(SettingsError, match=rf"{name}={re.escape(repr(value))}: give a (whole )?number.*, not {what}"):
         make(**{name: value})
 
@@ -357,3 +357,36 @@ def test_a_slip_in_the_name_of_a_metric_is_named_before_training(name: str) -> N
 def test_a_checkpoint_that_saves_always_needs_no_direction() -> None:
     """Without save_best_only the monitored metric does not matter."""
     assert not list(ModelCheckpoint("x", monitor="grad_norm").validate_for(trainbus.testing.LineSubject()))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: ModelCheckpoint(""), "ModelCheckpoint: filepath='': give a path; an empty text names none"),
+        (lambda: TensorBoard(""), "TensorBoard: log_dir='': give a path; an empty text names none"),
+        (lambda: Journal(""), "Journal: path='': give a path; an empty text names none"),
+        (lambda: ModelCheckpoint(None), "ModelCheckpoint: filepath=None: give text"),
+        (lambda: EarlyStopping(monitor=""), "EarlyStopping: monitor='': give text that is not empty"),
+        (lambda: EarlyStopping(monitor=b"\xff"), r"EarlyStopping: monitor=b'\xff': give text"),
+        (lambda: EarlyStopping(min_delta=None), "EarlyStopping: min_delta=None: give a number"),
+        (lambda: EarlyStopping(min_delta=True), "EarlyStopping: min_delta=True: give a number, not a bool"),
+        (lambda: EarlyStopping(patience=2.5), "EarlyStopping: patience=2.5: give a whole number"),
+        (lambda: EarlyStopping(patience=-1), "EarlyStopping: patience=-1: give a number of at least 0"),
+        (lambda: EarlyStopping(restore_best_weights=-1), "EarlyStopping: restore_best_weights=-1: give True or False"),
+        (lambda: EarlyStopping(mode=""), "EarlyStopping: mode='': give 'auto', 'min' or 'max'"),
+        (lambda: ModelCheckpoint("m", keep=-1), "ModelCheckpoint: keep=-1: give a number above 0"),
+        (lambda: ModelCheckpoint("m", save_on=None), "ModelCheckpoint: save_on=None: give a list"),
+    ],
+)
+def test_a_wrong_option_says_what_to_give(make: Any, sentence: str) -> None:
+    """In the words of this library, not in those of the one that validates."""
+    with pytest.raises(SettingsError) as raised:
+        make()
+    assert str(raised.value) == sentence
+
+
+def test_the_types_of_a_union_are_not_part_of_an_option_s_name() -> None:
+    with pytest.raises(SettingsError) as raised:
+        TensorBoard(embeddings_metadata={"a": ""})
+    assert "embeddings_metadata.a='': give a path; an empty text names none" in str(raised.value)
+    assert "[" not in str(raised.value)

@@ -154,7 +154,7 @@ def test_a_page_is_written_in_addition_to_the_output(logs: str, capsys: pytest.C
         (["replay", "logs", "--early-stopping", "patience"], "'patience' is not an option; write name=value"),
         (["replay", "logs", "--early-stopping", "patience=1,patience=2"], "patience is given twice; give it once"),
         (["replay", "logs", "--early-stopping", "", "--as", "ignite"], "patience is required"),
-        (["replay", "logs", "--reduce-lr", "factor=2"], "factor=2: input should be less than 1"),
+        (["replay", "logs", "--reduce-lr", "factor=2"], "factor=2: give a number below 1"),
         (["replay", "logs", "--monitor", "val_los"], "no run logs 'val_los'; did you mean 'val_loss'?"),
         (["replay", "logs", "--monitor", "lr"], "write mode="),
         (["replay", "logs", "--config", "trainbus.tml"], "trainbus.tml"),

@@ -72,7 +72,7 @@ def test_runs_without_a_finite_value_lose_nothing_and_break_nothing() -> None:
     ("options", "sentence"),
     [
         ({"patience": []}, "patience: give at least one value"),
-        ({"patience": [-1]}, "patience=-1: input should be greater"),
+        ({"patience": [-1]}, "patience=-1: give a number of at least 0"),
         ({"smoothing": ["ema"]}, 'write "ema 0.9"'),
         ({"by": "lightning", "start_from_epoch": [3]}, "EarlyStopping of Lightning 2.6 has no option start_from_epoch"),
         (

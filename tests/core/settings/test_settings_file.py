@@ -70,7 +70,7 @@ MISTAKES = {
         'callback = "EarlyStopping"\n@patiense = 3',
         "patiense: unknown option; did you mean 'patience'?",
     ),
-    "wrong value": ('callback = "ReduceLROnPlateau"\n@factor = 1.5', "factor=1.5: input should be less than 1"),
+    "wrong value": ('callback = "ReduceLROnPlateau"\n@factor = 1.5', "factor=1.5: give a number below 1"),
     "text of lines": (
         'callback = "EarlyStopping"\n@min_delta = """\nmuch\n"""',
         "min_delta='much\\n': give a number, not text",

@@ -48,7 +48,7 @@ def test_a_kind_is_told_without_reading_the_file(kind: str) -> None:
         make(path, kind)
 
     assert kind_of(path) == kind
-    if kind in ("FIFO", "socket", "device"):
+    if kind in ("directory", "FIFO", "socket", "device"):
         with pytest.raises(OSError, match=f"it is a {kind}; give a regular file"):
             check_regular(path)
     else:
@@ -115,6 +115,53 @@ def test_a_command_does_not_read_a_special_file(command: str, kind: str, capsys:
 
     assert main([command, "log.csv"]) != 0
     assert capsys.readouterr().err.startswith("trainbus: 'log.csv' ")
+
+
+IN_THE_WAY = ["file", "FIFO", "socket", "device", "a link to a file"]
+PLACES: dict[str, Callable[[str], object]] = {
+    "the directory of a checkpoint": lambda path: train(ModelCheckpoint(f"{path}/m")),
+    "a parent of it": lambda path: train(ModelCheckpoint(f"{path}/a/b/m-{{epoch}}")),
+    "log_dir": lambda path: train(TensorBoard(path)),
+    "a parent of log_dir": lambda path: train(TensorBoard(f"{path}/logs")),
+    "the directory of a journal": lambda path: train(Journal(f"{path}/journal.jsonl")),
+}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_in_the_place_of_a_directory_is_named(place: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The error has no number of an operating system; nothing else is logged, and what was there stays."""
+    if kind in ("file", "a link to a file"):
+        Path("file").write_text("precious")
+        Path("taken").symlink_to("file") if "link" in kind else Path("file").rename("taken")
+    else:
+        make(Path("taken"), kind)
+    before = Path("taken").lstat().st_mode
+
+    name = "file" if "file" in kind else kind
+    with pytest.raises(TrainbusError, match=r"cannot be saved in '.*': ") as raised:
+        PLACES[place]("taken")
+
+    assert str(raised.value).endswith(f"' is a {name}; give a directory")
+    assert caplog.text == ""
+    assert Path("taken").lstat().st_mode == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["demo", "--out", "taken"], "--out 'taken' is a FIFO; give a directory"),
+        (["demo", "--out", "taken/x"], "--out 'taken' is a FIFO; give a directory"),
+        (["checkpoints", "taken"], "'taken' is a FIFO; give a directory"),
+        (["check", "."], "'.' cannot be read: it is a directory; give a regular file"),
+    ],
+)
+def test_a_command_names_what_is_in_the_place_of_a_directory_or_a_file(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo("taken")
+    assert main(arguments) != 0
+    assert sentence in capsys.readouterr().err
 
 
 TOO_LONG: dict[str, Callable[[], object]] = {
