@@ -44,7 +44,8 @@ def _note(held: Iterable[Any], known: set[int]) -> None:
             _note(cast("Iterable[Any]", each), known)
         elif hasattr(each, "get_last_lr") and id(each) not in known:
             known.add(id(each))
-            _note(getattr(each, "__dict__", {}).values(), known)
+            own: dict[str, Any] = getattr(each, "__dict__", {})
+            _note(own.values(), known)
 
 
 class _Idle(NamedTuple):
