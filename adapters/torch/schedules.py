@@ -27,24 +27,28 @@ def flat(schedulers: Iterable[Any]) -> Iterator[Any]:
 
 def ungiven(optimizers: Iterable[Any], given: Iterable[Any]) -> list[Any]:
     """Return the schedulers of the program that drive one of the optimizers and are neither given nor held by those."""
-    optimizers, known = list(optimizers), set[int]()
+    optimizers, known, found = list(optimizers), set[int](), list[Any]()
     _note(given, known)
-    found = [each for each in gc.get_objects() if issubclass(type(each), torch.optim.lr_scheduler.LRScheduler)]
-    found = [each for each in found if id(each) not in known and any(drives(each, one) for one in optimizers)]
+    for each in gc.get_objects():
+        if issubclass(type(each), torch.optim.lr_scheduler.LRScheduler) and id(each) not in known:
+            found += [each] * any(drives(each, one) for one in optimizers)
     inner = set[int]()
     for each in found:
-        _note(vars(each).values(), inner)
+        _note([vars(cast("object", each))], inner)
     return [each for each in found if id(each) not in inner]
 
 
 def _note(held: Iterable[Any], known: set[int]) -> None:
     """Add the ``id`` of schedulers, and of those that they hold."""
     for each in held:
-        if isinstance(each, (list, tuple)):
+        if isinstance(each, dict):
+            _note(cast("dict[str, Any]", each).values(), known)
+        elif isinstance(each, (list, tuple)):
             _note(cast("Iterable[Any]", each), known)
         elif hasattr(each, "get_last_lr") and id(each) not in known:
             known.add(id(each))
-            _note(getattr(each, "__dict__", {}).values(), known)
+            own: dict[str, Any] = getattr(each, "__dict__", {})
+            _note(own.values(), known)
 
 
 class _Idle(NamedTuple):

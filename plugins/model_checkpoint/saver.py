@@ -65,8 +65,9 @@ class Saver:
         self.names.check_history(run)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor)
-        self.first = run.epoch, run.step
+        self.first, self.rank = (run.epoch, run.step), run.rank
         self.owned = OwnedFiles.of([settings], subject)
+        self.owned_by_run = OwnedFiles.of(run.callbacks.values(), subject)
         self.start = StartDirectory()  # a loop may change its working directory before the states are restored again
         self.begun = True
 
@@ -111,7 +112,10 @@ class Saver:
         """Stop keeping what has no file: that of a run which was resumed into another directory, for example."""
         gone = self.absent - self.rewritten
         if gone:
-            self.selection.kept = tuple(each for each in self.selection.kept if each.path not in gone)
+            selection = self.selection
+            selection.kept = tuple(each for each in selection.kept if each.path not in gone)
+            if selection.best_file is not None and selection.best_file.path in gone:
+                selection.best_file = None
         self.absent = set()
 
     @hookimpl
@@ -160,23 +164,52 @@ class Saver:
         return self.selection.save_to(self.names.fixed(stem), reason=reason)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best score, the kept files, and the metrics of the template that were logged."""
-        directory, selection = self.names.directory, self.selection
-        kept = [[*each._replace(path=each.path.removeprefix(directory))] for each in selection.kept]
-        return {"best": list(selection.best), "kept": kept, "seen": sorted(self.names.seen)}
+        """Return the best score and its file, the kept files, and the metrics of the template that were logged."""
+        selection = self.selection
+        best_file = None if selection.best_file is None else self._relative(selection.best_file)
+        return {
+            "best": list(selection.best),
+            "best_file": best_file,
+            "kept": [self._relative(each) for each in selection.kept],
+            "seen": sorted(self.names.seen),
+        }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
-        kept = [Kept(*each) for each in saved["kept"]]
-        kept = [
-            each for each in (each._replace(path=self.names.directory + each.path) for each in kept) if self._own(each)
-        ]
-        self.selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
-        present = set(existing(self.start.fixed(location(each.path)) for each in kept))
-        found = {each.path for each in kept if self.start.fixed(location(each.path)) in present}
-        own = {each.path for each in kept if (each.epoch, each.step) == self.first}
-        self.absent = own - found  # the run may be about to write it
-        self.selection.kept = tuple(each for each in kept if each.path in found | own)
+        selection, best_file = self.selection, saved["best_file"]
+        selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
+        kept = [each for each in map(self._absolute, saved["kept"]) if self._own(each)]
+        best = [] if best_file is None else [self._absolute(best_file)]
+        best = [each for each in best if self._own(each)]
+        places = {each.path: self.start.fixed(location(each.path)) for each in (*kept, *best)}
+        present = set(existing(places.values()))
+        absent = [path for path, place in places.items() if place not in present]
+        first = {each.path for each in (*kept, *best) if (each.epoch, each.step) == self.first}
+        self.absent = first.intersection(absent)  # the run may be about to write it
+        gone = [each for each in absent if each not in first]
+        selection.kept = tuple(each for each in kept if each.path not in gone)
+        selection.best_file = next((each for each in best if each.path not in gone), None)
+        self._report_gone(gone, lost_best=bool(best) and selection.best_file is None)
+
+    def _report_gone(self, paths: list[str], *, lost_best: bool) -> None:
+        """Report kept files that were removed since, except those of a directory that the run reports as a whole."""
+        paths = [each for each in paths if not any(self.owned_by_run.gone([self.start.fixed(location(each))]))]
+        if not paths or self.rank:
+            return
+        monitor, best = self.selection.monitor, self.selection.best
+        are = f"{paths[0]!r} is" if len(paths) == 1 else f"{paths[0]!r} and {len(paths) - 1} more are"
+        what = "keep and keep_last count the files that are left"
+        if lost_best and monitor is not None:
+            value = f"{monitor.metric} is better than {monitor.sign * best.score:.5g} (epoch {best.epoch + 1})"
+            what = f"the best model is lost, and the next one is saved when {value}"
+        LOG.warning("ModelCheckpoint: %s gone since the run was saved: %s", are, what)
+
+    def _relative(self, kept: Kept) -> list[Any]:
+        return [*kept._replace(path=kept.path.removeprefix(self.names.directory))]
+
+    def _absolute(self, saved: list[Any]) -> Kept:
+        kept = Kept(*saved)
+        return kept._replace(path=self.names.directory + kept.path)
 
     def _own(self, kept: Kept) -> bool:
         """Return whether a file is one of this run; report another one, since retention would delete it."""

@@ -23,6 +23,7 @@ class SaveAttempt(NamedTuple):
     epoch: int
     step: int
     best: Best
+    best_file: Kept | None
     kept: tuple[Kept, ...]
 
 
@@ -42,6 +43,8 @@ class Selection:
         self.best = Best()
         if monitor is not None and settings.save_best_only and settings.initial_value_threshold is not None:
             self.best = Best(monitor.sign * settings.initial_value_threshold)
+        self.best_file: Kept | None = None
+        """The file of the best model, with ``save_best_only``."""
         self.kept: tuple[Kept, ...] = ()
         self.attempts: list[SaveAttempt] = []
         """The last two: a background save may fail after the next one was decided."""
@@ -54,7 +57,7 @@ class Selection:
             path: Returns the path of the model; called only if the model may be saved.
             score: The model's score, higher is better; None if unknown.
         """
-        settings, monitor, best, kept = self.settings, self.monitor, self.best, self.kept
+        settings, monitor, best, kept, best_file = self.settings, self.monitor, self.best, self.kept, self.best_file
         reason, rule, values = "", "", dict[str, Value]()
         if monitor is not None and settings.save_best_only:
             if score is None:
@@ -65,6 +68,8 @@ class Selection:
             reason, rule = monitor.improvement_reason(best.score, score), best_rule.__name__
             values = monitor.journal_values(score, *best)
         file, removed = path(), tuple[str, ...]()
+        if settings.save_best_only and score is not None:
+            self.best_file = Kept(file, run.epoch, run.step, score)
         if settings.keep or settings.keep_last:
             new = Kept(file, run.epoch, run.step, nan if score is None else score)
             self.kept, verdict = retention_rule(kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
@@ -77,7 +82,7 @@ class Selection:
                 values = monitor.journal_values(score, *best)
             rule, removed = retention_rule.__name__, verdict.forget
             values |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
-        self.attempts = [*self.attempts[-1:], SaveAttempt(file, run.epoch, run.step, best, kept)]
+        self.attempts = [*self.attempts[-1:], SaveAttempt(file, run.epoch, run.step, best, best_file, kept)]
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
         forget = (decision.forget(old, why, rule=rule, values=values) for old in removed)
@@ -99,8 +104,9 @@ class Selection:
                 continue
             later = self.attempts[index + 1 :]
             if selected:
-                later = [each._replace(best=attempt.best) for each in later]
-                self.best = self.best if later else attempt.best
+                later = [each._replace(best=attempt.best, best_file=attempt.best_file) for each in later]
+                if not later:
+                    self.best, self.best_file = attempt.best, attempt.best_file
             # the files that it was to replace are still there, as are those that later ones were to replace
             kept = attempt.kept
             for place, each in enumerate(later):

@@ -136,7 +136,7 @@ SCRIPTS = st.builds(
     st.integers(1, 4),
     st.tuples(
         st.lists(SAVERS, min_size=1, max_size=2, unique_by=lambda each: each.filepath),
-        st.lists(DECIDERS, max_size=2, unique=True),
+        st.lists(DECIDERS, max_size=2, unique_by=lambda each: str(each.effective_settings())),
     ).flatmap(lambda lists: st.permutations(lists[0] + lists[1])),
 )
 
