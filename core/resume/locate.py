@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 from pydantic import ValidationError
 
@@ -163,7 +162,7 @@ def check_resume(source: object) -> None:
         SettingsError: It is no path, or an empty one.
     """
     if source is not None and (not isinstance(source, (str, os.PathLike, RemotePath)) or not source):
-        given = shown(cast("object", source))
+        given = shown(source)
         raise SettingsError(
             f"resume={given}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
         )
