@@ -161,8 +161,9 @@ def check_resume(source: object) -> None:
     Raises:
         SettingsError: It is no path, or an empty one.
     """
-    if source is not None and (not isinstance(source, (str, os.PathLike, RemotePath)) or not source):
-        given = shown(source)
+    value: object = source
+    if value is not None and (not isinstance(value, (str, os.PathLike, RemotePath)) or not value):
+        given = shown(value)
         raise SettingsError(
             f"resume={given}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
         )
