@@ -161,9 +161,12 @@ def check_resume(source: object) -> None:
     Raises:
         SettingsError: It is no path, or an empty one.
     """
-    value: object = source
-    if value is not None and (not isinstance(value, (str, os.PathLike, RemotePath)) or not value):
-        given = shown(value)
+    if not _names_a_source(source):
+        given = shown(source)
         raise SettingsError(
             f"resume={given}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
         )
+
+
+def _names_a_source(source: object) -> bool:
+    return source is None or (isinstance(source, (str, os.PathLike, RemotePath)) and bool(source))
