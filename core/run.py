@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import NoneType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
+from typing import Any, Never, Self, TypeVar, cast
 
 from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
@@ -132,11 +132,6 @@ class Run:
         self.resumer = life.resumer
         """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            raise AttributeError(other_names.no_attribute(self, name, {} if name.startswith("_") else other_names.RUN))
-
     # --- what a loop calls
 
     def __enter__(self) -> Self:
@@ -144,6 +139,8 @@ class Run:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool | None:
+        if isinstance(error, AttributeError) and error.obj is self:  # __getattr__ would cost every batch
+            error.add_note(other_names.no_attribute(self, error.name, other_names.RUN))
         return self.end(error)
 
     @checked("epochs")

@@ -48,13 +48,13 @@ def observed_batches(
     epoch, means, stops, counters = state.epoch, state.means, state.stop_actions, state.counters
     every_batch, batch = accumulate == 1, first
     counters.batch = first
-    loop = counters.loop = object()
+    later = counters.begin_loop()
     for item in loader:
         counters.batch = batch
         if (decision := begin(run, epoch, batch)) is not None:
             execute(decision)
         yield item
-        if counters.loop is not loop:
+        if later:
             raise LoopError(INTERLEAVED)
         if every_batch or (accumulate and (batch + 1) % accumulate == 0):
             counters.steps += 1
@@ -73,11 +73,11 @@ def unobserved_batches(
     counters, stops = state.counters, state.stop_actions
     loop, batch = UnobservedLoop(accumulate, first), first
     counters.loops.append(loop)
-    counters.loop = loop
+    later = counters.begin_loop()
     try:
         for item in loader:
             yield item
-            if counters.loop is not loop:
+            if later:
                 raise LoopError(INTERLEAVED)
             loop.batch = batch = batch + 1
             if stops and ends(batch, accumulate):

@@ -38,15 +38,21 @@ class Counters:
     (5, 2)
     """
 
-    __slots__ = ("batch", "loop", "loops", "steps", "trained_batches")
+    __slots__ = ("_later", "batch", "loops", "steps", "trained_batches")
 
     def __init__(self) -> None:
         self.batch = 0
         self.trained_batches = 0
         self.steps = 0
         self.loops: list[UnobservedLoop] = []
-        self.loop: object = None
-        """Identifies the loop that began last."""
+        self._later: list[object] = []
+        """What the loop that began last looks at."""
+
+    def begin_loop(self) -> list[object]:
+        """Return a list that is empty until another loop begins; looking at it costs a batch least."""
+        self._later.append(None)
+        self._later = []
+        return self._later
 
     @property
     def current_batch(self) -> int:

@@ -196,5 +196,7 @@ def test_two_paths_to_one_file_are_refused(make: Callable[[], ModelCheckpoint]) 
     Path("real").mkdir()
     Path("link").symlink_to("real")
 
-    with pytest.raises(TrainbusError, match="two callbacks would write"):
+    with pytest.raises(TrainbusError, match="is listed twice with options of the same effect"):
         train(1, [ModelCheckpoint("link/a.npz"), make()])
+    with pytest.raises(TrainbusError, match="two callbacks would write"):
+        train(1, [ModelCheckpoint("link/a.npz", save_best_only=True), make()])

@@ -9,13 +9,21 @@ from trainbus.settings.other_names import RUN, no_attribute
 @pytest.mark.parametrize("name", sorted(RUN))
 def test_an_advice_is_given_for_names_that_a_run_does_not_have(name: str) -> None:
     """In one line; and a run has what the advice names."""
-    run, advice = Run(), RUN[name]
-    with pytest.raises(AttributeError) as raised:
+    advice = RUN[name]
+    with pytest.raises(AttributeError) as raised, Run() as run:
         getattr(run, name)
 
-    assert str(raised.value) == f"Run has no {name!r}; write {advice}"
+    assert raised.value.__notes__ == [f"Run has no {name!r}; write {advice}"]
     for each in advice.split("run.")[1:]:
         assert hasattr(run, each.split("(")[0].split(".")[0].strip(":, "))
+
+
+def test_only_what_a_run_lacks_is_advised() -> None:
+    """Not what another object lacks, nor what another run lacks."""
+    for lacks in (object(), Run()):
+        with pytest.raises(AttributeError) as raised, Run():
+            _ = lacks.global_step
+        assert not hasattr(raised.value, "__notes__")
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,10 @@ def test_histograms_need_weights():
 
 def test_one_directory_serves_one_callback():
     """Two callbacks of one run cannot write to the same directory, however it is spelt."""
-    with pytest.raises(SettingsError, match="two callbacks would write"):
+    with pytest.raises(SettingsError, match="is listed twice with options of the same effect"):
         Run(None, [TensorBoard("logs"), TensorBoard(Path("./other/../logs").absolute())])
+    with pytest.raises(SettingsError, match="two callbacks would write"):
+        Run(None, [TensorBoard("logs"), TensorBoard(Path("./other/../logs").absolute(), write_graph=False)])
 
 
 def test_contract():
