@@ -139,7 +139,7 @@ class Run:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool | None:
-        if isinstance(error, AttributeError) and error.obj is self:  # __getattr__ would cost every batch
+        if isinstance(error, AttributeError) and error.obj is self and error.name:  # __getattr__ costs every batch
             error.add_note(other_names.no_attribute(self, error.name, other_names.RUN))
         return self.end(error)
 

@@ -161,12 +161,8 @@ def check_resume(source: object) -> None:
     Raises:
         SettingsError: It is no path, or an empty one.
     """
-    if not _names_a_source(source):
-        given = shown(source)
+    given = shown(source)
+    if not (source is None or (isinstance(source, (str, os.PathLike, RemotePath)) and source != "")):
         raise SettingsError(
             f"resume={given}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
         )
-
-
-def _names_a_source(source: object) -> bool:
-    return source is None or (isinstance(source, (str, os.PathLike, RemotePath)) and bool(source))
