@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
 from ..checkpoints import CheckpointInfo
-from ..checkpoints.discovery import history_flaws
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
+from ..storage.paths import Location
 from ..storage.sizes import format_bytes
 from ..terminal import format_duration, printable
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
 
 
-def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
-    """Return a line per checkpoint, then the last checkpoint and the best one by each metric of known direction."""
-    now = datetime.now(UTC)
-    histories = history_flaws(found) if verified else {}
-    rows = [_HEADER, *(_row(each, now, histories.get(each.path, ""), verified=verified) for each in found)]
+def table(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] | None) -> str:
+    """Return a line per checkpoint, then the last checkpoint and the best one by each metric of known direction.
+
+    Args:
+        found: The checkpoints.
+        histories: What is wrong with the histories that they name; None if nothing was verified.
+    """
+    now, verified = datetime.now(UTC), histories is not None
+    rows = [_HEADER, *(_row(each, now, (histories or {}).get(each.path, ""), verified=verified) for each in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     sound = [each for each in found if not each.flaw]
@@ -32,18 +36,17 @@ def table(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
     return "\n".join(lines)
 
 
-def as_json(found: Sequence[CheckpointInfo], *, verified: bool) -> str:
+def as_json(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] | None) -> str:
     """Return a JSON list of objects; "intact" is null for a checkpoint that was not verified."""
     best = best_of(found)
-    histories = history_flaws(found) if verified else {}
     last = next((each for each in found if not each.flaw), None)
     return json.dumps(
         [
             {
                 "path": str(each.path),
-                "intact": False if each.flaw else True if verified else None,
+                "intact": False if each.flaw else None if histories is None else True,
                 "flaw": each.flaw,
-                "history": histories.get(each.path, ""),
+                "history": (histories or {}).get(each.path, ""),
                 "last": each is last,
                 "best": [metric for metric, (_, holder) in best.items() if holder is each],
                 **(each.entry.model_dump(mode="json", exclude={"run_state"}) if each.entry else {}),

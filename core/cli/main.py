@@ -160,6 +160,7 @@ def _callbacks(_: argparse.Namespace) -> int:
 
 def _checkpoints(options: argparse.Namespace) -> int:
     from ..checkpoints import scan  # noqa: PLC0415
+    from ..checkpoints.discovery import history_flaws  # noqa: PLC0415
     from ..storage.backend import backend_for  # noqa: PLC0415
     from ..storage.file_kind import kind_of  # noqa: PLC0415
     from ..storage.paths import location  # noqa: PLC0415
@@ -175,13 +176,14 @@ def _checkpoints(options: argparse.Namespace) -> int:
     except OSError as error:
         raise CheckpointError(f"{str(directory)!r} cannot be searched for checkpoints: {error}") from error
     found = scan(directory, verify=options.verify)
+    histories = history_flaws(found) if options.verify else None
     if options.json:
-        print(as_json(found, verified=options.verify))
+        print(as_json(found, histories))
     elif found:
-        print(table(found, verified=options.verify))
+        print(table(found, histories))
     else:
         print(f"no checkpoints in {str(directory)!r}")
-    return 1 if options.verify and any(each.flaw for each in found) else 0
+    return 1 if histories is not None and (histories or any(each.flaw for each in found)) else 0
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from trainbus import Run
 from trainbus.checkpoints import commit, manifest_of
 from trainbus.cli import main
+from trainbus.plugins import ModelCheckpoint
+from trainbus.testing import LineSubject
 
 
 def put(path: str, step: int, **metrics: float) -> None:
@@ -55,6 +58,31 @@ def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str])
         ("torn", "manifest 'trainbus.torn.bin.json' is damaged"),
     ):
         assert flaw in lines[f"{name}.bin"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"), [("flipped", "is damaged"), ("shortened", "is damaged"), ("gone", "is missing")]
+)
+def test_verify_finds_a_damaged_or_missing_history_and_fails(
+    damage: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoints that name it are intact, and say so."""
+    with Run(LineSubject(), ModelCheckpoint("run/m-{epoch}"), verbose=0) as run:
+        for _ in run.epochs(3):
+            run.log(val_loss=1.0)
+    assert main(["checkpoints", "run", "--verify"]) == 0
+    (history,) = Path("run").glob("trainbus.history-*")
+    content = history.read_bytes()
+    history.unlink()
+    if damage != "gone":
+        history.write_bytes(content[:-9] if damage == "shortened" else b"x" + content[1:])
+    capsys.readouterr()
+
+    assert main(["checkpoints", "run"]) == 0
+    assert main(["checkpoints", "run", "--verify"]) == 1
+    assert f"intact, but its history {sentence}" in capsys.readouterr().out
+    assert main(["checkpoints", "run", "--verify", "--json"]) == 1
+    assert [each["intact"] for each in json.loads(capsys.readouterr().out)] == [True] * 3
 
 
 def test_machines_read_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
