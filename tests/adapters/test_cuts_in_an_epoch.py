@@ -112,6 +112,7 @@ CUTTERS: list[Callable[[], list[Any]]] = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("step", [6, *(pytest.param(step, marks=pytest.mark.exhaustive) for step in (5, 7, 8))])
 @pytest.mark.parametrize("cutters", CUTTERS)
 @pytest.mark.parametrize(("train", "suffix"), [(with_torch, ".pt"), (with_sklearn, ".skops"), (with_keras, ".keras")])

@@ -562,6 +562,7 @@ def replacements(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if "was not given" in each.getMessage()]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("every", ["epoch", "batch"])
 @pytest.mark.parametrize(
     ("first", "second", "at"),

@@ -332,7 +332,10 @@ def test_ctrl_c_while_waiting_ends_at_once_and_spoils_nothing(tmp_path: Path) ->
 
 OUTLIVED = """
 import os, threading
+from trainbus.checkpoints import async_writer
 from trainbus.checkpoints.async_writer import AsyncWriter, SaveJob
+
+async_writer.PATIENCE = 0.1
 
 class Held:
     def __del__(self):

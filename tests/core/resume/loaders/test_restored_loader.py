@@ -70,6 +70,7 @@ REFUSALS = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("refuse", REFUSALS)
 @pytest.mark.parametrize("kind", [Refusing, RefusingLater])
 @pytest.mark.parametrize("die_at", [3, ROWS + 3])
