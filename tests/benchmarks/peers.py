@@ -7,6 +7,7 @@ or whatever its library passes instead; its bodies are ``pass``. A library that 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -73,6 +74,7 @@ class _Trainbus(Peer):
     def __init__(self, listeners: int, *, hear_batches: bool) -> None:
         self.run = Run(callbacks=[_BatchListener() if hear_batches else _EpochListener() for _ in range(listeners)])
         self.run.begin()
+        atexit.register(self.run.end)
         self.run.begin_epoch(0)
 
 
