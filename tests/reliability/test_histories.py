@@ -12,6 +12,7 @@ import pytest
 
 from trainbus import Run
 from trainbus.checkpoints import entries_of, scan
+from trainbus.checkpoints.discovery import history_flaws
 from trainbus.cli.checkpoints import table
 from trainbus.decision.json_format import decision_to_json
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
@@ -177,14 +178,13 @@ def test_a_history_that_was_deleted_in_the_middle_is_written_anew() -> None:
 
 def test_a_verification_names_the_histories_that_are_damaged_and_no_others() -> None:
     train([ModelCheckpoint("run/m-{epoch}")], epochs=4)
-    assert "history" not in table(scan(Path("run"), verify=True), verified=True)
+    assert history_flaws(scan(Path("run"), verify=True)) == {}
     history = next(Path("run").glob("trainbus.history-*"))
     reference = entries_of(Path("run/m-3.npz"))[0].run_state["history"]
     history.write_bytes(history.read_bytes()[: reference["length"]])
 
-    lines = {
-        line.split()[0]: line for line in table(scan(Path("run"), verify=True), verified=True).splitlines() if line
-    }
+    found = scan(Path("run"), verify=True)
+    lines = {line.split()[0]: line for line in table(found, history_flaws(found)).splitlines() if line}
 
     assert "intact, but its history is damaged" in lines["m-4.npz"]
     assert all("but" not in lines[f"m-{epoch}.npz"] for epoch in (1, 2, 3))
