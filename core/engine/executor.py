@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -87,8 +88,11 @@ class Executor:
         at_end.enter_context(lock_directories(self.writer.directories, report=report))
         for directory in self.writer.directories:
             remove_debris(directory)
-            with suppress(OSError):  # a manifest that cannot be read may name any of them
+            with suppress(OSError):  # they are removed at the end of the run
                 self._prune_histories(directory)
+
+        with suppress(OSError):
+            self.snapshots.search(self.writer.directories, self._reached())
 
     def finish_earlier(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, if this one concerns files, and return what became of them.
@@ -193,11 +197,17 @@ class Executor:
             over: Whether the run is over, so that its slots need no files.
         """
         try:
-            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), others, over=over)
+            self.snapshots.prune(others, over=over)
             for directory in self.writer.directories if over else ():
                 self._prune_histories(directory)
         except OSError as error:
             self._tolerate("snapshots", f"files that deleted checkpoints have named could not be deleted: {error}")
+
+    def _reached(self) -> list[Location]:
+        """Return the directories below its own in which the run may save, if they exist."""
+        patterns = {each.parent for each in self._patterns if glob.has_magic(str(each.parent))}
+        found = (self.writer.start.fixed(each) for pattern in patterns for each in backend_for(pattern).glob())
+        return [each for each in found if backend_for(each).is_directory()]
 
     def _prune_histories(self, directory: Location) -> None:
         with suppress(FileNotFoundError):  # nothing was written there
@@ -278,7 +288,9 @@ class Executor:
                 continue
             try:
                 if not self.snapshots.drop(action.source):
-                    remove(self.writer.start.fixed(location(action.source)))
+                    place = self.writer.start.fixed(location(action.source))
+                    remove(place)
+                    self.snapshots.note_change(place)
             except OSError as error:
                 self._tolerate(action.by, f"{action.source!r} could not be deleted: {error}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import AbstractContextManager
 from io import BufferedReader
 from pathlib import Path
@@ -22,6 +22,14 @@ class Backend(Protocol):
 
     def size(self) -> int | None:
         """Return the length of the file in bytes; None if there is no file."""
+        ...
+
+    def files_below(self) -> Iterator[Location]:
+        """Yield all files in the directory and in all directories below it, links followed.
+
+        Raises:
+            OSError: Some cannot be listed, or there are more than ``limits.SEARCHED``.
+        """
         ...
 
     def is_directory(self) -> bool:

@@ -9,7 +9,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +23,7 @@ from ..failures import LOG
 from ..metrics.names import hint
 from . import remote_cache
 from .atomic_file import STAGED, discard, suffix_of
-from .file_kind import check_size
+from .file_kind import check_searched, check_size
 from .lease import Lease, acquire
 from .paths import Location, RemotePath
 
@@ -107,6 +107,16 @@ class RemoteBackend:
             found = [str(name).rstrip("/") for name in self._files.ls(self._key, detail=False)]
         own = self._key.rstrip("/")  # some stores list the directory as one of its files
         return [name.rpartition("/")[2] for name in found if name != own]
+
+    def files_below(self) -> Iterator[Location]:
+        own = f"{self._key.strip('/')}/"
+        with _as_os_error():
+            names = [str(name).lstrip("/") for name in self._files.find(self._key)]
+        check_searched(len(names), self.path)
+        for name in names:
+            if not name.startswith(own):
+                raise _StoreError(f"{str(self.path)!r} lists a file elsewhere: {name!r}")
+            yield self.path / name[len(own) :]
 
     def glob(self) -> list[Location]:
         with _as_os_error():

@@ -15,6 +15,7 @@ from trainbus.checkpoints import entries_of, scan
 from trainbus.cli.checkpoints import table
 from trainbus.decision.json_format import decision_to_json
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.storage import file_kind
 from trainbus.testing import LineSubject
 
 SCORES = [5.0, 3.0, 4.0, 2.0, 6.0, 7.0, 1.0, 8.0]
@@ -188,3 +189,46 @@ def test_a_verification_names_the_histories_that_are_damaged_and_no_others() -> 
 
     assert "intact, but its history is damaged" in lines["m-4.npz"]
     assert all("but" not in lines[f"m-{epoch}.npz"] for epoch in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["run/{epoch}/x/m", "run/{epoch}/m", "run/{epoch}/{step}/x/y/m", "run/m-{epoch}", "run/a{epoch}/b/m-{step}"],
+)
+@pytest.mark.parametrize("other", ["run/other", "run/{epoch}/z/other"])
+@pytest.mark.parametrize("place", ["there", "linked", "damaged beside it"])
+def test_another_run_removes_no_history_that_a_checkpoint_below_its_directory_names(
+    template: str, other: str, place: str
+) -> None:
+    if place == "linked":  # also one that leads back to its parent
+        Path("real").mkdir()
+        Path("run").symlink_to("real")
+        Path("real/loop").symlink_to(Path("real").absolute())
+    train([ModelCheckpoint(template)], epochs=4)
+    next(Path("run").glob(".trainbus-end.json")).unlink()
+    if place == "damaged beside it":
+        Path("run/trainbus.old.npz.json").write_text("{}")
+
+    train([ModelCheckpoint(other)], epochs=1)
+
+    assert len(train([ModelCheckpoint(template)], epochs=5, resume="auto").history.epochs) == 5
+
+
+def test_where_too_many_files_are_to_be_searched_no_history_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    train([ModelCheckpoint("run/{epoch}/x/m")], epochs=4)
+    next(Path("run").rglob(".trainbus-end.json")).unlink()
+    monkeypatch.setattr(file_kind, "SEARCHED", 5)
+    train([ModelCheckpoint("run/other")], epochs=1)
+
+    assert len(train([ModelCheckpoint("run/{epoch}/x/m")], epochs=5, resume="auto").history.epochs) == 5
+
+
+def test_a_history_that_no_checkpoint_names_is_still_removed() -> None:
+    train([ModelCheckpoint("run/{epoch}/x/m")], epochs=2)
+    for path in Path("run").rglob("*m.npz*"):
+        path.unlink()
+    before = set(Path("run").glob("trainbus.history-*"))
+    assert before
+    train([ModelCheckpoint("run/other")], epochs=1)
+
+    assert not before & set(Path("run").glob("trainbus.history-*"))
