@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -25,6 +24,7 @@ from ..resume.state import RankState
 from ..storage.backend import backend_for, existing
 from ..storage.directory_lock import lock_directories
 from ..storage.paths import Location, StartDirectory, location
+from ..storage.reach import Reach
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
 from .execution_result import NO_RESULT, ExecutionResult
@@ -63,16 +63,19 @@ class Executor:
         """Whether a directory of the run was removed while it trained."""
         self._patterns: list[Location] = []
         """What the callbacks may save, as patterns of ``glob``."""
+        self._reached: list[Reach] = []
+        """The directories on this machine's disk, below those of the run, in which it may save."""
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
         """Store and return the directories that callbacks write into."""
         callbacks = list(callbacks)
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
-        self._patterns = [
-            location(each) for callback in callbacks for each in callback.checkpoint_patterns(self._subject)
-        ]
+        patterns = (each for callback in callbacks for each in callback.checkpoint_patterns(self._subject))
+        self._patterns = list(map(location, patterns))
         self.writer.directories = tuple(sorted(directories, key=str))
-        self.writer.start = StartDirectory()
+        self.writer.start = start = StartDirectory()
+        places = {start.fixed(each.parent) for each in self._patterns}
+        self._reached = [Reach.of(each) for each in places if isinstance(each, Path) and Reach.of(each).below]
         return self.writer.directories
 
     def lock_directories(self, at_end: ExitStack, report: Callable[[Location], object] = lambda _: None) -> None:
@@ -85,14 +88,16 @@ class Executor:
         Raises:
             CheckpointError: Another run has locked one of them, or it cannot be written.
         """
-        at_end.enter_context(lock_directories(self.writer.directories, report=report))
-        for directory in self.writer.directories:
+        directories = self.writer.directories
+        at_end.enter_context(lock_directories(directories, report=report, reached=self._reached))
+        below = [each for reach in self._reached for each in reach.existing()]
+        for directory in (*directories, *below):
             remove_debris(directory)
+        for directory in directories:
             with suppress(OSError):  # they are removed at the end of the run
                 self._prune_histories(directory)
-
         with suppress(OSError):
-            self.snapshots.search(self.writer.directories, self._reached())
+            self.snapshots.search(directories, below)
 
     def finish_earlier(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, if this one concerns files, and return what became of them.
@@ -202,12 +207,6 @@ class Executor:
                 self._prune_histories(directory)
         except OSError as error:
             self._tolerate("snapshots", f"files that deleted checkpoints have named could not be deleted: {error}")
-
-    def _reached(self) -> list[Location]:
-        """Return the directories below its own in which the run may save, if they exist."""
-        patterns = {each.parent for each in self._patterns if glob.has_magic(str(each.parent))}
-        found = (self.writer.start.fixed(each) for pattern in patterns for each in backend_for(pattern).glob())
-        return [each for each in found if backend_for(each).is_directory()]
 
     def _prune_histories(self, directory: Location) -> None:
         with suppress(FileNotFoundError):  # nothing was written there

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
 from .file_kind import check_regular, check_searched, check_size, kind_of, open_regular
-from .file_lock import FileLock, check_locks
+from .file_lock import FileLock, Parts, check_locks
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
@@ -150,9 +150,11 @@ class LocalBackend:
         else:
             self.path.unlink(missing_ok=True)
 
-    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
+    def acquire_lock(
+        self, name: str, report: Callable[[], object] = lambda: None, below: Collection[Parts] = ()
+    ) -> Callable[[], object]:
         """Lock the directory; the operating system releases the lock when the process dies."""
-        return FileLock(self.path / name, report).release
+        return FileLock(self.path / name, report, below).release
 
     def remove_debris(self) -> None:
         remove_debris(self.path)

@@ -9,7 +9,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +24,7 @@ from ..metrics.names import hint
 from . import remote_cache
 from .atomic_file import STAGED, discard, suffix_of
 from .file_kind import check_searched, check_size
+from .file_lock import Parts
 from .lease import Lease, acquire
 from .paths import Location, RemotePath
 
@@ -193,7 +194,9 @@ class RemoteBackend:
         with _as_os_error(), suppress(FileNotFoundError):
             self._files.rm_file(self._key)
 
-    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
+    def acquire_lock(
+        self, name: str, report: Callable[[], object] = lambda: None, below: Collection[Parts] = ()
+    ) -> Callable[[], object]:
         """Lock the directory with a lease, since stores do not support locks."""
         lease = _LEASES[self.path] = acquire(type(self)(self.path / name), str(self.path))
 

@@ -355,6 +355,7 @@ print(*found, count(), Path("slope").read_text())
         ),
         pytest.param('[ModelCheckpoint("run/m-{epoch}", keep=1, save_on=())]', "auto", 1, marks=pytest.mark.exhaustive),
         ('[ModelCheckpoint("run/m-{epoch}", keep_last=1, save_on=())]', "auto", 1),
+        ('[ModelCheckpoint("run/{epoch}/m", keep_last=1, save_on=())]', "auto", 2),
         pytest.param(
             '[ModelCheckpoint("a/best", save_best_only=True), ModelCheckpoint("b/last")]',
             "auto",
