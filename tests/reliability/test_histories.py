@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from trainbus import Run
-from trainbus.checkpoints import entries_of, scan
+from trainbus.checkpoints import entries_of, history_log, history_reader, scan
+from trainbus.checkpoints.history_log import HistoryLog
 from trainbus.cli.checkpoints import table
 from trainbus.decision.json_format import decision_to_json
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
@@ -232,3 +233,71 @@ def test_a_history_that_no_checkpoint_names_is_still_removed() -> None:
     train([ModelCheckpoint("run/other")], epochs=1)
 
     assert not before & set(Path("run").glob("trainbus.history-*"))
+
+
+HARMS: dict[str, Any] = {
+    "removed": lambda path: path.unlink(),
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "a byte flipped": lambda path: path.write_bytes(b"X" + path.read_bytes()[1:]),
+    "a byte flipped in place": lambda path: flip(path),  # noqa: PLW0108 - it is defined below
+    "longer": lambda path: path.write_bytes(b"x" * 100_000),
+    "another file": lambda path: (path.unlink(), path.write_bytes(b"y" * 100_000)),
+    "a copy": lambda path: (path.rename("old"), shutil.copy("old", path)),
+    "a link": lambda path: (path.rename("old"), path.symlink_to(Path("old").absolute())),
+    "a broken link": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+    "a directory": lambda path: (path.unlink(), path.mkdir()),
+    "a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
+    "lines of another": lambda path: path.write_bytes(path.read_bytes() + b'["foreign"]\n'),
+}
+
+
+def flip(path: Path) -> None:
+    """Change a byte, and let the file keep its identity, its size and its time."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"X")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_history_that_changes_during_the_run_is_made_again_and_reported(harm: str, resumed: bool) -> None:
+    """Every checkpoint has its history again; if something else is at the path, that of the later ones is complete."""
+    callbacks = [ModelCheckpoint("run/m-{epoch}"), NO_JOURNAL]
+    if resumed:
+        train(callbacks[:1], epochs=2)
+    with Run(LineSubject(), callbacks, verbose=0, resume="auto" if resumed else None) as run:
+        for epoch in run.epochs(6):
+            if epoch == 3:
+                HARMS[harm](next(Path("run").glob("trainbus.history-*")))
+            run.log(val_loss=SCORES[epoch])
+
+    failures = [str(each) for each in run.failures]
+    assert len(failures) == (harm != "lines of another")
+    assert all("during the run" in each and "history" in each for each in failures)
+    blocked = harm in ("a directory", "a FIFO")
+    for epoch in range(4 if blocked else 1, 7):
+        kept = Run(LineSubject(), [*callbacks[1:]], verbose=0, resume=f"run/m-{epoch}.npz")
+        kept.begin()
+        assert kept.history["val_loss"] == SCORES[:epoch]
+        kept.end()
+
+
+def test_a_long_history_is_compared_only_if_its_file_has_changed(tmp_path: Path) -> None:
+    """The cost of a save stays the same however long the history is."""
+    log = HistoryLog(tmp_path, "2a")
+    log.add([["epoch", number, {"loss": "x" * 100}] for number in range(2000)])
+    log.write()
+    read: list[object] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(history_log, "read_start", lambda *of: read.append(of) or history_reader.read_start(*of))
+        assert log.flaw == ""
+        assert not read
+        os.utime(log.path)
+        assert log.flaw == ""
+        assert len(read) == 1
+        assert log.flaw == ""
+        assert len(read) == 1
+        log.path.write_bytes(b"y" + log.path.read_bytes()[1:])
+        assert "was changed" in log.flaw
