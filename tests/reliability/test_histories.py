@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainbus import Run
-from trainbus.checkpoints import entries_of, history_log, history_reader, scan
+from trainbus import Decision, Run, hookimpl
+from trainbus.checkpoints import entries_of, history_log, history_reader, read, scan
 from trainbus.checkpoints.history_log import HistoryLog
+from trainbus.checkpoints.history_reader import HistoryReference
 from trainbus.cli.checkpoints import table
+from trainbus.decision import forget, save, scale_learning_rate
 from trainbus.decision.json_format import decision_to_json
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.resume.run_history import read_past
 from trainbus.storage import file_kind
+from trainbus.storage.paths import StartDirectory
 from trainbus.testing import LineSubject
 
 SCORES = [5.0, 3.0, 4.0, 2.0, 6.0, 7.0, 1.0, 8.0]
@@ -301,3 +305,79 @@ def test_a_long_history_is_compared_only_if_its_file_has_changed(tmp_path: Path)
         assert len(read) == 1
         log.path.write_bytes(b"y" + log.path.read_bytes()[1:])
         assert "was changed" in log.flaw
+
+
+class Planned:
+    """A plugin that decides in the middle of epochs, and may kill its process there."""
+
+    def __init__(self, plan: dict[int, Decision], death: int = 0) -> None:
+        self.plan, self.death, self.batches = plan, death, 0
+
+    @hookimpl
+    def on_batch_end(self) -> Decision | None:
+        self.batches += 1
+        if self.batches == self.death:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.plan.get(self.batches)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, saved: dict[str, int]) -> None:
+        self.batches = saved["batches"]
+
+
+def at(number: int) -> str:
+    return f"run/p{number}.npz"
+
+
+PLANS = {
+    "save and forget": {3: save(at(1)), 8: save(at(3)) | forget(at(1))},
+    "and cut": {3: save(at(1)), 8: save(at(3)) | forget(at(1)) | scale_learning_rate(0.5)},
+    "forget alone": {3: save(at(1)), 7: forget(at(1)), 8: save(at(3))},
+    "two": {3: save(at(1)), 4: save(at(2)), 8: save(at(3)) | forget(at(1)) | forget(at(2))},
+    "save again": {3: save(at(1)), 7: forget(at(1)), 8: save(at(1)) | save(at(3))},
+    "in turn": {3: save(at(1)), 7: save(at(2)) | forget(at(1)), 8: save(at(3)) | forget(at(2))},
+}
+
+
+def files_known_to(path: Path) -> list[str]:
+    """The files of the run that the history of a checkpoint lists, in its order."""
+    found = read(path)
+    reference = HistoryReference.model_validate(found.entry.run_state["history"])
+    return [each.name for each in read_past(found, reference, StartDirectory()).files]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_a_process_deleted_before_it_died_changes_no_later_checkpoint(plan: str) -> None:
+    """The run resumes from before the deletion, and saves again what it had saved then."""
+
+    def callbacks(death: int = 0) -> list[Any]:
+        return [ModelCheckpoint("run/m-{epoch}", save_freq="3 epochs"), Planned(PLANS[plan], death)]
+
+    train(callbacks(), epochs=7)
+    unbroken = {path.name: files_known_to(path) for path in sorted(Path("run").glob("*.npz"))}
+    shutil.rmtree("run")
+    for death in (9, 9):
+        child = os.fork()
+        if child == 0:
+            try:
+                logging.disable(logging.CRITICAL)
+                train(callbacks(death), epochs=7, resume="auto")
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    run = train(callbacks(), epochs=7, resume="auto")
+
+    assert {path.name: files_known_to(path) for path in sorted(Path("run").glob("*.npz"))} == unbroken
+    assert {path.name for path in run.result.checkpoints} == set(unbroken)
+
+
+def test_a_file_that_its_user_deleted_is_not_listed_after_a_resume() -> None:
+    """Also after further resumes, and if the directory is moved between them."""
+    train([ModelCheckpoint("run/m-{epoch}")], epochs=3)
+    Path("run/m-2.npz").unlink()
+    for epochs in (4, 5):
+        run = train([ModelCheckpoint("run/m-{epoch}")], epochs=epochs, resume="auto")
+        assert [path.name for path in run.result.checkpoints] == [f"m-{n}.npz" for n in range(1, epochs + 1) if n != 2]
