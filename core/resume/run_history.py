@@ -68,7 +68,7 @@ class RunHistory:
     """
 
     def __init__(
-        self, source: HistorySource, report: Callable[[str, Exception, str], object] = lambda *_: None
+        self, source: HistorySource, report: Callable[[str, Exception, str], object] = lambda _, __, ___: None
     ) -> None:
         self.directories: tuple[Location, ...] = ()
         """The directories that the run owns."""

@@ -15,6 +15,8 @@ from trainbus import Decision, Run, hookimpl, journal
 from trainbus.checkpoints import entries_of, payloads_in, read
 from trainbus.decision import NOTHING, forget, keep, save
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.storage.backend import backend_for
+from trainbus.storage.paths import location
 from trainbus.testing import LineSubject
 
 
@@ -248,6 +250,19 @@ def test_another_run_removes_no_snapshot_that_a_checkpoint_below_its_directory_n
 
     run = train([1.0, 2.0, 3.0, 4.0], ModelCheckpoint("run/{epoch}/m"), early, resume="run/3/m.npz")
     assert run.subject.slope == 1
+
+
+@pytest.mark.parametrize("template", ["{epoch}/m", "m-{epoch}", "{epoch}/x/m"])
+def test_in_a_store_only_snapshots_that_checkpoints_name_are_left(template: str) -> None:
+    store = location(f"memory://{Path.cwd().name}")
+    early = EarlyStopping(patience=99, restore_best_weights=True)
+    run = train([20.0 - epoch for epoch in range(8)], ModelCheckpoint(f"{store}/{template}", keep_last=2), early)
+
+    assert not run.failures
+    names = [each.name for each in backend_for(store).files_below()]
+    assert len([name for name in names if name.endswith(".npz")]) == 2
+    train([1.0, 2.0, 3.0], ModelCheckpoint(f"{store}/other-{template}", keep_last=1), early)
+    assert len([name for name in (each.name for each in backend_for(store).files_below()) if "slot-" in name]) == 1
 
 
 def test_a_plugin_without_a_callback_leaves_only_snapshots_that_its_checkpoints_name() -> None:
