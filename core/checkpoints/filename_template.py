@@ -29,6 +29,8 @@ _NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*"
 """Not the name of a metric: ``str.format`` reads it as a position, a conversion or an attribute."""
 _COUNTERS = ("epoch", "batch", "step")
 _INTEGER = frozenset("bcdoxX")
+_DIGIT_FIRST = re.compile(r"(0\d?)?d?")
+"""Formats with which a counter begins with a digit: no sign, no spaces."""
 _WITHOUT_DIGITS = ("c", "x", "X")
 """Types of format with which a number may have no decimal digit."""
 _REAL_TYPES = frozenset("eEfFgG%")
@@ -189,18 +191,20 @@ def sibling_path(template: str, stem: str, suffix: str) -> str:
 def glob_pattern(template: str) -> str:
     """Return the ``glob`` pattern of the names that a template can make.
 
-    In a directory, a counter has a digit, so that a directory with another name can belong to another run.
+    In a directory, a counter has a digit, mostly as the first character, so that a directory with another name can
+    belong to another run.
 
     >>> glob_pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt"), glob_pattern("{val_loss}/{epoch}/m")
-    ('runs[[]1]/m-*-*.pt', '*/*[0-9]*/m')
+    ('runs[[]1]/m-*-*.pt', '*/[0-9]*/m')
     """
     found, end, name = "", 0, _start_of_name(template)
     for match in _FIELD.finditer(template):
         piece = match[0][0]
         if match[1] is not None:
             field, form = _name_and_format(match[1])
-            has_digit = match.end() <= name and field in _COUNTERS and form[-1:] not in _WITHOUT_DIGITS
-            piece = "*[0-9]*" if has_digit else "*"
+            piece = "*"
+            if match.end() <= name and field in _COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
+                piece = "[0-9]*" if _DIGIT_FIRST.fullmatch(form) else "*[0-9]*"
         found += glob.escape(template[end : match.start()]) + piece
         end = match.end()
     return found + glob.escape(template[end:])
