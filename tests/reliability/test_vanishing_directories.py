@@ -206,15 +206,16 @@ def test_a_truncated_journal_is_one_of_the_later_events_and_a_failure_says_so(
     assert len([each for each in found.events if isinstance(each, journal.FailureReported)]) == len(lost)
 
 
+@pytest.mark.parametrize("size", [0, 1, 30, 100, 5000])
 @pytest.mark.parametrize("when", [1, 2])
-def test_truncated_charts_are_readable(when: int) -> None:
+def test_truncated_charts_are_readable(when: int, size: int) -> None:
     """The later events are there; the earlier ones are lost, as a failure says."""
 
     def truncate() -> None:
         for path in Path("logs").rglob("events.*"):
-            os.truncate(path, 0)
+            os.truncate(path, min(size, path.stat().st_size))
 
     run = train(truncate, [ModelCheckpoint("run/m-{epoch}"), TensorBoard("logs"), Journal(enabled=False)], when=when)
 
     assert max(step for _, tag, step in scalars("logs") if tag == "epoch_loss") == 3
-    assert {each.plugin for each in run.failures} == {"TensorBoard"}
+    assert {each.plugin for each in run.failures} == {"TensorBoard"} - ({"TensorBoard"} if size == 5000 else set())
