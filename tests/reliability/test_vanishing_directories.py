@@ -176,7 +176,7 @@ def test_a_run_resumes_after_its_directory_was_made_again() -> None:
     assert len(run.history["loss"]) == 6
 
 
-@pytest.mark.parametrize("when", [0, 1, 2, 3])
+@pytest.mark.parametrize("when", [0, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2)), 3])
 @pytest.mark.parametrize("size", [0, 10, 2000])
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_truncated_journal_is_one_of_the_later_events_and_a_failure_says_so(
@@ -207,7 +207,7 @@ def test_a_truncated_journal_is_one_of_the_later_events_and_a_failure_says_so(
 
 
 @pytest.mark.parametrize("size", [0, 1, 30, 100, 5000])
-@pytest.mark.parametrize("when", [1, 2])
+@pytest.mark.parametrize("when", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 def test_truncated_charts_are_readable(when: int, size: int) -> None:
     """The later events are there; the earlier ones are lost, as a failure says."""
 

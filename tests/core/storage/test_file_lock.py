@@ -247,7 +247,7 @@ def test_locks_of_other_directories_are_locked_again_too() -> None:
         each.release()
 
 
-@EACH
+@FEW
 @pytest.mark.parametrize("around", [True, False])
 def test_a_directory_that_another_run_reaches_is_refused_without_locks_too(error: str, around: bool) -> None:
     """Until its owner is dead, or has ended."""
