@@ -36,6 +36,8 @@ MANIFEST_BYTES: Final = 256 * MB
 """A manifest, and the record of a run's end."""
 HISTORY_BYTES: Final = 1000 * MB
 """The history of a run, beside its checkpoints."""
+SEARCHED: Final = 100_000
+"""Files below a directory of a run that are searched for manifests, before what none of them names is removed."""
 LOG_EXPANSION: Final = 200
 """Compressed data in a manifest may unpack to this many times their size, and to ``EXPANSION_FLOOR`` in any case."""
 

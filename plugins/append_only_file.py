@@ -24,15 +24,17 @@ class AppendOnlyFile:
     Appended records survive the end of the process, however it ends. If only a part of a record was written, it is
     truncated, at the latest before the next record is appended.
 
-    If the file, or its directory, is removed while it is open, the next call makes it again with all of its records.
+    If the file, or its directory, is removed while it is open, the next call makes it again with all of its records. If
+    it is truncated, its records are lost: the next call reports it, and begins with the first record again, which says
+    what the file is.
 
     Args:
         path: The file.
         flags: Further flags of ``os.open``, such as ``os.O_EXCL``.
         size: Bytes of complete records at the beginning of an existing file; the rest is truncated. None keeps
             everything.
-        report: Called, in the thread that appends, with an error that says that the file was removed, and whether it
-            is made again.
+        report: Called, in the thread that appends, with an error that says what happened to the file.
+        complete: Returns how many bytes of complete records are in a truncated file; without it, all are.
 
     Raises:
         OSError: The file cannot be opened or truncated.
@@ -44,8 +46,11 @@ class AppendOnlyFile:
         flags: int = 0,
         size: int | None = None,
         report: Callable[[OSError], object] = lambda _: None,
+        complete: Callable[[Path], int] | None = None,
     ) -> None:
-        self.path, self._report = path, report
+        self.path, self._report, self._complete = path, report, complete
+        self._first = b""
+        """The first record that was appended; empty if there is none yet."""
         self._nameless = False
         """Whether the path holds no file, or another one, and the file cannot be made again."""
         self._hold(os.open(path, _FLAGS | flags, 0o666))
@@ -64,6 +69,9 @@ class AppendOnlyFile:
         """
         self._restore()
         self._cut()
+        if records and self._first and not self.size and records[0] != self._first:
+            records.insert(0, self._first)
+        first = records[0] if records else b""
         data, written = memoryview(b"".join(records)), 0
         try:
             while written < len(data):
@@ -72,6 +80,7 @@ class AppendOnlyFile:
             complete = list(takewhile(lambda end: end <= written, accumulate(map(len, records))))
             del records[: len(complete)]
             end = complete[-1] if complete else 0
+            self._first = self._first or (first if complete else b"")
             self.size += end
             self._torn = end < written
             with suppress(OSError):  # the next call tries again, before it writes
@@ -87,6 +96,7 @@ class AppendOnlyFile:
         if not stat.S_ISREG(status.st_mode):
             return
         name = repr(str(self.path))
+        self._compare_size(name, status.st_size)
         try:
             check_locks(self.path)
             try:
@@ -106,6 +116,19 @@ class AppendOnlyFile:
             self._nameless = True
         else:
             self._nameless = False
+
+    def _compare_size(self, name: str, size: int) -> None:
+        """Report that another program has truncated the file or appended to it."""
+        if size < self.size:
+            lost, self.size = self.size, size
+            with suppress(OSError):  # the path may hold another file now
+                self.size = min(size, size if self._complete is None else self._complete(self.path))
+            self._torn = self.size < size
+            lost -= self.size
+            self._report(OSError(f"{name} was truncated during the run; {lost:,} bytes of records are lost"))
+        elif size > self.size and not self._torn:
+            more, self.size = size - self.size, size
+            self._report(OSError(f"another program has appended {more:,} bytes to {name} during the run"))
 
     def _copy_to_path(self) -> None:
         make_directory(self.path.parent)

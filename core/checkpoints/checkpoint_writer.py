@@ -273,18 +273,17 @@ class CheckpointWriter:
         """Mirror the snapshots to disk, then call ``after``."""
         leads, snapshots = self._group.leads, self._snapshots
         for path in (*(each.path for each in job.committed), *(each.path for each in job.failed)):
-            snapshots.saved(path)
+            snapshots.note_change(path)
         try:
-            directories = self.directories if leads else ()
             holders = [each for each in job.committed if self._holds_snapshot(weights_only=each.entry.weights_only)]
             if snapshots.unsaved and holders:
                 snapshots.link_to(holders[0], linked=leads)
-                snapshots.prune(directories)
             elif mirror is not None and has(self._subject, Saveable):
                 suffix = self._subject.suffixes(weights_only=not self._snapshots_more)[0]
                 directory, ranks = self.directories[0], self._group.ranks
                 snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), ranks=ranks)
-                snapshots.prune(directories)
+            if leads:
+                snapshots.prune()
         except (OSError, RuntimeError) as error:
             snapshots.mark_unsaved_lost()
             self._failures.record("snapshots", CheckpointError(f"the snapshot is in memory only: {error}"))

@@ -59,6 +59,17 @@ def payloads_in(directory: Location) -> list[Location]:
     return [directory / name for name in payload_names(backend_for(directory).list_names())]
 
 
+def payloads_below(directory: Location) -> Iterator[Location]:
+    """Yield the paths that have a manifest in a directory or anywhere below it.
+
+    Raises:
+        OSError: Not all directories can be searched.
+    """
+    for found in map(payload_of, backend_for(directory).files_below()):
+        if found is not None:
+            yield found
+
+
 def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[CheckpointInfo]]:
     """Return the intact checkpoint of the latest step (None if there is none) and the ones skipped before it.
 
@@ -100,25 +111,31 @@ def newest(
 
 
 def histories_named_in(directory: Location, patterns: Iterable[Location] = ()) -> Iterator[str]:
-    """Yield the names of the histories that the manifests of a directory, and of those directly in it, name.
+    """Yield the names of the histories in a directory that manifests in it, or anywhere below it, may name.
 
     Args:
         directory: The directory.
-        patterns: Further payloads, as patterns of ``glob``.
+        patterns: Payloads that probably name them, as patterns of ``glob``.
+
+    Raises:
+        OSError: Some manifest cannot be found or read, so it may name any.
     """
     for path in _payloads_near(directory, patterns):
-        for entry in entries_of(path):
+        entries = entries_of(path)
+        if not entries and backend_for(manifest_of(path)).size():
+            raise OSError(f"{str(manifest_of(path))!r} cannot be read")
+        for entry in entries:
             if (reference := reference_in(entry.run_state)) is not None:
                 yield reference.file.rpartition("/")[2]
 
 
 def _payloads_near(directory: Location, patterns: Iterable[Location]) -> Iterator[Location]:
+    """Yield every payload of a directory and of those below it, in an order in which the first ones suffice mostly."""
     yield from payloads_in(directory)
-    for place in directory.iterdir() if isinstance(directory, Path) else ():
-        yield from payloads_in(place) if place.is_dir() else ()
     for pattern in patterns:
         found = map(payload_of, backend_for(manifest_of(pattern)).glob())
         yield from (path for path in found if path is not None)
+    yield from payloads_below(directory)
 
 
 def history_flaws(found: Iterable[CheckpointInfo]) -> dict[Location, str]:

@@ -29,6 +29,10 @@ _NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*"
 """Not the name of a metric: ``str.format`` reads it as a position, a conversion or an attribute."""
 _COUNTERS = ("epoch", "batch", "step")
 _INTEGER = frozenset("bcdoxX")
+_DIGIT_FIRST = re.compile(r"(0\d?)?d?")
+"""Formats with which a counter begins with a digit: no sign, no spaces."""
+_WITHOUT_DIGITS = ("c", "x", "X")
+"""Types of format with which a number may have no decimal digit."""
 _REAL_TYPES = frozenset("eEfFgG%")
 """Types of format that show integers only."""
 _REAL = re.compile(
@@ -187,12 +191,21 @@ def sibling_path(template: str, stem: str, suffix: str) -> str:
 def glob_pattern(template: str) -> str:
     """Return the ``glob`` pattern of the names that a template can make.
 
-    >>> glob_pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt")
-    'runs[[]1]/m-*-*.pt'
+    In a directory, a counter has a digit, mostly as the first character, so that a directory with another name can
+    belong to another run.
+
+    >>> glob_pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt"), glob_pattern("{val_loss}/{epoch}/m")
+    ('runs[[]1]/m-*-*.pt', '*/[0-9]*/m')
     """
-    found, end = "", 0
+    found, end, name = "", 0, _start_of_name(template)
     for match in _FIELD.finditer(template):
-        found += glob.escape(template[end : match.start()]) + (match[0][0] if match[1] is None else "*")
+        piece = match[0][0]
+        if match[1] is not None:
+            field, form = _name_and_format(match[1])
+            piece = "*"
+            if match.end() <= name and field in _COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
+                piece = "[0-9]*" if _DIGIT_FIRST.fullmatch(form) else "*[0-9]*"
+        found += glob.escape(template[end : match.start()]) + piece
         end = match.end()
     return found + glob.escape(template[end:])
 
@@ -203,13 +216,18 @@ def truncated_glob(template: str) -> str:
     >>> truncated_glob("runs/m-{val_loss:.2f}-{epoch}.pt")
     'runs/m-*~[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
     """
-    plain = _FIELD.sub(lambda match: "0" * len(match[0]), template)
-    name = max(plain.rfind(separator) for separator in ("/", os.sep)) + 1
+    name = _start_of_name(template)
     first = next((match.start() for match in _FIELD.finditer(template, name) if match[1] is not None), None)
     if first is None:
         return ""
     head = render(template[name:first], {}).encode()[: LONGEST // 2].decode("utf-8", "ignore")
     return f"{glob_pattern(template[:name])}{glob.escape(head)}*~{'[0-9a-f]' * _DIGITS}"
+
+
+def _start_of_name(template: str) -> int:
+    """Return where the last part of a template begins; separators in the names of fields do not count."""
+    plain = _FIELD.sub(lambda match: "0" * len(match[0]), template)
+    return max(plain.rfind(separator) for separator in ("/", os.sep)) + 1
 
 
 def fixed_name(template: str) -> str:

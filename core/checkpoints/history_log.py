@@ -16,12 +16,13 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..limits import HISTORY_BYTES
-from ..storage.atomic_file import DIFFERS, make_directory, sync
+from ..storage.atomic_file import DIFFERS, fill, make_directory, sync, write_bytes
 from ..storage.backend import backend_for
 from ..storage.file_kind import check_regular
 from ..storage.paths import Location, relative_to
@@ -46,21 +47,46 @@ class HistoryLog:
         self._hash, self._digest = hashlib.sha256(), ""
         self._length = self._written = 0
         self._data = bytearray()
-        """The records that are not in the file yet."""
+        """What is in the file, and the records that are not there yet."""
+        self._status: tuple[int, ...] = ()
+        """The identity of the file, its size and its time after it was last written or compared."""
         self._records: list[Any] = []
         """In a store, the records that the next manifest holds itself."""
         self._segments: list[tuple[Location, bytes]] = []
         """In a store, the objects that are not written yet."""
 
     @property
-    def is_there(self) -> bool:
-        """Whether the file, if it was written before, still has what was written to it; a store is not asked."""
+    def flaw(self) -> str:
+        """What happened to the file since it was written, in words; empty if it is as it was. A store is not asked."""
         if not isinstance(self.path, Path) or not self._written:
-            return True
+            return ""
         try:
-            return self.path.stat().st_size >= self._written
-        except OSError:
-            return False
+            status = self.path.lstat()
+            if _identity(status) != self._status[:2]:
+                return "was replaced"
+            # two changes may have the same time, so what is read fast is always compared
+            if self._written <= SEGMENT or _stamp(status) != self._status:
+                if read_start(self.path, self._written) != bytes(self._data[: self._written]):
+                    return "was changed"
+                self._status = _stamp(status)
+        except (FileNotFoundError, NotADirectoryError):
+            return "was removed"
+        except OSError as error:
+            return f"became unreadable ({error.strerror or error})"
+        return ""
+
+    def write_again(self) -> None:
+        """Replace the file by one with everything that was written to it.
+
+        Raises:
+            OSError: It could not be written, or something else than a file is there.
+        """
+        assert isinstance(self.path, Path)
+        backend = backend_for(self.path)
+        staged, data = backend.new_file(), bytes(self._data[: self._written])
+        fill(staged, lambda path: write_bytes(path, data))
+        backend.publish(staged)
+        self._status = _stamp(self.path.lstat())
 
     def follow(self, path: Location, reference: HistoryReference) -> None:
         """Continue the file that a checkpoint names, after what it names of it.
@@ -76,12 +102,13 @@ class HistoryLog:
             self.path, self._length, self._digest = path, reference.length, reference.digest
             self._records = list(reference.records)
             return
-        size = path.stat().st_size
-        if size > HISTORY_BYTES:
-            raise OSError(errno.EFBIG, f"it has {size:,} bytes", str(path))
-        data = read_start(path, size)
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > HISTORY_BYTES:
+            raise OSError(errno.EINVAL, f"it is no regular file of at most {HISTORY_BYTES:,} bytes", str(path))
+        data = read_start(path, status.st_size)
         self._hash.update(data)
         self.path, self._length, self._written = path, len(data), len(data)
+        self._data, self._status = bytearray(data), _stamp(status)
         if len(data) > reference.length:
             line = b"" if data.endswith(b"\n") else b"\n"  # the record of a process that died
             self._append(line + _line([BACK, reference.length]))
@@ -130,10 +157,9 @@ class HistoryLog:
             path, data = self._segments[0]
             backend_for(path).replace(data.decode())
             del self._segments[0]
-        if self._data and isinstance(self.path, Path):
-            _write_at(self.path, self._written, bytes(self._data))
-            self._written += len(self._data)
-            self._data.clear()
+        if len(self._data) > self._written and isinstance(self.path, Path):
+            self._status = _stamp(_write_at(self.path, self._written, bytes(self._data[self._written :])))
+            self._written = len(self._data)
 
     def _append(self, data: bytes) -> None:
         self._data += data
@@ -145,8 +171,16 @@ def _line(record: Any) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
-def _write_at(path: Path, position: int, data: bytes) -> None:
-    """Write to a file from a position on, and sync it; what a failed attempt has left there is replaced."""
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return *_identity(status), status.st_size, status.st_mtime_ns
+
+
+def _write_at(path: Path, position: int, data: bytes) -> os.stat_result:
+    """Write to a file from a position on, sync it, and return its status; what a failed attempt left is replaced."""
     make_directory(path.parent)
     check_regular(path)
     flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -160,5 +194,7 @@ def _write_at(path: Path, position: int, data: bytes) -> None:
         file.seek(position)
         if file.read(len(data)) != data:
             raise OSError(DIFFERS)
+        status = os.fstat(handle)
     if not position:
         sync(path.parent)
+    return status

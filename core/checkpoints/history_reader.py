@@ -144,18 +144,21 @@ def remove_unnamed(directory: Location, named: Callable[[], Iterable[str]]) -> N
     Args:
         directory: The directory.
         named: Returns the names of the files that manifests name; called only if there are any files, and read only
-            until each of them is named.
+            until each of them is named. If it raises ``OSError``, nothing is removed.
     """
     whole = isinstance(directory, Path)  # objects name those before them, so that one that is named needs the others
     unused: dict[str, set[str]] = {}
     for name in backend_for(directory).list_names():
         if found := NAME.fullmatch(name):
             unused.setdefault(name if whole else found[1], set()).add(name)
-    for name in named() if unused else ():
-        if found := NAME.fullmatch(name):
-            unused.pop(name if whole else found[1], None)
-        if not unused:
-            return
+    try:
+        for name in named() if unused else ():
+            if found := NAME.fullmatch(name):
+                unused.pop(name if whole else found[1], None)
+            if not unused:
+                return
+    except OSError:  # a manifest that could not be read may name any of them
+        return
     for name in set[str]().union(*unused.values()):
         backend_for(directory / name).remove()
 

@@ -18,7 +18,8 @@ from ..storage.paths import Location, StartDirectory, location, relative_to, res
 from ..storage.sharded_directory import digest_of_parts, link_parts, publish_parts, stage_parts
 from .collective_commit import Write, write_collectively
 from .commit import Checkpoint
-from .manifest import entries_of, payload_names
+from .discovery import payloads_below
+from .manifest import entries_of, manifest_of
 
 PREFIX = f"{RESERVED}slot-"
 """Prefix of the names of snapshot files."""
@@ -59,8 +60,10 @@ class SnapshotStore:
         """Slots that could not be written: they are only in memory, or were only in the memory of an earlier run."""
         self.begun_elsewhere = False
         """Whether the run was resumed, so that it may ask for snapshots that the process before it did not keep."""
-        self._named: dict[str, dict[Location, set[str]]] = {}
-        """The names of snapshot files in each checkpoint's manifest, by its name and directory; read once a save."""
+        self._present: dict[str, Location] = {}
+        """The name of each snapshot file that this process has made or may remove, to the file; names are random."""
+        self._checkpoints: dict[Location, set[str] | None] = {}
+        """Each checkpoint that may name one of these, to the names in its manifest; None if it was not read yet."""
 
     def __contains__(self, slot: object) -> bool:
         return slot in self._kept
@@ -135,7 +138,7 @@ class SnapshotStore:
         """
         file = SnapshotFile(checkpoint.path, checkpoint.entry.digest)
         for slot in self.unsaved:
-            self._files[slot] = _second_name(file, directory or checkpoint.path.parent, linked=linked)
+            self._give_name(slot, file, directory or checkpoint.path.parent, linked=linked)
 
     def bring_into(self, directory: Location, *, unless: Callable[[Location], bool], linked: bool = True) -> None:
         """Give slots a file of this run, if theirs is in the directory of another.
@@ -145,9 +148,14 @@ class SnapshotStore:
             unless: Returns whether a file is one of this run.
             linked: As in ``link_to``.
         """
-        for slot, file in self._files.items():
+        for slot, file in list(self._files.items()):
             if not unless(file.path):
-                self._files[slot] = _second_name(file, directory, linked=linked)
+                self._give_name(slot, file, directory, linked=linked)
+
+    def _give_name(self, slot: str, file: SnapshotFile, directory: Location, *, linked: bool) -> None:
+        self._files[slot] = made = _second_name(file, directory, linked=linked)
+        if linked:
+            self._present[made.path.name] = made.path
 
     def write(
         self, directory: Location, suffix: str, save: Write, *, in_parts: bool = False, ranks: Ranks | None = None
@@ -176,37 +184,57 @@ class SnapshotStore:
             return [str(path), digest]
 
         source, digest = publish(save) if ranks is None else write_collectively(ranks, save, publish)
-        self._files.update((slot, SnapshotFile(location(source), digest)) for slot in self.unsaved)
+        made = SnapshotFile(location(source), digest)
+        self._files.update(dict.fromkeys(self.unsaved, made))
+        self._present[made.path.name] = made.path
 
-    def saved(self, checkpoint: Location) -> None:
-        """Note that the manifest of a checkpoint may have changed; only the run that owns it writes it."""
-        self._named.pop(checkpoint.name, None)  # of every directory, since one may be named in several ways
-
-    def prune(self, directories: Iterable[Location], others: Iterable[Location] = (), *, over: bool = False) -> None:
-        """Remove the snapshot files in ``directories`` that no checkpoint there, or at ``others``, names.
+    def search(self, directories: Iterable[Location], below: Iterable[Location] = ()) -> None:
+        """Find the files of earlier runs, and all checkpoints that may name them; then ``prune`` may remove some.
 
         Args:
-            directories: Where to remove files.
-            others: Further checkpoints.
+            directories: The directories of the run.
+            below: Directories below these in which it saves, too.
+
+        Raises:
+            OSError: Not all of these checkpoints can be found, so the files stay.
+        """
+        directories = list(directories)
+        found: dict[str, Location] = {}
+        for each in (*directories, *below):
+            found |= {name: each / name for name in backend_for(each).list_names() if name.startswith(PREFIX)}
+        if found:
+            payloads = (each for directory in directories for each in payloads_below(directory))
+            self._checkpoints.update({StartDirectory().identity(each): None for each in payloads})
+            self._present.update(found)
+
+    def note_change(self, checkpoint: Location) -> None:
+        """Note that the run has saved or removed a checkpoint, or has tried to; only the run itself does so."""
+        self._checkpoints[StartDirectory().identity(checkpoint)] = None
+
+    def prune(self, others: Iterable[Location] = (), *, over: bool = False) -> None:
+        """Remove the snapshot files that no checkpoint names: those that this run has made, or has found.
+
+        Args:
+            others: Further checkpoints that may name some.
             over: Whether the run has ended, so that no later checkpoint can name the file of a slot.
         """
-        # names are random, so a name says which file it is
+        for each in others:
+            self.note_change(each)
         kept = set[str]() if over else {file.path.name for file in self._files.values()}
-        unused, checkpoints = dict[str, Location](), [(path.parent, path.name) for path in others]
-        for directory in directories:
-            names = backend_for(directory).list_names()
-            unused.update((name, directory) for name in names if name.startswith(PREFIX) and name not in kept)
-            checkpoints += ((directory, name) for name in payload_names(names))
-        if not unused:
-            return
-        for directory, name in checkpoints:
-            same_name = self._named.setdefault(name, {})
-            if directory not in same_name:
-                same_name[directory] = _names_in(directory / name)
-            for file in same_name[directory] & unused.keys():
+        unused = {name: file for name, file in self._present.items() if name not in kept}
+        if over and unused:  # others may have removed some checkpoints
+            present = set(existing(map(manifest_of, self._checkpoints)))
+            self._checkpoints = {each: None for each in self._checkpoints if manifest_of(each) in present}
+        for checkpoint, names in list(self._checkpoints.items()) if unused else ():
+            named = _names_in(checkpoint) if names is None else names
+            self._checkpoints[checkpoint] = named
+            if not named:  # until it is saved again
+                del self._checkpoints[checkpoint]
+            for file in named & unused.keys():
                 del unused[file]
-        for name, directory in unused.items():
-            backend_for(directory / name).remove()
+        for name, path in unused.items():
+            backend_for(path).remove()
+            del self._present[name]
 
 
 def find_snapshot_files(

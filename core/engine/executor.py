@@ -24,6 +24,7 @@ from ..resume.state import RankState
 from ..storage.backend import backend_for, existing
 from ..storage.directory_lock import lock_directories
 from ..storage.paths import Location, StartDirectory, location
+from ..storage.reach import Reach
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
 from .execution_result import NO_RESULT, ExecutionResult
@@ -62,16 +63,19 @@ class Executor:
         """Whether a directory of the run was removed while it trained."""
         self._patterns: list[Location] = []
         """What the callbacks may save, as patterns of ``glob``."""
+        self._reached: list[Reach] = []
+        """The directories on this machine's disk, below those of the run, in which it may save."""
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
         """Store and return the directories that callbacks write into."""
         callbacks = list(callbacks)
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
-        self._patterns = [
-            location(each) for callback in callbacks for each in callback.checkpoint_patterns(self._subject)
-        ]
+        patterns = (each for callback in callbacks for each in callback.checkpoint_patterns(self._subject))
+        self._patterns = list(map(location, patterns))
         self.writer.directories = tuple(sorted(directories, key=str))
-        self.writer.start = StartDirectory()
+        self.writer.start = start = StartDirectory()
+        places = {start.fixed(each.parent) for each in self._patterns}
+        self._reached = [Reach.of(each) for each in places if isinstance(each, Path) and Reach.of(each).below]
         return self.writer.directories
 
     def lock_directories(self, at_end: ExitStack, report: Callable[[Location], object] = lambda _: None) -> None:
@@ -84,11 +88,16 @@ class Executor:
         Raises:
             CheckpointError: Another run has locked one of them, or it cannot be written.
         """
-        at_end.enter_context(lock_directories(self.writer.directories, report=report))
-        for directory in self.writer.directories:
+        directories = self.writer.directories
+        at_end.enter_context(lock_directories(directories, report=report, reached=self._reached))
+        below = [each for reach in self._reached for each in reach.existing()]
+        for directory in (*directories, *below):
             remove_debris(directory)
-            with suppress(OSError):  # a manifest that cannot be read may name any of them
+        for directory in directories:
+            with suppress(OSError):  # they are removed at the end of the run
                 self._prune_histories(directory)
+        with suppress(OSError):
+            self.snapshots.search(directories, below)
 
     def finish_earlier(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, if this one concerns files, and return what became of them.
@@ -193,7 +202,7 @@ class Executor:
             over: Whether the run is over, so that its slots need no files.
         """
         try:
-            self.snapshots.prune(self.writer.directories if list(self.snapshots) else (), others, over=over)
+            self.snapshots.prune(others, over=over)
             for directory in self.writer.directories if over else ():
                 self._prune_histories(directory)
         except OSError as error:
@@ -278,7 +287,9 @@ class Executor:
                 continue
             try:
                 if not self.snapshots.drop(action.source):
-                    remove(self.writer.start.fixed(location(action.source)))
+                    place = self.writer.start.fixed(location(action.source))
+                    remove(place)
+                    self.snapshots.note_change(place)
             except OSError as error:
                 self._tolerate(action.by, f"{action.source!r} could not be deleted: {error}")
 

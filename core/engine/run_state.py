@@ -123,6 +123,14 @@ class RunState:
         self.file_log += [(path, False) for place, path in before.items() if place not in self._files]
         self.file_log += [(path, True) for place, path in self._files.items() if place not in before]
 
+    def leave_out_missing(self, present: Iterable[Location]) -> None:
+        """Leave out of ``files`` what is not present when the run is resumed.
+
+        This is no change of the run: if a process has deleted a file and died, the resumed run deletes it again.
+        """
+        places = set(map(self.start.identity, present))
+        self._files = {place: path for place, path in self._files.items() if place in places}
+
     def has_file(self, path: str, /) -> bool:
         """Return whether ``files`` has the file at a path, in whichever form it was given."""
         return self.start.identity(location(path)) in self._files

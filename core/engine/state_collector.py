@@ -69,7 +69,7 @@ class StateCollector:
         self._rate_changes, self._undone_rates = rate_changes, undone_rates
         self._loaders: list[Any] = []
         self._held: CheckpointState | None = None
-        self.history = RunHistory(state)
+        self.history = RunHistory(state, failures.record)
         """What checkpoints name of the run's past."""
 
     def check_plugins(self) -> None:

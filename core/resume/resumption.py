@@ -75,6 +75,10 @@ class Resumable(Protocol):
     @files.setter
     def files(self, files: Iterable[Location]) -> None: ...
 
+    def leave_out_missing(self, present: Iterable[Location]) -> None:
+        """Leave out of ``files`` what is not present."""
+        ...
+
     def restore_counters(self, step: int, trained_batches: int) -> None:
         """Set the weight updates of the run, and how many batches of the current loop were trained on."""
         ...
@@ -253,8 +257,9 @@ class Resumption:
             self._warn("%s", refusal)
         for problem in self._owned.gone(listed):
             self._warn("%s", problem)
-        files, own = existing(listed), self._start.identity(self.checkpoint.path)
-        run.files = files if own in map(self._start.identity, files) else [*files, self.checkpoint.path]
+        own = self._start.identity(self.checkpoint.path)
+        run.files = listed if own in map(self._start.identity, listed) else [*listed, self.checkpoint.path]
+        run.leave_out_missing(existing(run.files))
 
     def restore_epoch(self, run: Resumable) -> None:
         """Restore the metrics and counters of the interrupted epoch; its loop may count its batches otherwise."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -64,12 +64,15 @@ class RunHistory:
 
     Args:
         source: The data of the run.
+        report: Called with the name of this part, an error that says what happened to a file, and what is lost.
     """
 
-    def __init__(self, source: HistorySource) -> None:
+    def __init__(
+        self, source: HistorySource, report: Callable[[str, Exception, str], object] = lambda _, __, ___: None
+    ) -> None:
         self.directories: tuple[Location, ...] = ()
         """The directories that the run owns."""
-        self._source = source
+        self._source, self._report = source, report
         self._logs: dict[Location, tuple[HistoryLog, list[int]]] = {}
         """A directory to its history, and how many epochs, decisions and changes of files it has."""
 
@@ -82,14 +85,31 @@ class RunHistory:
         """
         source, directory = self._source, self._directory_of(path)
         own = source.start.identity(directory)
-        if own not in self._logs or not self._logs[own][0].is_there:
-            self._logs[own] = self._new(directory, own, first=own not in self._logs)
+        if own not in self._logs:
+            self._logs[own] = self._new(directory, own, first=True)
+        if flaw := self._logs[own][0].flaw:
+            self._make_again(directory, own, flaw)
         log, done = self._logs[own]
         now = len(source.epoch_metrics), len(source.decision_log), len(source.file_log)
         until = source.followed.counts if restored and source.followed is not None else now
         log.add(self._records(done, until, directory))
         done[:] = map(max, done, until)
         return log
+
+    def _make_again(self, directory: Location, own: Location, flaw: str) -> None:
+        """Write a history again that someone has changed; if that fails, begin another one with all that is known."""
+        log = self._logs[own][0]
+        what, lost = f"{str(log.path)!r} {flaw} during the run", ""
+        try:
+            log.write_again()
+            what += "; it is written again, with the whole history"
+        except OSError as error:
+            lost = "checkpoints before this lost their history"
+            what += (
+                f", and cannot be written again: {error}; later checkpoints name another file with the whole history"
+            )
+            self._logs[own] = self._new(directory, own, first=False)
+        self._report("history", CheckpointError(what), lost)
 
     def _new(self, directory: Location, own: Location, *, first: bool) -> tuple[HistoryLog, list[int]]:
         source, log = self._source, HistoryLog(directory, self._source.run_id)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import AbstractContextManager
 from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from .file_lock import Parts
 from .local import LocalBackend
 from .paths import Location
 from .sharded_directory import digest_of_parts, parts_in
@@ -22,6 +23,14 @@ class Backend(Protocol):
 
     def size(self) -> int | None:
         """Return the length of the file in bytes; None if there is no file."""
+        ...
+
+    def files_below(self) -> Iterator[Location]:
+        """Yield all files in the directory and in all directories below it, links followed.
+
+        Raises:
+            OSError: Some cannot be listed, or there are more than ``limits.SEARCHED``.
+        """
         ...
 
     def is_directory(self) -> bool:
@@ -68,12 +77,15 @@ class Backend(Protocol):
         """Remove the file; do nothing if it does not exist."""
         ...
 
-    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
+    def acquire_lock(
+        self, name: str, report: Callable[[], object] = lambda: None, below: Collection[Parts] = ()
+    ) -> Callable[[], object]:
         """Lock the directory with the lock file ``name`` in it, and return a function that releases the lock.
 
         Args:
             name: The name of the lock file.
             report: Called after a removed lock file was made and locked again.
+            below: Patterns of the directories below this one in which the run may save; not used in a store.
 
         Raises:
             DirectoryLocked: Another run holds the lock.

@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
-from ..limits import MANIFEST_BYTES
+from ..limits import MANIFEST_BYTES, SEARCHED
 from .paths import Location
 
 Kind = Literal["file", "directory", "FIFO", "socket", "device", "broken link", ""]
@@ -100,3 +100,13 @@ def check_size(size: int, path: Location) -> None:
     """
     if size > MANIFEST_BYTES:
         raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {MANIFEST_BYTES:,} are read", str(path))
+
+
+def check_searched(number: int, directory: Location) -> None:
+    """Refuse to search a directory that has too many files below it.
+
+    Raises:
+        OSError: They are more than ``SEARCHED``.
+    """
+    if number > SEARCHED:
+        raise OSError(errno.EFBIG, f"more than {SEARCHED:,} files are below it", str(directory))

@@ -7,16 +7,17 @@ process that holds the lock so exactly that a later run on the same machine can 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from weakref import WeakSet
 
 from ..errors import DirectoryLocked
@@ -28,6 +29,9 @@ LARGEST = 4096
 
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 """The errors of ``flock`` on a file system that does not support locks."""
+
+Parts: TypeAlias = tuple[str, ...]
+"""A pattern for each part of a path."""
 
 _HELD: WeakSet[FileLock] = WeakSet()
 """The locks that this process holds."""
@@ -49,12 +53,16 @@ class Owner(NamedTuple):
     """The start time of the process, by the machine's clock; empty if unknown."""
     token: str = ""
     """Identifies this lock."""
+    below: str = ""
+    """The directories below the locked one in which the process may save, too: lists of patterns, as JSON."""
 
     @classmethod
-    def this(cls) -> Owner:
+    def this(cls, below: Iterable[Parts] = ()) -> Owner:
         """Return the record of this process, with a new token."""
-        number = os.getpid()
-        return cls(process_name(), number, *_place(), _start_of(number), secrets.token_hex(8))
+        number, text = os.getpid(), json.dumps(sorted(set(below)))
+        if len(text) > LARGEST // 2:  # it must fit: any names, of the same depth
+            text = json.dumps(sorted({("*",) * len(parts) for parts in below}))[: LARGEST // 2]
+        return cls(process_name(), number, *_place(), _start_of(number), secrets.token_hex(8), text)
 
     @classmethod
     def parse(cls, text: str) -> Owner:
@@ -65,14 +73,25 @@ class Owner(NamedTuple):
         """
         name, *rest = text.split("\n")
         try:
-            number, *others = rest[:6]
-            machine, boot, space, start, token = others
-            return cls(name.strip(), int(number), machine, boot, space, start, token)
+            number, machine, boot, space, start, token, *more = rest
+            return cls(name.strip(), int(number), machine, boot, space, start, token, "".join(more[:1]))
         except ValueError:
             return cls(name.strip())
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
+
+    @property
+    def patterns(self) -> list[Parts]:
+        """The patterns of the directories below the locked one; none if the record is damaged.
+
+        >>> Owner("a", below='[["*", "x"]]').patterns, Owner("a", below="[").patterns
+        ([('*', 'x')], [])
+        """
+        try:
+            return [tuple(map(str, parts)) for parts in json.loads(self.below)]
+        except (ValueError, TypeError, RecursionError):
+            return []
 
     @property
     def is_dead(self) -> bool:
@@ -101,15 +120,16 @@ class FileLock:
     Args:
         path: The lock file; its directory is made if it is missing.
         report: Called in the writing thread after a removed lock file was made and locked again.
+        below: Patterns of the directories below this one in which the run may save, too.
 
     Raises:
         DirectoryLocked: Another run holds the lock.
         OSError: The file cannot be made, or is not a regular file.
     """
 
-    def __init__(self, path: Path, report: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, path: Path, report: Callable[[], object] = lambda: None, below: Collection[Parts] = ()) -> None:
         self.path, self.report = path.absolute(), report
-        self.owner = Owner.this()
+        self.owner = Owner.this(below)
         self.lost = ""
         """The process that locked the directory after the lock file was removed; empty if there is none."""
         self._process, self._checking = os.getpid(), threading.RLock()
@@ -169,21 +189,8 @@ class FileLock:
             os.close(file)
 
     def _lock(self, file: int) -> None:
-        if sys.platform == "win32":  # Windows refuses to remove an open file
-            import msvcrt  # noqa: PLC0415
-
-            try:
-                os.lseek(file, LARGEST, os.SEEK_SET)  # locked bytes cannot be read, so lock bytes after the record
-                msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-            except OSError:
-                raise DirectoryLocked(_read(file).name) from None
-            return
-        import fcntl  # noqa: PLC0415 - Windows has none
-
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DirectoryLocked(_read(file).name) from None
+            _lock(file)
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
@@ -237,9 +244,53 @@ def check_locks(path: Path) -> None:
                 )
 
 
+def holder_of(path: Path) -> Owner | None:
+    """Return the living process that holds a lock; None if there is none, or if the file cannot be read."""
+    try:
+        check_regular(path)
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        found = _read(file)
+        if not found.name or found.is_dead:
+            return None
+        try:
+            _lock(file, exclusive=False)  # at most for a moment, and not beside a process that is known to live
+        except OSError:  # also without locks of the system: the record decides
+            return found
+        return None
+    finally:
+        os.close(file)
+
+
 def process_name() -> str:
     """Return the description of this process in its locks."""
     return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _lock(file: int, *, exclusive: bool = True) -> None:
+    """Let the system lock an open file.
+
+    Raises:
+        DirectoryLocked: It is locked.
+        OSError: The file system does not support locks.
+    """
+    if sys.platform == "win32":  # Windows refuses to remove an open file
+        import msvcrt  # noqa: PLC0415
+
+        try:
+            os.lseek(file, LARGEST, os.SEEK_SET)  # locked bytes cannot be read, so lock bytes after the record
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise DirectoryLocked(_read(file).name) from None
+        return
+    import fcntl  # noqa: PLC0415 - Windows has none
+
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DirectoryLocked(_read(file).name) from None
 
 
 def _unlock(file: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
-from .file_kind import check_regular, check_size, kind_of, open_regular
-from .file_lock import FileLock, check_locks
+from .file_kind import check_regular, check_searched, check_size, kind_of, open_regular
+from .file_lock import FileLock, Parts, check_locks
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 
@@ -53,6 +53,22 @@ class LocalBackend:
             return os.listdir(self.path)  # noqa: PTH208 - a path for each name takes most of the time
         except NotADirectoryError:
             return []
+
+    def files_below(self) -> Iterator[Location]:
+        seen, left, found = set[tuple[int, int]](), [str(self.path)], 0
+        while left:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    found += 1
+                    check_searched(found, self.path)
+                    if not entry.is_dir():
+                        yield Path(entry.path)
+                        continue
+                    status = os.stat(entry.path)  # noqa: PTH116 - it has the text; a link may lead back to a parent
+                    identity = status.st_dev, status.st_ino
+                    if identity not in seen:
+                        seen.add(identity)
+                        left.append(entry.path)
 
     def glob(self) -> list[Location]:
         return [Path(found) for found in glob.glob(str(self.path))]  # noqa: PTH207
@@ -134,9 +150,11 @@ class LocalBackend:
         else:
             self.path.unlink(missing_ok=True)
 
-    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
+    def acquire_lock(
+        self, name: str, report: Callable[[], object] = lambda: None, below: Collection[Parts] = ()
+    ) -> Callable[[], object]:
         """Lock the directory; the operating system releases the lock when the process dies."""
-        return FileLock(self.path / name, report).release
+        return FileLock(self.path / name, report, below).release
 
     def remove_debris(self) -> None:
         remove_debris(self.path)

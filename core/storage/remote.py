@@ -9,7 +9,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +23,8 @@ from ..failures import LOG
 from ..metrics.names import hint
 from . import remote_cache
 from .atomic_file import STAGED, discard, suffix_of
-from .file_kind import check_size
+from .file_kind import check_searched, check_size
+from .file_lock import Parts
 from .lease import Lease, acquire
 from .paths import Location, RemotePath
 
@@ -108,6 +109,16 @@ class RemoteBackend:
         own = self._key.rstrip("/")  # some stores list the directory as one of its files
         return [name.rpartition("/")[2] for name in found if name != own]
 
+    def files_below(self) -> Iterator[Location]:
+        own = f"{self._key.strip('/')}/"
+        with _as_os_error():
+            names = [str(name).lstrip("/") for name in self._files.find(self._key)]
+        check_searched(len(names), self.path)
+        for name in names:
+            if not name.startswith(own):
+                raise _StoreError(f"{str(self.path)!r} lists a file elsewhere: {name!r}")
+            yield self.path / name[len(own) :]
+
     def glob(self) -> list[Location]:
         with _as_os_error():
             found = [str(name).rstrip("/").split("/") for name in self._files.glob(self._key)]
@@ -183,7 +194,9 @@ class RemoteBackend:
         with _as_os_error(), suppress(FileNotFoundError):
             self._files.rm_file(self._key)
 
-    def acquire_lock(self, name: str, report: Callable[[], object] = lambda: None) -> Callable[[], object]:
+    def acquire_lock(
+        self, name: str, report: Callable[[], object] = lambda: None, below: Collection[Parts] = ()
+    ) -> Callable[[], object]:
         """Lock the directory with a lease, since stores do not support locks."""
         lease = _LEASES[self.path] = acquire(type(self)(self.path / name), str(self.path))
 

@@ -31,7 +31,8 @@ def open_journal(path: Path, report: Callable[[OSError], object] = lambda _: Non
     if not (kind_of(path) == "device" and path.samefile(os.devnull)):  # which takes a journal
         check_regular(path)
     _check(path)
-    return AppendOnlyFile(path, size=_complete_size(path) if path.exists() else 0, report=report)
+    size = _complete_size(path) if path.exists() else 0
+    return AppendOnlyFile(path, size=size, report=report, complete=_complete_size)
 
 
 def _check(path: Path) -> None:

@@ -63,3 +63,27 @@ def test_a_closed_file_accepts_nothing(tmp_path: Path):
         file.append([b"record"])
     with pytest.raises(FileExistsError):
         AppendOnlyFile(tmp_path / "file", os.O_EXCL)
+
+
+def test_a_truncated_file_begins_with_its_first_record_again(tmp_path: Path):
+    """Whatever remains of it stays, up to the last complete record; what another program appends is not cut off."""
+    said: list[str] = []
+    complete = lambda path: path.read_bytes().rfind(b"\n") + 1  # noqa: E731
+    file = AppendOnlyFile(tmp_path / "file", report=lambda error: said.append(str(error)), complete=complete)
+    file.append([b"head\n", b"one\n"])
+    for size, left in ((0, b""), (2, b""), (7, b"head\n"), (9, b"head\none\n"), (5, b"head\n")):
+        os.truncate(file.path, 0)
+        file.path.write_bytes(b"head\none\n")
+        file.size = 9
+        os.truncate(file.path, size)
+        said.clear()
+        file.append([b"two\n"])
+        assert file.path.read_bytes() == (left or b"head\n") + b"two\n"
+        assert file.size == file.path.stat().st_size
+        assert [f"{9 - len(left):,} bytes of records are lost" in each for each in said] == [True] * (size < 9)
+    with file.path.open("ab") as other:
+        other.write(b"theirs\n")
+    file.append([b"three\n"])
+    assert file.path.read_bytes().endswith(b"two\ntheirs\nthree\n")
+    assert "another program has appended 7 bytes" in said[-1]
+    file.close()

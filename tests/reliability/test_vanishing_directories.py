@@ -1,5 +1,6 @@
 """A directory that is removed during a run is made again at the next write, and never shared with another run."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -173,3 +174,48 @@ def test_a_run_resumes_after_its_directory_was_made_again() -> None:
 
     assert run.result.epochs == 6
     assert len(run.history["loss"]) == 6
+
+
+@pytest.mark.parametrize("when", [0, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2)), 3])
+@pytest.mark.parametrize("size", [0, 10, 2000])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_truncated_journal_is_one_of_the_later_events_and_a_failure_says_so(
+    size: int, when: int, resumed: bool
+) -> None:
+    """A program that rotates logs copies it before it truncates it."""
+    saver, path = ModelCheckpoint("run/m-{epoch}"), Path("run/journal.jsonl")
+    if resumed:
+        train(lambda: None, saver, epochs=2)
+    before: list[int] = []
+
+    def truncate() -> None:
+        before.append(path.stat().st_size)
+        os.truncate(path, min(size, before[0]))
+
+    with Run(LineSubject(), saver, verbose=0, resume="auto" if resumed else None) as run:
+        for epoch in run.epochs(6):
+            run.log(loss=1.0)
+            if epoch == when + 2 * resumed:
+                truncate()
+
+    (found,) = journal.read(path)
+    assert [each.epoch for each in found.epochs][-1] == 5
+    assert found.end is not None
+    lost = [str(each) for each in run.failures if "was truncated during the run" in str(each)]
+    assert len(lost) == (before[0] > size)
+    assert len([each for each in found.events if isinstance(each, journal.FailureReported)]) == len(lost)
+
+
+@pytest.mark.parametrize("size", [0, 1, 30, 100, 5000])
+@pytest.mark.parametrize("when", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
+def test_truncated_charts_are_readable(when: int, size: int) -> None:
+    """The later events are there; the earlier ones are lost, as a failure says."""
+
+    def truncate() -> None:
+        for path in Path("logs").rglob("events.*"):
+            os.truncate(path, min(size, path.stat().st_size))
+
+    run = train(truncate, [ModelCheckpoint("run/m-{epoch}"), TensorBoard("logs"), Journal(enabled=False)], when=when)
+
+    assert max(step for _, tag, step in scalars("logs") if tag == "epoch_loss") == 3
+    assert {each.plugin for each in run.failures} == {"TensorBoard"} - ({"TensorBoard"} if size == 5000 else set())

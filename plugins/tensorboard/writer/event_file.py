@@ -22,9 +22,13 @@ from typing import Any
 from tensorboardX.proto import event_pb2  # type: ignore[import-untyped]
 from tensorboardX.record_writer import masked_crc32c  # type: ignore[import-untyped]
 
+from trainbus.storage.file_kind import open_regular
+
 from ...append_only_file import AppendOnlyFile
 
 PREFIX = "events.out.tfevents."
+_AROUND = 16
+"""Bytes of a record beside its data: their length, and two checksums."""
 _SECONDS = re.compile(rf"{re.escape(PREFIX)}(\d+)\.")
 
 
@@ -55,7 +59,7 @@ class EventFile:
         names = (_SECONDS.match(path.name) for path in directory.glob(f"{PREFIX}*"))
         seconds = max([int(time.time()), *(int(found[1]) + 1 for found in names if found)])
         name = f"{PREFIX}{seconds:010d}.{socket.gethostname()}.{os.getpid()}.{file_id}"
-        self._file = AppendOnlyFile(directory / name, os.O_EXCL, report=report)
+        self._file = AppendOnlyFile(directory / name, os.O_EXCL, report=report, complete=_complete_size)
         self._pending: list[bytes] = []
         self._events = 0
         self.write(time.time(), file_version="brain.Event:2")
@@ -102,6 +106,20 @@ class EventFile:
             with closing(self._file):
                 self.flush()
                 self.sync()
+
+
+def _complete_size(path: Path) -> int:
+    """Return the size of an event file without an incomplete record at its end."""
+    end = 0
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        while size - end >= _AROUND:
+            file.seek(end)
+            (length,) = struct.unpack("<Q", file.read(8))
+            if end + _AROUND + length > size:
+                break
+            end += _AROUND + int(length)
+    return end
 
 
 def truncate_event_files(

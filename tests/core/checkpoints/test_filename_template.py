@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from fnmatch import fnmatchcase
 from math import inf, nan
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -317,3 +318,23 @@ def test_a_wrong_suffix_is_refused_naming_the_right_ones() -> None:
     """The error has the suffix that was given and all that can be written."""
     with pytest.raises(SettingsError, match=r"this model cannot be saved as \.keras; write \.pt, \.pth"):
         with_suffix("best.keras", [".pt", ".pth"])
+
+
+@given(
+    st.sampled_from(["epoch", "step", "batch"]),
+    st.from_regex(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(\.\d)?[bcdeEfFgGnoxX%]?", fullmatch=True),
+    st.integers(0, 10**6),
+    st.sampled_from(["{}/m.pt", "e{}/m.pt", "a/{}-x/b/m.pt"]),
+)
+def test_a_pattern_matches_every_directory_that_a_counter_can_name(
+    name: str, form: str, number: int, template: str
+) -> None:
+    """In whatever format: another run must not take such a directory."""
+    template = template.format(f"{{{name}:{form}}}")
+    try:
+        path = render(check_template(template), {name: number})
+    except (ValueError, SettingsError):
+        return
+    parts, patterns = Path(path).parts, Path(glob_pattern(template)).parts
+    assert len(parts) == len(patterns)
+    assert all(map(fnmatchcase, parts, patterns))

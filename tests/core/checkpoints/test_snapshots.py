@@ -11,9 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainbus import Run, hookimpl, journal
+from trainbus import Decision, Run, hookimpl, journal
 from trainbus.checkpoints import entries_of, payloads_in, read
+from trainbus.decision import NOTHING, forget, keep, save
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.storage.backend import backend_for
+from trainbus.storage.paths import location
 from trainbus.testing import LineSubject
 
 
@@ -189,6 +192,92 @@ def test_while_a_run_trains_no_snapshot_that_a_checkpoint_names_is_removed(
         train(scores, saver, EarlyStopping(patience=99, restore_best_weights=True), Looks(Path(folder)))
 
 
+NESTED = {
+    "a directory an epoch": [ModelCheckpoint("run/{epoch}/m", keep_last=2)],
+    "deeper": [ModelCheckpoint("run/{epoch}/x/m", keep_last=2)],
+    "fields in both": [ModelCheckpoint("run/e{epoch}/m-{step}", keep_last=2)],
+    "a metric": [ModelCheckpoint("run/{val_loss:.1f}/m", keep_last=2)],
+    "at the root": [ModelCheckpoint("{epoch}/m", keep_last=2)],
+    "the best": [ModelCheckpoint("run/{epoch}/m", save_best_only=True, keep=1)],
+    "weights": [ModelCheckpoint("run/{epoch}/m", keep_last=2, save_weights_only=True)],
+    "two in one": [ModelCheckpoint("run/{epoch}/m", keep_last=2), ModelCheckpoint("run/best/b", save_best_only=True)],
+    "apart": [ModelCheckpoint("a/{epoch}/m", keep_last=1), ModelCheckpoint("b/{epoch}/m", keep_last=1)],
+    "and the last": [ModelCheckpoint("run/{epoch}/m", keep_last=2, save_last=True)],
+    "flat": [ModelCheckpoint("run/m-{epoch}", keep_last=2)],
+}
+
+
+class Counts:
+    """A plugin that counts the snapshot files when each epoch begins."""
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    @hookimpl
+    def on_epoch_begin(self) -> None:
+        self.found.append(len(list(Path().rglob(".trainbus-slot-*"))))
+        assert named_anywhere() <= {path.name for path in Path().rglob(".trainbus-slot-*")}
+
+
+def named_anywhere() -> set[str]:
+    """The names of the snapshot files that any checkpoint in any directory names."""
+    found = set[str]()
+    for manifest in Path().rglob("trainbus.*.json"):
+        found |= {name.rpartition("/")[2] for name in names_in_manifests(manifest.parent)}
+    return found
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_in_whatever_directory_checkpoints_are_only_snapshots_that_they_name_are_left(kind: str) -> None:
+    """While the run trains, too: each new best would leave a copy of the weights."""
+    counts, early = Counts(), EarlyStopping(patience=99, restore_best_weights=True)
+    scores = [20.0 - epoch for epoch in range(12)]
+    run = train(scores, *NESTED[kind], early, counts)
+
+    assert not run.failures
+    assert max(counts.found) <= 4
+    assert {path.name for path in Path().rglob(".trainbus-slot-*")} == named_anywhere()
+    train([*scores, 30.0, 30.0], *NESTED[kind], early, counts, resume="auto")
+    assert max(counts.found) <= 4
+    assert {path.name for path in Path().rglob(".trainbus-slot-*")} == named_anywhere()
+
+
+@pytest.mark.parametrize("template", ["run/other", "run/{epoch}/other", "run/{step}/x/m", "run/m-{epoch}"])
+def test_another_run_removes_no_snapshot_that_a_checkpoint_below_its_directory_names(template: str) -> None:
+    early = EarlyStopping(patience=99, restore_best_weights=True)
+    train([1.0, 2.0, 3.0], ModelCheckpoint("run/{epoch}/m"), early)
+    train([3.0, 2.0, 1.0], ModelCheckpoint(template), early)
+
+    run = train([1.0, 2.0, 3.0, 4.0], ModelCheckpoint("run/{epoch}/m"), early, resume="run/3/m.npz")
+    assert run.subject.slope == 1
+
+
+@pytest.mark.parametrize("template", ["{epoch}/m", "m-{epoch}", "{epoch}/x/m"])
+def test_in_a_store_only_snapshots_that_checkpoints_name_are_left(template: str) -> None:
+    store = location(f"memory://{Path.cwd().name}")
+    early = EarlyStopping(patience=99, restore_best_weights=True)
+    run = train([20.0 - epoch for epoch in range(8)], ModelCheckpoint(f"{store}/{template}", keep_last=2), early)
+
+    assert not run.failures
+    names = [each.name for each in backend_for(store).files_below()]
+    assert len([name for name in names if name.endswith(".npz")]) == 2
+    train([1.0, 2.0, 3.0], ModelCheckpoint(f"{store}/other-{template}", keep_last=1), early)
+    assert len([name for name in (each.name for each in backend_for(store).files_below()) if "slot-" in name]) == 1
+
+
+def test_a_plugin_without_a_callback_leaves_only_snapshots_that_its_checkpoints_name() -> None:
+    class Plain:
+        @hookimpl
+        def on_epoch_end(self, epoch: int) -> Decision:
+            old = forget(f"plain/m-{epoch - 2}.npz") if epoch > 1 else NOTHING
+            return keep("best") | save(f"plain/m-{epoch}.npz") | old
+
+    run = train([1.0] * 9, Plain())
+
+    assert not run.failures
+    assert len(list(Path("plain").glob(".trainbus-slot-*"))) <= 2
+
+
 READS = """
 import os, sys
 from trainbus import Run
@@ -281,6 +370,7 @@ print(*found, count(), Path("slope").read_text())
         ),
         pytest.param('[ModelCheckpoint("run/m-{epoch}", keep=1, save_on=())]', "auto", 1, marks=pytest.mark.exhaustive),
         ('[ModelCheckpoint("run/m-{epoch}", keep_last=1, save_on=())]', "auto", 1),
+        ('[ModelCheckpoint("run/{epoch}/m", keep_last=1, save_on=())]', "auto", 2),
         pytest.param(
             '[ModelCheckpoint("a/best", save_best_only=True), ModelCheckpoint("b/last")]',
             "auto",

@@ -60,6 +60,8 @@ OPERATIONS: dict[str, Callable[[Location, str], Any]] = {
     "remove": lambda path, _: backend_for(path).remove(),
     "link": lambda path, _: backend_for(path).hard_link("linked.pt"),
     "list": lambda path, _: sorted(backend_for(path.parent).list_names()),
+    "below": lambda path, _: sorted(each.name for each in backend_for(path.parent).files_below()),
+    "nested": lambda path, text: backend_for(path.parent / "in" / path.name).replace(text),
     "glob": lambda path, _: sorted(each.name for each in backend_for(path.with_name("*.pt")).glob()),
     "open": lambda path, _: looked_at(path),
     "directory": lambda path, _: (backend_for(path).is_directory(), backend_for(path.parent).is_directory()),

@@ -5,7 +5,7 @@ import fcntl
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from trainbus.errors import CheckpointError, DirectoryLocked
 from trainbus.storage.directory_lock import LOCK, lock_directories
 from trainbus.storage.file_lock import FileLock, Owner, check_locks
+from trainbus.storage.reach import Reach
 
 NO_LOCKS = ("ENOSYS", "ENOTSUP", "ENOLCK", "EOPNOTSUPP", "EINVAL")
 EACH = pytest.mark.parametrize("error", ["", *NO_LOCKS])
@@ -26,13 +27,13 @@ FORK = multiprocessing.get_context("fork")
 class Child:
     """A process of its own that locks the directory; ``flock`` fails in it with the error."""
 
-    def __init__(self, error: str) -> None:
+    def __init__(self, error: str, directory: str = "run", reached: Sequence[Reach] = ()) -> None:
         self.ours, self.theirs = FORK.Pipe()
-        self.process = FORK.Process(target=self.hold, args=[error])
+        self.process = FORK.Process(target=self.hold, args=[error, directory, reached])
         self.process.start()
         self.theirs.close()
 
-    def hold(self, error: str) -> None:
+    def hold(self, error: str, directory: str, reached: Sequence[Reach]) -> None:
         if error:
 
             def refuse(*_: object) -> None:
@@ -41,7 +42,7 @@ class Child:
             fcntl.flock = refuse
         self.ours.close()
         try:
-            lock = lock_directories([Path("run")])
+            lock = lock_directories([Path(directory)], reached=reached)
         except CheckpointError as raised:
             self.theirs.send(str(raised))
             return
@@ -62,9 +63,9 @@ class Child:
 
 
 @contextmanager
-def held(error: str) -> Iterator[Child]:
+def held(error: str, directory: str = "run", reached: Sequence[Reach] = ()) -> Iterator[Child]:
     """A process that holds the lock."""
-    child = Child(error)
+    child = Child(error, directory, reached)
     try:
         assert child.ours.recv() == "held"
         yield child
@@ -72,9 +73,9 @@ def held(error: str) -> Iterator[Child]:
         child.end()
 
 
-def second(error: str) -> str:
+def second(error: str, directory: str = "run", reached: Sequence[Reach] = ()) -> str:
     """What a second process gets as an error; "held" if it gets the lock."""
-    child = Child(error)
+    child = Child(error, directory, reached)
     found = str(child.ours.recv())
     child.end()
     return found
@@ -244,3 +245,27 @@ def test_locks_of_other_directories_are_locked_again_too() -> None:
         FileLock(Path("b", LOCK))
     for each in locks:
         each.release()
+
+
+@FEW
+@pytest.mark.parametrize("around", [True, False])
+def test_a_directory_that_another_run_reaches_is_refused_without_locks_too(error: str, around: bool) -> None:
+    """Until its owner is dead, or has ended."""
+    Path("run").mkdir()
+    reaching = ("run", [Reach(Path("run").resolve(), ("[0-9]*",))])
+    first, other = (reaching, ("run/3", ())) if around else (("run/3", ()), reaching)
+    for end in (signal.SIGKILL, None):
+        with held(error, *first) as owner:
+            assert f"another run (process {owner.process.pid} on" in second(error, *other)
+            owner.end(end)
+        assert second(error, *other) == "held"
+
+
+@pytest.mark.parametrize("count", [1, 9, 500])
+def test_a_record_of_any_number_of_patterns_fits(count: int) -> None:
+    """Too many are recorded by their depth alone: what they name is refused, and what is deeper is not."""
+    Path("run").mkdir()
+    reached = [Reach(Path("run").resolve(), (f"{number}*", "x" * 40)) for number in range(count)]
+    with held("", "run", reached):
+        assert "another run" in second("", f"run/{count - 1}a/{'x' * 40}")
+        assert second("", "run/deeper/than/these") == "held"
