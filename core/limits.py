@@ -34,6 +34,12 @@ SCHEMA_NODES: Final = 1_000_000
 
 MANIFEST_BYTES: Final = 256 * MB
 """A manifest, and the record of a run's end."""
+RUN_ID: Final = 100
+"""Characters of the identifier of a run, which is a part of file names."""
+RANKS: Final = 1 << 20
+"""Processes that trained a run together."""
+BATCHES: Final = 1 << 53
+"""Batches of an epoch, or samples of a batch."""
 HISTORY_BYTES: Final = 1000 * MB
 """The history of a run, beside its checkpoints."""
 LOG_EXPANSION: Final = 200
