@@ -185,10 +185,11 @@ class _Contents:
 
     def _check_inner_call(self, arguments: tuple[Any, ...]) -> None:
         """Check the function that the call of another function calls with a part of its arguments."""
-        maker, inner = (arguments[0], arguments[2]) if len(arguments) > 2 else (None, None)
-        known = isinstance(maker, Name) and isinstance(inner, tuple)
-        if not (known and maker.module in REBUILDING and maker.name.startswith("_rebuild_")):
+        maker, _, inner = (*arguments, None, None, None)[:3]
+        if not (isinstance(maker, Name) and maker.module in REBUILDING and maker.name.startswith("_rebuild_")):
             raise ValueError("it rebuilds a tensor by a function that torch.save does not write")
+        if not isinstance(inner, tuple):
+            raise ValueError("it rebuilds a tensor by a function of unknown arguments")  # noqa: TRY004 - of the file
         self._check_call(Made(maker, inner))
 
     @property
