@@ -65,10 +65,28 @@ JSON_BYTES: Final = 256 * MB
 """A JSON file with a training history."""
 CSV_LINE: Final = 1_000_000
 """Characters of one line of a table."""
+WHOLE_NUMBER: Final = (1 << 63) - 1
+"""A whole number that is given as an option or an argument, in either direction: the integers of TOML and of arrays."""
 SETTINGS_BYTES: Final = 256_000
 """A settings file."""
 SETTINGS_LINE: Final = 2_000
 """Characters of one line of it."""
+
+
+def check_whole_number(value: object) -> None:
+    """Refuse an integer that has more than 64 bits; any other value passes.
+
+    Raises:
+        ValueError: It has more.
+
+    >>> check_whole_number(2**63)
+    Traceback (most recent call last):
+        ...
+    ValueError: give a number of at most 9,223,372,036,854,775,807
+    """
+    if isinstance(value, int) and abs(value) > WHOLE_NUMBER:
+        bound = f"at most {WHOLE_NUMBER:,}" if value > 0 else f"at least {-WHOLE_NUMBER:,}"
+        raise ValueError(f"give a number of {bound}")
 
 
 def unpacked_limit(size: int) -> int:

@@ -30,6 +30,8 @@ from .simulation import simulate_stops
 
 Columns = NDArray[np.int32]
 
+_LONGEST = int(np.iinfo(np.int32).max)
+"""No run has this many values, so a longer patience has the same effect."""
 _BLOCK = 1 << 17
 """The number of (policy, run) pairs that are stepped together; small enough to fit into the processor's cache."""
 
@@ -67,7 +69,7 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
     pairs = list(product(grid.min_delta, grid.baseline))
     deltas = np.array([[delta] for delta, _ in pairs])
     baselines = np.array([[-np.inf if baseline is None else curves.sign * baseline] for _, baseline in pairs])
-    patience = np.array(grid.patience, dtype=np.int32)
+    patience = np.array([min(each, _LONGEST) for each in grid.patience], dtype=np.int32)
     # the column of the first value that the rule does not ignore
     begin = ((curves.epochs >= 0) & (curves.epochs < start)).sum(axis=1).astype(np.int32)
     records, counts = _records(curves, begin)

@@ -26,6 +26,9 @@ from .file_kind import check_regular
 LARGEST = 4096
 """Maximum number of bytes that are read from a lock file; its record takes about 200."""
 
+LAST_PROCESS = (1 << 31) - 1
+"""The largest number of a process that any system has."""
+
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 """The errors of ``flock`` on a file system that does not support locks."""
 
@@ -67,7 +70,7 @@ class Owner(NamedTuple):
         try:
             number, *others = rest[:6]
             machine, boot, space, start, token = others
-            return cls(name.strip(), int(number), machine, boot, space, start, token)
+            return cls(name.strip(), process_number(number), machine, boot, space, start, token)
         except ValueError:
             return cls(name.strip())
 
@@ -235,6 +238,21 @@ def check_locks(path: Path) -> None:
                     f"{place!r} was removed during the run, and another run ({lock.lost}) saves there now; give "
                     f"each run its own directory"
                 )
+
+
+def process_number(text: str) -> int:
+    """Return the number of a process in the record of a lock.
+
+    Raises:
+        ValueError: No process has this number, which the system may take for a group of processes.
+
+    >>> process_number("7")
+    7
+    """
+    number = int(text)
+    if not 0 < number <= LAST_PROCESS:
+        raise ValueError(f"no process has the number {number}")
+    return number
 
 
 def process_name() -> str:
