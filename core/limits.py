@@ -57,6 +57,10 @@ STEPS: Final = 1 << 63
 """The number of a step, or of updates."""
 LARGEST: Final = 1e300
 """A recorded value beyond it, in either direction, is read as an infinity: differences of two values must be finite."""
+RUN_EPOCHS: Final = 100_000
+"""Epochs of one recorded run."""
+ROWS: Final = 1_000_000
+"""Rows of a table; several may belong to one epoch."""
 METRICS: Final = 10_000
 """Metrics of one recorded run."""
 NAME_LENGTH: Final = 1_000
