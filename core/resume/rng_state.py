@@ -7,7 +7,7 @@ import struct
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from ..capabilities import HasRandomState, has
 from .serialization import from_json_data
@@ -62,19 +62,20 @@ def checked_numpy_state(state: Any) -> Any:
         ...
     ValueError: the state of a MT19937 generator has the position -1, which is not one of 0 to 624
     """
-    if not (isinstance(state, Mapping) and isinstance(state.get("bit_generator"), str)):
+    given = cast("Mapping[str, Any]", state if isinstance(state, Mapping) else {})
+    kind = given.get("bit_generator")
+    if not isinstance(kind, str):
         raise ValueError("the state of a NumPy generator does not name its kind")  # noqa: TRY004 - the data are wrong
-    kind: str = state["bit_generator"]
     if kind in POSITIONS:
         part, name, largest = POSITIONS[kind]
-        holder = state.get(part) if part else state
-        position = holder.get(name) if isinstance(holder, Mapping) else None
+        holder = given.get(part) if part else given
+        position = cast("Mapping[str, Any]", holder).get(name) if isinstance(holder, Mapping) else None
         if type(position) is not int or not 0 <= position <= largest:
             shown = str(position)[:40]
             raise ValueError(
                 f"the state of a {kind} generator has the position {shown}, which is not one of 0 to {largest}"
             )
-    return state
+    return given
 
 
 def check_rng_state(saved: Any, subject: object = None) -> None:
