@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -132,8 +132,9 @@ class CheckpointState(BaseModel):
     known_epochs: list[tuple[Epochs, dict[str, Any]]] = Field(default_factory=list[tuple[int, dict[str, Any]]])
     """The epochs of these that decisions may need: those with extreme metrics, and the last."""
     validated: bool = False
-    stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
-    decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    stop_actions: list[Any] = Field(default_factory=list[Any])
+    """The stops of the run; what is no action is refused when these and ``decision`` become a decision again."""
+    decision: list[Any] = Field(default_factory=list[Any])
     """The actions of the decision that saved this checkpoint; those after the save may not have been executed. Empty
     for a save after a signal.
     """
@@ -253,10 +254,10 @@ class CheckpointState(BaseModel):
         return RankState().model_copy(update={**generators, **loaders})
 
 
-def _path_in(action: Mapping[str, Any], slots: Container[str]) -> tuple[str, str] | None:
+def _path_in(action: Any, slots: Container[str]) -> tuple[str, str] | None:
     """Return the option of an action that names a file, and that path; None if it names none, or a slot."""
-    for name in ("path", "source"):
-        value = action.get(name)
+    for name in ("path", "source") if isinstance(action, dict) else ():
+        value: Any = cast("dict[str, Any]", action).get(name)
         if isinstance(value, str) and not (name == "source" and value in slots):
             return name, value
     return None
