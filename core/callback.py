@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 
 from .capabilities import HasDirections, in_words, missing
 from .errors import MissingCapability, SettingsError, TrainbusError, UnknownDirection
+from .limits import check_whole_number
 from .metrics.direction import direction_of
 from .metrics.monitor import direction_for
 from .metrics.names import canonical, hint, hint_with_list
@@ -123,6 +124,7 @@ class Callback(BaseModel):
 
         These are strings for numbers and bools, and bools for numbers.
         """
+        check_whole_number(value)
         kinds: frozenset[type] = _plain_kinds(cls.model_fields[info.field_name]) if info.field_name else frozenset()
         if not kinds or type(value) in kinds or value is None:
             return value

@@ -34,6 +34,12 @@ SCHEMA_NODES: Final = 1_000_000
 
 MANIFEST_BYTES: Final = 256 * MB
 """A manifest, and the record of a run's end."""
+RUN_ID: Final = 100
+"""Characters of the identifier of a run, which is a part of file names."""
+RANKS: Final = 1 << 20
+"""Processes that trained a run together."""
+BATCHES: Final = 1 << 53
+"""Batches of an epoch, or samples of a batch."""
 HISTORY_BYTES: Final = 1000 * MB
 """The history of a run, beside its checkpoints."""
 SEARCHED: Final = 100_000
@@ -53,6 +59,10 @@ STEPS: Final = 1 << 63
 """The number of a step, or of updates."""
 LARGEST: Final = 1e300
 """A recorded value beyond it, in either direction, is read as an infinity: differences of two values must be finite."""
+RUN_EPOCHS: Final = 100_000
+"""Epochs of one recorded run."""
+ROWS: Final = 1_000_000
+"""Rows of a table; several may belong to one epoch."""
 METRICS: Final = 10_000
 """Metrics of one recorded run."""
 NAME_LENGTH: Final = 1_000
@@ -61,10 +71,28 @@ JSON_BYTES: Final = 256 * MB
 """A JSON file with a training history."""
 CSV_LINE: Final = 1_000_000
 """Characters of one line of a table."""
+WHOLE_NUMBER: Final = (1 << 63) - 1
+"""A whole number that is given as an option or an argument, in either direction: the integers of TOML and of arrays."""
 SETTINGS_BYTES: Final = 256_000
 """A settings file."""
 SETTINGS_LINE: Final = 2_000
 """Characters of one line of it."""
+
+
+def check_whole_number(value: object) -> None:
+    """Refuse an integer that has more than 64 bits; any other value passes.
+
+    Raises:
+        ValueError: It has more.
+
+    >>> check_whole_number(2**63)
+    Traceback (most recent call last):
+        ...
+    ValueError: give a number of at most 9,223,372,036,854,775,807
+    """
+    if isinstance(value, int) and abs(value) > WHOLE_NUMBER:
+        bound = f"at most {WHOLE_NUMBER:,}" if value > 0 else f"at least {-WHOLE_NUMBER:,}"
+        raise ValueError(f"give a number of {bound}")
 
 
 def unpacked_limit(size: int) -> int:

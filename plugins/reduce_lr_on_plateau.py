@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, TypeAdapter
+from typing_extensions import TypedDict
 
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
 from trainbus.capabilities import HasLearningRate, has
+from trainbus.resume.checks.plugin_values import Number, Score, Step, parsed
 from trainbus.rules import Plateau, plateau_rule
 
 
@@ -59,6 +61,16 @@ class ReduceLROnPlateau(MonitoredCallback):
         return _Reducer(self)
 
 
+class _SavedState(TypedDict):
+    """What a checkpoint stores of the plugin."""
+
+    state: tuple[Score, Number, Step]
+    best_epoch: Number
+
+
+_STATE = TypeAdapter(_SavedState)
+
+
 class _Reducer:
     """The state of one run."""
 
@@ -97,6 +109,9 @@ class _Reducer:
 
     def state_dict(self) -> dict[str, Any]:
         return {"state": list(self.state), "best_epoch": self.best_epoch}
+
+    def check_state_dict(self, saved: object) -> None:
+        parsed(_STATE, saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         self.state, self.best_epoch = Plateau(*saved["state"]), saved["best_epoch"]

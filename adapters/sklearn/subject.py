@@ -16,6 +16,7 @@ import numpy as np
 
 from trainbus import CheckpointError, SettingsError
 from trainbus.capabilities import BackgroundSaveable, HasActivations, HasLearningRate, Node, Restorable, Saveable
+from trainbus.resume.rng_state import checked_numpy_state
 from trainbus.settings.arguments import checked
 from trainbus.storage.atomic_file import reading
 
@@ -137,7 +138,7 @@ class SklearnSubject:
     def set_random_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state of the shuffling generator."""
         if self.random is not None and "orders" in state:
-            self.random.set_state(state["orders"])
+            self.random.set_state(checked_numpy_state(state["orders"]))
 
     def learning_rates(self) -> Mapping[str, float]:
         """Return the rate of the next update; of several inner estimators, such as one per class, the largest."""

@@ -9,6 +9,7 @@ from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTr
 from .processes import HasRanks, JoinsRanks, Ranks, Sharded
 from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
 from .training import (
+    ChecksState,
     DrawsProgress,
     HasDirections,
     HasLearningRate,
@@ -21,6 +22,7 @@ from .training import (
 
 __all__ = [
     "BackgroundSaveable",
+    "ChecksState",
     "DrawsProgress",
     "HasActivations",
     "HasConfig",

@@ -131,6 +131,22 @@ class HasStateDict(Protocol):
 
 
 @runtime_checkable
+class ChecksState(Protocol):
+    """A plugin that can say whether a saved state is one of its own, before a run begins to resume from it.
+
+    A manifest may hold anything. If the state is refused here, ``resume="auto"`` continues from an older checkpoint.
+    """
+
+    def check_state_dict(self, state: Any) -> None:
+        """Check what ``load_state_dict`` would get, and change nothing; called before ``on_train_begin``.
+
+        Raises:
+            ValueError: It is not a result of ``state_dict``.
+        """
+        ...
+
+
+@runtime_checkable
 class HasRunState(Protocol):
     """A subject with state that its own files do not hold and a resumed run needs."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..limits import EPOCHS, STEPS
 from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import Part
@@ -32,13 +33,13 @@ class ManifestEntry(BaseModel):
 
     digest: str
     """SHA-256 of the payload, in hexadecimal digits; of a directory, that of the list of its parts."""
-    size: int
+    size: int = Field(ge=0)
     """Length of the payload in bytes."""
     parts: tuple[Part, ...] = ()
     """The files of a payload directory."""
-    epoch: int
+    epoch: int = Field(ge=-1, le=EPOCHS)
     """The epoch, counted from 0, in which it was saved."""
-    step: int
+    step: int = Field(ge=-1, le=STEPS)
     """Weight updates of the run until then."""
     weights_only: bool = False
     """Whether the payload holds only the weights, not the complete training state."""

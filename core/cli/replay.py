@@ -244,7 +244,7 @@ def _parse_value(text: str) -> Any:
         return constants[text.lower()]
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number that Python refuses to read since that takes long
         return text
 
 

@@ -297,4 +297,4 @@ def _is_nearer(rate: float, one: float, other: float) -> bool:
     """
     if min(rate, one, other) <= 0:
         return abs(rate - one) < abs(rate - other)
-    return abs(log(rate / one)) < abs(log(rate / other))
+    return abs(log(rate) - log(one)) < abs(log(rate) - log(other))  # a quotient may be too small for a float

@@ -221,11 +221,11 @@ class Resumer:
         return self._locate(self._source or AUTO, without=damaged)
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        resumption = self._resumption_from(checkpoint)
+        with reading(checkpoint.path, "has a state that cannot be read"):
+            resumption = self._resumption_from(checkpoint)
+            resumption.check(self._state.subject)
         if self._strict:
             resumption.refuse_differences()
-        with reading(checkpoint.path, "has a state that cannot be read"):
-            resumption.check()
         resumption.restore_subject(self._state.subject, self._snapshots)
         resumption.report_differences()
         resumption.restore_run(self._state)

@@ -8,9 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, get_args
 
 from ..errors import SettingsError
+from ..limits import EPOCHS
 from ..terminal.text import shown
 from .names import check_name, is_validated
-from .scalars import LazyMetrics, as_number, as_numbers, check_numeric, in_double, is_missing, on_host, plain_number
+from .scalars import (
+    LazyMetrics,
+    as_number,
+    as_numbers,
+    check_numeric,
+    in_double,
+    is_missing,
+    is_numeric,
+    on_host,
+    plain_number,
+)
 
 Reduce = Literal["mean", "sum", "max", "min"] | None
 """How a metric's values are reduced over batches and ranks; None takes the mean over the batches of rank 0."""
@@ -182,7 +193,12 @@ class RunningMeans(LazyMetrics):
         return {name: _mean(*self._entry(name)) for name in self}
 
     def load_sums(self, sums: Mapping[str, Any]) -> None:
-        """Continue from the result of ``sums``."""
+        """Continue from the result of ``sums``.
+
+        Raises:
+            ValueError: It is damaged; nothing is changed.
+        """
+        check_sums(sums)
         self._sums, self._earlier, self.without_value, self._restarts = {}, {}, {}, 0
         for key, (total, count, *reduced) in sums.items():
             *restart, name = key.rsplit(_EARLIER, 1)
@@ -227,6 +243,37 @@ class RunningMeans(LazyMetrics):
 
     def __contains__(self, name: object) -> bool:  # the method of Mapping would compute the mean
         return name in self._sums or name in self._earlier
+
+
+def check_sums(sums: Mapping[str, Any]) -> None:
+    """Refuse what is not a result of ``RunningMeans.sums``.
+
+    Raises:
+        ValueError: It is none; the message names the first wrong sum.
+
+    >>> check_sums({"loss": ("nan", 1)})
+    Traceback (most recent call last):
+        ...
+    ValueError: the sum of 'loss' is damaged
+    """
+    for key, entry in sums.items():
+        *restart, name = str(key).rsplit(_EARLIER, 1)
+        try:
+            check_name(name)
+            total, count, *reduced = entry
+            whole = not restart or 0 < int(restart[0].strip(_EARLIER)) <= EPOCHS
+            known = not reduced or (len(reduced) == 1 and reduced[0] in REDUCTIONS)
+            valid = whole and known and type(count) in (int, float) and 0 <= count <= sys.float_info.max
+            if not valid or (count and not _is_sum(total)):
+                raise ValueError("a value is of the wrong kind")
+        except (SettingsError, TypeError, ValueError, OverflowError):
+            raise ValueError(f"the sum of {shown(name)} is damaged") from None
+
+
+def _is_sum(total: Any) -> bool:
+    if type(total) in (int, float):
+        return isinstance(float(total), float)
+    return hasattr(total, "dtype") and is_numeric(total.dtype)
 
 
 def _number_of_samples(name: str, count: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from math import inf, nan
 from typing import Any, Literal, NamedTuple, cast
 
@@ -53,6 +54,17 @@ class Smoothing(NamedTuple):
     def begin(self) -> tuple[Any, ...]:
         """Return the state before the first score."""
         return (nan,) * (1 if self.kind == "ema" else int(self.amount))
+
+    def over(self, scores: Iterable[float]) -> Iterator[float]:
+        """Yield the smoothed score of each score.
+
+        >>> list(Smoothing.parse("median 3").over([3.0, 1.0, 2.0]))
+        [3.0, 2.0, 2.0]
+        """
+        state = self.begin()
+        for each in scores:
+            state, smooth = self.step(state, each)
+            yield smooth
 
     def step(self, state: tuple[Any, ...], score: Any) -> tuple[tuple[Any, ...], Any]:
         """Return the state after one more score, and the smoothed score."""

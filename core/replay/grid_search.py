@@ -12,6 +12,9 @@ The direct method steps the rule over all values for all policies (``simulation.
    ``patience``: in a stretch without improvement, ``wait`` at a column is the distance to the column of its last reset,
    and each patience stops the run at the first column of a stretch at which ``wait`` reaches it.
 
+With many records and few runs, a step over one record of each run is slow. So runs with many records are not stepped
+(``long_runs``): their scores at the records rise, so the next improvement is found by a search among them.
+
 A property test compares the results with the direct method, for each policy and run.
 """
 
@@ -25,11 +28,14 @@ from numpy.typing import NDArray
 from ..rules import Patience, stopping_rule
 from .curves import Curves
 from .library_settings import LIBRARIES, Library
+from .long_runs import LongRun
 from .recommend import Grid
 from .simulation import simulate_stops
 
 Columns = NDArray[np.int32]
 
+_LONGEST = int(np.iinfo(np.int32).max)
+"""No run has this many values, so a longer patience has the same effect."""
 _BLOCK = 1 << 17
 """The number of (policy, run) pairs that are stepped together; small enough to fit into the processor's cache."""
 
@@ -64,21 +70,33 @@ def _step_all(curves: Curves, grid: Grid, library: Library) -> Columns:
 
 def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
     """Step the rule over the records of each run: [min_delta, baseline, patience, run]."""
-    pairs = list(product(grid.min_delta, grid.baseline))
-    deltas = np.array([[delta] for delta, _ in pairs])
-    baselines = np.array([[-np.inf if baseline is None else curves.sign * baseline] for _, baseline in pairs])
-    patience = np.array(grid.patience, dtype=np.int32)
+    axes = product(grid.min_delta, grid.baseline)
+    pairs = [(delta, -np.inf if baseline is None else curves.sign * baseline) for delta, baseline in axes]
+    deltas, baselines = (np.array([[each[place]] for each in pairs]) for place in (0, 1))
+    patience = np.array([min(each, _LONGEST) for each in grid.patience], dtype=np.int32)
     # the column of the first value that the rule does not ignore
     begin = ((curves.epochs >= 0) & (curves.epochs < start)).sum(axis=1).astype(np.int32)
     records, counts = _records(curves, begin)
     # with runs sorted by decreasing number of records, the runs that have an n-th record come first
     order = np.argsort(-counts, kind="stable")
     records, counts, begin = records[:, order], counts[order], begin[order]
+    lengths = curves.lengths[order].astype(np.int32)
+    # The column before the first one that may stop a run, which is not that of epoch 0.
+    first = np.maximum(begin, curves.epochs[order, 0] == 0).astype(np.int32) - 1
+    # A step over one record of all runs takes as long as one pair of a single run.
+    long = int(np.argmin(np.arange(len(order) + 1) * len(pairs) + np.append(counts, 0)))
+    alone: list[Columns] = []
+    for place, row in enumerate(order[:long]):
+        columns = records[: counts[place], place]
+        run = LongRun(columns, curves.scores[row, columns], int(begin[place]), int(first[place]), int(lengths[place]))
+        alone.append(run.stops(pairs, patience))
+    sorting, order = np.argsort(order), order[long:]
+    counts, begin, first, lengths = counts[long:], begin[long:], first[long:], lengths[long:]
+    records = records[: counts.max(initial=0), long:]
     scores, epochs = curves.scores[order, records], curves.epochs[order, records]
     shape = len(pairs), len(order)
-    # The last column with an improvement. A stop must come after it; at the beginning it excludes epoch 0 as well,
-    # which never stops a run.
-    improved_at = np.full(shape, np.maximum(begin, curves.epochs[order, 0] == 0) - 1, dtype=np.int32)
+    # The last column with an improvement. A stop must come after it.
+    improved_at = np.full(shape, first, dtype=np.int32)
     # The last column at which wait was reset to 0. It may be before improved_at: a value that improves on the best
     # value but not on the baseline does not reset wait.
     reset_at = np.full(shape, begin - 1, dtype=np.int32)
@@ -126,9 +144,12 @@ def _step_records(curves: Curves, grid: Grid, start: int) -> Columns:
         best[:, :active] = state.best
         np.copyto(improved_at[:, :active], column, where=verdict.improved)
         np.copyto(reset_at[:, :active], column, where=state.wait == 0)
-    end_stretch(len(order), curves.lengths[order].astype(np.int32), np.ones(shape, dtype=np.bool_))
-    by_patience = stops[:, np.argsort(order)].transpose(0, 2, 1)
-    return by_patience.reshape(len(grid.min_delta), len(grid.baseline), len(patience), len(order))
+    if len(order):
+        end_stretch(len(order), lengths, np.ones(shape, dtype=np.bool_))
+    if alone:
+        stops = np.concatenate([np.stack(alone, axis=1), stops], axis=1)
+    by_patience = stops[:, sorting].transpose(0, 2, 1)
+    return by_patience.reshape(len(grid.min_delta), len(grid.baseline), len(patience), len(sorting))
 
 
 def _records(curves: Curves, begin: Columns) -> tuple[Columns, Columns]:

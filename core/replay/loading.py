@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ..errors import SettingsError
+from ..settings.arguments import whole_number
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
 from .records import Recording
@@ -74,8 +75,9 @@ def read_all(
     """
     if not paths:
         raise SettingsError("no path was given; give a file or a directory with recorded runs")
-    if steps_per_epoch is not None and steps_per_epoch < 1:
-        raise SettingsError(f"steps_per_epoch={steps_per_epoch}: give a number of at least 1, or None to estimate it")
+    if steps_per_epoch is not None:
+        advice = "give a number of at least 1, or None to estimate it"
+        whole_number("steps_per_epoch", steps_per_epoch, 1, advice)
     failures: list[SettingsError] = []
     found: list[_Located] = []
     for path in dict.fromkeys(map(Path, paths)):

@@ -11,6 +11,7 @@ from ..callback import Callback
 from ..decision import Decision, Stop
 from ..decision.json_format import action_from_json, decision_from_json
 from ..failures import LOG
+from ..limits import EPOCHS, STEPS
 from ..storage.backend import backend_for
 from ..storage.paths import Location, absolute, absolute_entry
 from .matching import match_plugins
@@ -28,9 +29,9 @@ class EndRecord(BaseModel):
     format: int = 1
     run: str
     """Identifier of the run, which is also in its checkpoints."""
-    epochs: int
+    epochs: int = Field(ge=0, le=EPOCHS)
     """Number of the last finished epoch, counted from 1."""
-    step: int
+    step: int = Field(ge=0, le=STEPS)
     """Weight updates of the run."""
     reason: str
     """Why the run ended, in words."""

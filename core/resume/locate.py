@@ -22,7 +22,7 @@ from ..checkpoints import (
     read,
     scan,
 )
-from ..errors import CheckpointError, SettingsError
+from ..errors import CheckpointError, SettingsError, UnreadableCheckpoint
 from ..failures import LOG
 from ..metrics.names import hint
 from ..storage.backend import backend_for
@@ -87,12 +87,12 @@ def state_of(checkpoint: Checkpoint) -> CheckpointState:
     """Return the state of the run that a checkpoint stores.
 
     Raises:
-        CheckpointError: A run has not saved it.
+        UnreadableCheckpoint: A run has not saved it, or it is damaged.
     """
     try:
         return CheckpointState.model_validate(checkpoint.entry.run_state)
     except ValidationError:
-        raise CheckpointError(
+        raise UnreadableCheckpoint(
             f"{str(checkpoint.path)!r} has no run state that this version of trainbus can read"
         ) from None
 

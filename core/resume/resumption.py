@@ -22,15 +22,16 @@ from ..checkpoints import Checkpoint
 from ..checkpoints.history_reader import history_file
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision, Stop
-from ..decision.json_format import decision_from_json
-from ..errors import CheckpointError, MissingCapability, SettingsError
+from ..errors import CheckpointError, MissingCapability, SettingsError, TrainbusError
 from ..failures import LOG, Failures, add_plugin_note, is_observer
+from ..limits import MESSAGE
 from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
 from .checkpoint_loading import load_with_snapshots
+from .checks.state_check import check_state
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
@@ -38,7 +39,7 @@ from .matching import match_plugins
 from .other_ranks import with_other_ranks
 from .owned_files import OwnedFiles
 from .rng_state import restore_rng_state
-from .run_history import Followed, Past, checked_epoch, read_past
+from .run_history import Followed, Past, read_past
 from .script.options import options_of, report_script_options
 from .script.rates import apply_script_rates, rates_of
 from .serialization import from_json_data
@@ -163,18 +164,16 @@ class Resumption:
         """The state of the interrupted loop's loader before the loop began."""
         return self.state.rank_state.loop_loader
 
-    def check(self) -> None:
+    def check(self, subject: object = None) -> None:
         """Parse all data of the state, before any of it is used.
+
+        Args:
+            subject: What is trained; its generators and its own state are set to the saved ones, and back.
 
         Raises:
             ValueError: Some are damaged, or declare more than they hold; other errors are possible for other damage.
         """
-        state = self.state
-        for epoch, metrics in state.known_epochs:
-            checked_epoch(epoch)
-            from_json_data(metrics)
-        decision_from_json([*state.decision, *state.stop_actions])
-        from_json_data([state.rank_state.model_dump(), *(each.state_dict for each in state.plugins)])
+        check_state(self.state, self._match.states, self._plugins, subject)
 
     def refuse_differences(self) -> None:
         """Refuse callbacks that differ from those of the checkpoint.
@@ -269,7 +268,11 @@ class Resumption:
         run.restore_counters(self.checkpoint.step, self.position.batches)
 
     def restore_plugins(self, subject: object, failures: Failures) -> None:
-        """Restore the states of the plugins, and the subject's state that its files do not hold."""
+        """Restore the states of the plugins, and the subject's state that its files do not hold.
+
+        Raises:
+            CheckpointError: A plugin that decides cannot load its state.
+        """
         self._restore_run_state(subject)
         for name, saved in self._match.states.items():
             plugin = self._plugins[name]
@@ -278,10 +281,17 @@ class Resumption:
             try:
                 plugin.load_state_dict(from_json_data(saved.state_dict))
             except Exception as error:
-                if not is_observer(plugin):
-                    add_plugin_note(error, "load_state_dict", name)
+                if is_observer(plugin):
+                    failures.record_hook_error(name, "load_state_dict", error)
+                    continue
+                add_plugin_note(error, "load_state_dict", name)
+                if isinstance(error, TrainbusError):
                     raise
-                failures.record_hook_error(name, "load_state_dict", error)
+                why = f"{type(error).__name__}: {' '.join(str(error).split())[:MESSAGE]}"
+                raise CheckpointError(
+                    f"{str(self.checkpoint.path)!r} has a state of {name} that its load_state_dict refuses: {why}; "
+                    "resume from another checkpoint, or correct that method if it refuses all of them"
+                ) from error
 
     def restore_rng(self, subject: object) -> None:
         """Restore the random generators."""

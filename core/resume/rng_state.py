@@ -7,13 +7,15 @@ import struct
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from ..capabilities import HasRandomState, has
 from .serialization import from_json_data
 
 WORDS = "<625Q"
 """Python's generator: 624 words and a position."""
+POSITIONS: Mapping[str, tuple[str, str, int]] = {"MT19937": ("state", "pos", 624), "Philox": ("", "buffer_pos", 4)}
+"""NumPy's generators that index their memory by a number in their state: where it is, and the largest one."""
 
 
 def get_rng_state(subject: object = None) -> dict[str, Any]:
@@ -40,11 +42,50 @@ def set_rng_state(state: Mapping[str, Any], subject: object = None) -> None:
         subject.set_random_state(state["subject"])
     if "python" in state:
         version, words, gauss = state["python"]
+        if not (gauss is None or type(gauss) is float):  # Python takes any object, and fails when it draws
+            raise ValueError(f"the state of Python's generator has {str(gauss)[:40]!r} in place of a number")
         random.setstate((version, struct.unpack(WORDS, words), gauss))
     if "numpy" in state:
         import numpy as np  # noqa: PLC0415
 
-        np.random.set_state(state["numpy"])  # noqa: NPY002
+        np.random.set_state(checked_numpy_state(state["numpy"]))  # noqa: NPY002
+
+
+def checked_numpy_state(state: Any) -> Any:
+    """Return the state of one of NumPy's generators, whose position NumPy does not check.
+
+    Raises:
+        ValueError: The position is outside of the generator's memory, or the state is not that of a generator.
+
+    >>> checked_numpy_state({"bit_generator": "MT19937", "state": {"key": [0] * 624, "pos": -1}})
+    Traceback (most recent call last):
+        ...
+    ValueError: the state of a MT19937 generator has the position -1, which is not one of 0 to 624
+    """
+    given = cast("Mapping[str, Any]", state if isinstance(state, Mapping) else {})
+    kind = given.get("bit_generator")
+    if not isinstance(kind, str):
+        raise ValueError("the state of a NumPy generator does not name its kind")  # noqa: TRY004 - the data are wrong
+    if kind in POSITIONS:
+        part, name, largest = POSITIONS[kind]
+        holder = given.get(part) if part else given
+        position = cast("Mapping[str, Any]", holder).get(name) if isinstance(holder, Mapping) else None
+        if type(position) is not int or not 0 <= position <= largest:
+            shown = str(position)[:40]
+            raise ValueError(
+                f"the state of a {kind} generator has the position {shown}, which is not one of 0 to {largest}"
+            )
+    return given
+
+
+def check_rng_state(saved: Any, subject: object = None) -> None:
+    """Set every generator to a state that was stored as JSON data, and back: nothing changes.
+
+    Raises:
+        ValueError: The state is damaged; other errors are possible, since each library checks its own states.
+    """
+    with preserved_rng(subject):
+        restore_rng_state(saved, subject)
 
 
 def restore_rng_state(saved: Any, subject: object = None) -> None:

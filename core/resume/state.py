@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..checkpoints.history_reader import HistoryReference
 from ..errors import SettingsError
+from ..limits import BATCHES, EPOCHS, RANKS, RUN_ID
 from ..metrics.running_means import RunningMeans
 from ..storage.paths import Location, StartDirectory, location, relative_to
 from .serialization import compress_arrays, from_json_data, to_json_data
 
+Epochs = Annotated[int, Field(ge=0, le=EPOCHS)]
+"""The number of an epoch, or how many there are."""
+Batches = Annotated[int, Field(ge=0, le=BATCHES)]
+"""How many batches, loops or samples there are."""
 Generators = dict[str, Any] | None
 """The states of random number generators, by the name of their library."""
 _RNG = ("rng", "epoch_rng", "loop_rng")
@@ -25,15 +30,15 @@ class Position(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    epochs: int
+    epochs: Epochs
     """Number of epochs that ended; also the number of the epoch to continue with, counted from 0."""
     mid_epoch: bool = False
     """Whether that epoch has begun."""
     in_loop: bool = True
     """Whether a loop over batches of that epoch has begun."""
-    loops: int = 0
+    loops: Batches = 0
     """Loops over batches of that epoch that ended."""
-    batches: int = 0
+    batches: Batches = 0
     """Batches of the next loop that were trained on."""
 
 
@@ -56,9 +61,9 @@ class RateChange(BaseModel):
 
     by: str
     """The plugin that asked for it."""
-    epoch: int
+    epoch: Epochs
     """The epoch in which it was made."""
-    begin: int
+    begin: Epochs
     """The first epoch whose first update uses the new rates."""
     before: dict[str, float]
     after: dict[str, float]
@@ -67,22 +72,28 @@ class RateChange(BaseModel):
     noted: dict[str, float]
     """The rates that were read at that time, after all changes."""
 
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if not self.after.keys() <= self.before.keys():
+            raise ValueError("a changed rate has no value before the change")
+        return self
+
 
 class RankState(BaseModel):
     """The state of one rank: the part that differs between the processes of a run."""
 
-    means: Any = Field(default_factory=dict[str, Any])
+    means: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The sums of the running means of the current epoch; none if the rank has logged nothing in it."""
-    rng: Any = None
+    rng: Generators = None
     """The states of the random number generators."""
-    epoch_rng: Any = None
+    epoch_rng: Generators = None
     """Their states when the current epoch began."""
-    loop_rng: Any = None
+    loop_rng: Generators = None
     """Their states before the current loop over batches began, which determine its order; None if there is no loop, or
     if they are those of the epoch's beginning."""
-    loaders: list[Any] = Field(default_factory=list[Any])
+    loaders: list[dict[str, Any] | None] = Field(default_factory=list[dict[str, Any] | None])
     """The state of the loader of each loop over batches of the epoch."""
-    loop_loader: Any = None
+    loop_loader: dict[str, Any] | None = None
     """The state of the current loop's loader before the loop began."""
     subject: Any = None
     """What the subject's ``run_state`` returned."""
@@ -107,7 +118,7 @@ class RankState(BaseModel):
 class CheckpointState(BaseModel):
     """The state of a run that a checkpoint stores."""
 
-    run: str = ""
+    run: str = Field(default="", max_length=RUN_ID)
     """Identifier of the run, which a resumed run keeps."""
     position: Position
     at_end: bool = False
@@ -116,13 +127,14 @@ class CheckpointState(BaseModel):
     """The state of rank 0, or of this rank after ``for_rank`` was called."""
     history: HistoryReference = Field(default_factory=HistoryReference)
     """The file that has each epoch that ended, each decision before ``decision``, and each file."""
-    epochs_recorded: int = Field(default=0, ge=0)
+    epochs_recorded: Epochs = 0
     """How many epochs have ended."""
-    known_epochs: list[tuple[int, dict[str, Any]]] = Field(default_factory=list[tuple[int, dict[str, Any]]])
+    known_epochs: list[tuple[Epochs, dict[str, Any]]] = Field(default_factory=list[tuple[int, dict[str, Any]]])
     """The epochs of these that decisions may need: those with extreme metrics, and the last."""
     validated: bool = False
-    stop_actions: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
-    decision: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    stop_actions: list[Any] = Field(default_factory=list[Any])
+    """The stops of the run; what is no action is refused when these and ``decision`` become a decision again."""
+    decision: list[Any] = Field(default_factory=list[Any])
     """The actions of the decision that saved this checkpoint; those after the save may not have been executed. Empty
     for a save after a signal.
     """
@@ -145,10 +157,10 @@ class CheckpointState(BaseModel):
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])
-    world_size: int = 1
-    planned_batches: int | None = None
+    world_size: int = Field(default=1, ge=1, le=RANKS)
+    planned_batches: Batches | None = None
     """The batches that rank 0's loader gives in the whole interrupted loop; None if unknown."""
-    batch_size: int | None = None
+    batch_size: Batches | None = None
     """The samples in one of them; None if unknown."""
     other_ranks: list[RankState] = Field(default_factory=list[RankState])
     """The states of all ranks except rank 0, as differences from rank 0's."""
@@ -242,10 +254,10 @@ class CheckpointState(BaseModel):
         return RankState().model_copy(update={**generators, **loaders})
 
 
-def _path_in(action: Mapping[str, Any], slots: Container[str]) -> tuple[str, str] | None:
+def _path_in(action: Any, slots: Container[str]) -> tuple[str, str] | None:
     """Return the option of an action that names a file, and that path; None if it names none, or a slot."""
-    for name in ("path", "source"):
-        value = action.get(name)
+    for name in ("path", "source") if isinstance(action, dict) else ():
+        value: Any = cast("dict[str, Any]", action).get(name)
         if isinstance(value, str) and not (name == "source" and value in slots):
             return name, value
     return None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ..errors import SettingsError
+from ..limits import check_whole_number
 from ..metrics.names import hint_with_list
 from ..terminal.text import shown
 from .other_names import ARGUMENTS
@@ -142,6 +143,10 @@ def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
     if number is None or number < least:
         otherwise = f"give a whole number of at least {least}{', not text' if isinstance(value, str) else ''}"
         raise SettingsError(f"{name}={shown(value)}: {advice or otherwise}")
+    try:
+        check_whole_number(number)
+    except ValueError as error:
+        raise SettingsError(f"{name}={shown(value)}: {error}") from None
     return number
 
 

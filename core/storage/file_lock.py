@@ -27,6 +27,9 @@ from .file_kind import check_regular
 LARGEST = 4096
 """Maximum number of bytes that are read from a lock file; its record takes about 200."""
 
+LAST_PROCESS = (1 << 31) - 1
+"""The largest number of a process that any system has."""
+
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 """The errors of ``flock`` on a file system that does not support locks."""
 
@@ -74,7 +77,7 @@ class Owner(NamedTuple):
         name, *rest = text.split("\n")
         try:
             number, machine, boot, space, start, token, *more = rest
-            return cls(name.strip(), int(number), machine, boot, space, start, token, "".join(more[:1]))
+            return cls(name.strip(), process_number(number), machine, boot, space, start, token, "".join(more[:1]))
         except ValueError:
             return cls(name.strip())
 
@@ -262,6 +265,21 @@ def holder_of(path: Path) -> Owner | None:
         return None
     finally:
         os.close(file)
+
+
+def process_number(text: str) -> int:
+    """Return the number of a process in the record of a lock.
+
+    Raises:
+        ValueError: No process has this number, which the system may take for a group of processes.
+
+    >>> process_number("7")
+    7
+    """
+    number = int(text)
+    if not 0 < number <= LAST_PROCESS:
+        raise ValueError(f"no process has the number {number}")
+    return number
 
 
 def process_name() -> str:

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol, Self
 from ..errors import DirectoryLocked
 from ..failures import LOG
 from .atomic_file import RESERVED
+from .file_lock import process_number
 
 RENEW_SECONDS = 10.0
 """Seconds between two renewals."""
@@ -72,7 +73,7 @@ class LeaseRecord(NamedTuple):
         """Parse a record; for an invalid text, return the record of an unknown owner."""
         try:
             process, host, machine, token, renewals = text.split("\n")
-            return cls(int(process), host, machine, token, int(renewals))
+            return cls(process_number(process), host, machine, token, int(renewals))
         except ValueError:
             return cls(0, "an unknown host", "", "", 0)
 

@@ -17,6 +17,7 @@ from typing_extensions import TypeIs
 from ..callback import Callback
 from ..capabilities import (
     BackgroundSaveable,
+    ChecksState,
     HasActivations,
     HasGraph,
     HasLearningRate,
@@ -77,6 +78,8 @@ def _check_state(name: str, plugin: HasStateDict, callback: Callback, subject: o
     with suppress(InterruptedError), Run(subject, callback, verbose=0) as run:
         again = run.plugins[name]
         assert isinstance(again, HasStateDict), "a plugin with state_dict has it in every run"
+        if isinstance(again, ChecksState):
+            again.check_state_dict(from_json_data(json.loads(kept)))  # its own state is not refused
         again.load_state_dict(from_json_data(json.loads(kept)))
         now = json.dumps(to_json_data(again.state_dict()))
         # ignore floats, which may be clock times

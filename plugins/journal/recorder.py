@@ -12,11 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
 from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl, journal
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, ScaleLearningRate
 from trainbus.metrics.scalars import to_scalars
+from trainbus.resume.checks.plugin_values import Seconds, Step, Text, parsed
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from ..append_only_file import AppendOnlyFile
@@ -26,8 +30,17 @@ from .journal_file import open_journal
 COMMON_FIELDS = tuple(each.name for each in fields(Action))
 """The fields that every action has; the others are its options."""
 
-_LONGEST = 1e9
-"""Seconds that no training takes: 30 years."""
+
+class _Saved(TypedDict):
+    """What a checkpoint stores of the journal."""
+
+    run: Text
+    length: Step
+    seconds: Seconds
+    elapsed: Seconds
+
+
+_SAVED = TypeAdapter(_Saved)
 
 
 class DisabledJournal:
@@ -174,9 +187,9 @@ class JournalRecorder:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue the run's record; lines that were written after the state was saved become invalid."""
         if not self.header_written:
-            self.run, self.valid_size, self.resumed_seconds = saved["run"], saved["length"], saved["elapsed"]
-            seconds = float(saved["seconds"])
-            self.earlier_seconds = seconds if 0 <= seconds < _LONGEST else 0.0  # a manifest may hold anything
+            state = parsed(_SAVED, saved)
+            self.run, self.valid_size = state["run"], max(state["length"], 0)
+            self.resumed_seconds, self.earlier_seconds = state["elapsed"], state["seconds"]
 
     # --- inner workings
 
@@ -239,7 +252,7 @@ class JournalRecorder:
         )
         try:
             self._write(run, event)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - an observer never ends a run
             run.report_failure(self, f"no end in {self.path}", error)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NotRequired
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable, SnapshotsMore, has
 from trainbus.decision import NOTHING, Save
 from trainbus.failures import LOG
 from trainbus.metrics.names import resolve
+from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
 from trainbus.resume.owned_files import OwnedFiles
 from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
@@ -18,9 +22,32 @@ from trainbus.storage.paths import Location, StartDirectory, location
 
 from ..unused_batches import report_uncounted
 from .file_names import FileNames
-from .schedule import SaveFrequency, SaveSchedule
+from .schedule import SavedSchedule, SaveFrequency, SaveSchedule
 from .selection import Selection
 from .settings import CheckpointSettings
+
+_SavedFile = tuple[Text, Number, Step, Score]
+"""Path, epoch, step and score."""
+
+
+class _Saved(TypedDict):
+    """What a checkpoint stores of a saver."""
+
+    best: tuple[Score, Number]
+    best_file: _SavedFile | None
+    kept: list[_SavedFile]
+    seen: list[Text]
+
+
+class _SavedWithSchedule(_Saved):
+    """What a checkpoint stores of a saver at the end of batches."""
+
+    schedule: NotRequired[SavedSchedule]
+    known: NotRequired[Flag]
+    missed: NotRequired[Flag]
+
+
+_SAVED, _SAVED_WITH_SCHEDULE = TypeAdapter(_Saved), TypeAdapter(_SavedWithSchedule)
 
 
 class Saver:
@@ -174,6 +201,10 @@ class Saver:
             "seen": sorted(self.names.seen),
         }
 
+    def check_state_dict(self, saved: object) -> None:
+        """Refuse what ``state_dict`` does not return."""
+        parsed(_SAVED, saved)
+
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
         selection, best_file = self.selection, saved["best_file"]
@@ -273,9 +304,13 @@ class BatchSaver:
         own = {"schedule": self.schedule.state_dict(), "known": self.known, "missed": self.missed}
         return {**self.saver.state_dict(), **own}
 
+    def check_state_dict(self, saved: object) -> None:
+        """Refuse what ``state_dict`` does not return; a saver at the end of epochs has no schedule."""
+        parsed(_SAVED_WITH_SCHEDULE, saved)
+
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         self.saver.load_state_dict(saved)
         if "schedule" in saved:  # absent if the checkpoint was saved with save_freq="epoch"
             self.schedule.load_state_dict(saved["schedule"])
-            self.known, self.missed = saved["known"], saved["missed"]
+            self.known, self.missed = saved.get("known", False), saved.get("missed", False)

@@ -7,6 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
+from typing_extensions import TypedDict
+
+from trainbus.resume.checks.plugin_values import Seconds, Step
 from trainbus.rules import Intervals, crossing_rule, interval_rule
 
 _TEXT = re.compile(r"(\d{1,18}) (?:(epoch|step|minute)s?|batch(?:es)?)")
@@ -51,6 +54,14 @@ def check_frequency(value: object) -> object:
     """
     SaveFrequency.parse(value)
     return value
+
+
+class SavedSchedule(TypedDict):
+    """What a checkpoint stores of a schedule."""
+
+    interval: tuple[Step, Step]
+    step: Step
+    passed: Seconds
 
 
 class SaveSchedule:

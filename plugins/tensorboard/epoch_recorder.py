@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +13,7 @@ from trainbus.capabilities import HasWeights
 from trainbus.decision import REQUEST, Restore
 from trainbus.metrics.names import is_validated, without_validation
 from trainbus.metrics.scalars import to_scalars
+from trainbus.resume.checks.plugin_values import parsed
 from trainbus.resume.owned_files import OwnedFiles
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
@@ -23,6 +23,7 @@ from .decision_table import DecisionTable
 from .layouts import LAYOUTS
 from .model_graph import config_of, graph_of
 from .projector import Projector
+from .saved_charts import SAVED
 from .settings import TensorBoardSettings
 from .text_tables import environment_table, settings_table
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from .writer.event_writer import EventWriter, Note, Summary
 
 LOCK = LockKind(".trainbus.tensorboard.lock", "charts")
-_FILE_ID = re.compile(r"[0-9a-f]{8}")
 
 
 class EpochRecorder:
@@ -110,7 +110,7 @@ class EpochRecorder:
         self.first_step = max(run.step, run.epoch) + 1
         self._note = partial(run.report_failure, self)
         self.writer = EventWriter(self.log_dir, secrets.token_hex(4), self._note)
-        run.at_end(partial(self._close, run))
+        run.at_end(partial(self._close_safely, run))
         self.inspector = ModelInspector(run.subject, self._put, self._note, settings)
         if self.batches is not None:
             self.batches.begin(self.writer)
@@ -213,8 +213,7 @@ class EpochRecorder:
         if self.restored:  # a second call must not drop the decisions made since the first
             return
         self.restored = True
-        if not _FILE_ID.fullmatch(str(saved["line"])):  # it becomes a part of file names and of a pattern
-            raise ValueError(f"{saved['line']!r} names no event files of a run; the charts begin anew")
+        parsed(SAVED, saved)
         self.step, self.counts_step = saved["step"], saved["counts_step"]
         self.decisions.load_state_dict(saved["decisions"])
         owned = OwnedFiles([self.log_dir])
@@ -320,6 +319,12 @@ class EpochRecorder:
         if step != self.step:  # in an epoch that may never end
             self.counts_step = step
         self._text(step, "decisions", self.decisions.add(epoch, decision))
+
+    def _close_safely(self, run: Run) -> None:
+        try:
+            self._close(run)
+        except Exception as error:  # noqa: BLE001 - an observer never ends a run
+            self._note("the charts may lack their end", error)
 
     def _close(self, run: Run) -> None:
         if self.restored and not self.trains:  # it was over, and its charts are complete

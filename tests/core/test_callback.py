@@ -390,3 +390,35 @@ def test_the_types_of_a_union_are_not_part_of_an_option_s_name() -> None:
         TensorBoard(embeddings_metadata={"a": ""})
     assert "embeddings_metadata.a='': give a path; an empty text names none" in str(raised.value)
     assert "[" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "value", [2**63, 10**30, 10**5000, -(2**63), -(10**30)], ids=["2^63", "10^30", "10^5000", "-2^63", "-10^30"]
+)
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (EarlyStopping, "patience"),
+        (EarlyStopping, "start_from_epoch"),
+        (EarlyStopping, "min_delta"),
+        (ReduceLROnPlateau, "cooldown"),
+        (ReduceLROnPlateau, "min_lr"),
+        (partial(ModelCheckpoint, "m-{epoch}"), "keep"),
+        (partial(ModelCheckpoint, "m-{epoch}"), "save_freq"),
+        (partial(TensorBoard, "logs"), "histogram_freq"),
+        (partial(TensorBoard, "logs"), "update_freq"),
+    ],
+    ids=str,
+)
+def test_an_integer_of_more_than_64_bits_is_no_option(make: Any, name: str, value: int) -> None:
+    """TOML and arrays have none; one line names the bound."""
+    with pytest.raises(SettingsError, match=rf"{name}=.*: give a number of at (most|least) -?9,223,372,0") as raised:
+        make(**{name: value})
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_the_largest_integer_is_an_option() -> None:
+    """It survives TOML."""
+    callback = EarlyStopping(patience=2**63 - 1)
+    assert tomllib.loads(tomli_w.dumps(callback.settings()))["patience"] == callback.patience

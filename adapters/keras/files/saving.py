@@ -28,8 +28,10 @@ from trainbus import CheckpointError, UnreadableCheckpoint
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.checkpoints.parallel_copy import Copy, same_bytes
 from trainbus.limits import unpacked_limit
-from trainbus.storage.archive import check_archive, check_unpacked
+from trainbus.storage.archive import check_archive
 from trainbus.storage.atomic_file import HashedFile, reading, write_bytes
+
+from .hdf5_contents import read_all
 
 try:
     from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
@@ -240,10 +242,11 @@ def check_readable(path: Path) -> None:
         UnreadableCheckpoint: It cannot be read.
     """
     with reading(path, "is not a readable Keras file"):
-        limit = unpacked_limit(path.stat().st_size)
+        size = path.stat().st_size
+        limit = unpacked_limit(size)
         if not is_zipfile(path):
             with h5py.File(path, "r") as file:
-                _read_all(file, limit)
+                read_all(file, size, limit)
             return
         with path.open("rb") as packed:
             check_archive(packed)
@@ -252,28 +255,7 @@ def check_readable(path: Path) -> None:
             if broken is not None:
                 raise UnreadableCheckpoint(f"{str(path)!r} is damaged: {broken!r} is not what was written")
             with archive.open(WEIGHTS) as entry, h5py.File(entry, "r") as file:
-                _read_all(file, limit)
-
-
-def _read_all(file: h5py.File, limit: int) -> None:
-    """Read a file of HDF5; raise an error if its values are too large, or in another file."""
-    sizes: list[int] = []
-
-    def look(name: str, found: Any) -> None:
-        if isinstance(found, h5py.Dataset):
-            if found.external or found.is_virtual:
-                raise ValueError(f"{name!r} is in another file")
-            sizes.append(found.nbytes)
-
-    file.visititems(look)
-    check_unpacked(sum(sizes), limit)
-    file.visititems(_read)
-
-
-def _read(_: str, found: Any) -> None:
-    dict(found.attrs)
-    if isinstance(found, h5py.Dataset):
-        found[()]
+                read_all(file, archive.getinfo(WEIGHTS).file_size, limit)
 
 
 def _write_weights(entries: list[_Entry], path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pickle
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from struct import unpack
 from typing import IO, Any, Final, NamedTuple
@@ -189,7 +190,8 @@ class PickleReader:
     def _import(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise pickle.UnpicklingError("it imports a name that is not text")
-        found = Name(module, name)
+        # Python's and PyTorch's own readers know the names of Python 2, too
+        found = Name(*NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name)))
         self._refuse(found)
         self._push(found)
 
@@ -203,6 +205,8 @@ class PickleReader:
         if not isinstance(made, Made):
             what = str(made) if isinstance(made, Name) else f"a {type(made).__name__}"
             raise pickle.UnpicklingError(f"it sets attributes of {what}, which is not a new object")
+        if made.state is not None:
+            raise pickle.UnpicklingError("it sets attributes of an object twice")
         made.state = state
 
     def _remember(self, place: int) -> None:

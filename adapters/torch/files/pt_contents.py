@@ -33,6 +33,8 @@ ITEM_SIZES: Final = {
     "ComplexDouble": 16,
 }
 """Bytes of one number by the kind of storage; all others have one byte, or are counted in bytes."""
+REBUILDING: Final = ("torch._utils", "torch._tensor")
+"""The modules of the functions that rebuild tensors."""
 COPIES: Final = 10
 """A pickle may hash this many keys, and parts of keys, for each of its bytes."""
 
@@ -118,6 +120,8 @@ class _Contents:
             self._check_storage(value.identity)
         elif isinstance(value, Made):
             self._check_call(value)
+            if value.state is not None and str(value.maker).startswith("torch."):  # it would resize a tensor
+                raise ValueError(f"it sets attributes of what {value.maker} makes, which torch.save does not write")
             self._hash(key for key, _ in value.items)
         elif isinstance(value, Items):
             self._hash(key for key, _ in value)
@@ -171,12 +175,30 @@ class _Contents:
         elif name in ("collections.OrderedDict", "collections.Counter"):
             if any(not isinstance(argument, Items) for argument in arguments):
                 raise ValueError("it makes a dictionary in an unknown way")
-        elif any(isinstance(each, int) for each in arguments) and name.endswith(("bytearray", "Storage", "Tensor")):
-            raise ValueError(f"it calls {name} with a size, which torch.save does not write")
+        elif name == "torch._tensor._rebuild_from_type_v2":
+            self._check_inner_call(arguments)
+        elif name == "builtins.bytearray":
+            if arguments and not (isinstance(arguments[0], (str, bytes)) or _is_encoded(arguments[0])):
+                raise ValueError("it makes a bytearray of something other than bytes, which torch.save does not write")
+        elif name.startswith("torch.") and name.endswith(("Storage", "Tensor")):
+            raise ValueError(f"it calls {name}, which torch.save does not write")
+
+    def _check_inner_call(self, arguments: tuple[Any, ...]) -> None:
+        """Check the function that the call of another function calls with a part of its arguments."""
+        maker, _, inner = (*arguments, None, None, None)[:3]
+        if not (isinstance(maker, Name) and maker.module in REBUILDING and maker.name.startswith("_rebuild_")):
+            raise ValueError("it rebuilds a tensor by a function that torch.save does not write")
+        if not isinstance(inner, tuple):
+            raise ValueError("it rebuilds a tensor by a function of unknown arguments")  # noqa: TRY004 - of the file
+        self._check_call(Made(maker, inner))
 
     @property
     def _total(self) -> int:
         return self._size if self._entries is None else sum(self._entries.values())
+
+
+def _is_encoded(value: Any) -> bool:
+    return isinstance(value, Made) and str(value.maker) == "_codecs.encode"
 
 
 def _inside(value: Any) -> Iterable[Any]:

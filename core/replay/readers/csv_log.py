@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...errors import SettingsError
-from ...limits import CSV_LINE
+from ...limits import CSV_LINE, ROWS
 from ..records import Recording
 from .metric_names import check_metrics, list_names
 from .rows import MISSING, Table, build_recording
@@ -61,6 +61,10 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
             uneven += bool(cells)
         elif cells[epoch] != header[epoch]:  # a script that appends to the file may write the header again
             table.add(_numbers(zip(header, cells, strict=True), invalid))
+            if table.count > ROWS:
+                raise SettingsError(
+                    f"{str(path)!r} has more than {ROWS:,} rows; give a table with a row for each epoch"
+                )
     notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
     if uneven:
         notes.append(f"{uneven:,} lines do not have the {len(header)} cells of the first line and are left out.")

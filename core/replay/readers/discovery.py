@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import SettingsError
+from ...limits import RUN_EPOCHS
 from ...metrics.names import hint
 from ...storage.file_kind import kind_of
 from ..records import Recording
@@ -40,6 +41,12 @@ class RunFiles(NamedTuple):
             found = self.format.read(self.files, self._name, steps_per_epoch)
         except OSError as error:
             raise _unreadable(Path(error.filename or self.files[0]), error) from None
+        for each in found:
+            if each.epochs.size > RUN_EPOCHS:
+                raise SettingsError(
+                    f"the run {each.name!r} in {str(self.files[0])!r} has {each.epochs.size:,} epochs; a recorded run "
+                    f"has at most {RUN_EPOCHS:,}: if its rows are steps, give a file with a row for each epoch"
+                )
         recordings = [limit_values(recording) for recording in found if recording.epochs.size]
         if not recordings:
             raise SettingsError(f"{str(self.files[0])!r} has no completed epoch")

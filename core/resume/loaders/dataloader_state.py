@@ -14,6 +14,7 @@ from itertools import islice
 from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
+from ..rng_state import checked_numpy_state
 from ..serialization import from_json_data, to_json_data
 
 _DEEPEST = 4
@@ -119,7 +120,10 @@ def _as_generator(part: Any) -> Drawn | None:
         part.setstate((saved[0], tuple(saved[1]), saved[2]))
 
     def set_bits(saved: Any) -> None:
-        part.bit_generator.state = saved
+        part.bit_generator.state = checked_numpy_state(saved)
+
+    def set_legacy(saved: Any) -> None:
+        part.set_state(checked_numpy_state(saved))
 
     def set_torch(saved: Any) -> None:
         part.set_state(sys.modules["torch"].as_tensor(saved))
@@ -130,7 +134,7 @@ def _as_generator(part: Any) -> Drawn | None:
     if numpy is not None and isinstance(part, numpy.random.Generator):
         return Drawn(lambda: part.bit_generator.state, set_bits)
     if numpy is not None and isinstance(part, numpy.random.RandomState):
-        return Drawn(lambda: part.get_state(legacy=False), part.set_state)
+        return Drawn(lambda: part.get_state(legacy=False), set_legacy)
     if torch is not None and isinstance(part, torch.Generator):
         return Drawn(part.get_state, set_torch)
     return None

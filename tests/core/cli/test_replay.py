@@ -200,3 +200,44 @@ def test_unknown_options_are_refused_with_the_nearest(
     captured = capsys.readouterr()
     assert (raised.value.code, captured.out, captured.err.count("\n")) == (2, "", 1)
     assert sentence in captured.err
+
+
+HUGE = ["9" * 20, "9" * 400, "9" * 5000, "0x" + "f" * 30, "-" + "9" * 20]
+
+
+@pytest.mark.parametrize("value", HUGE, ids=[each[:8] for each in HUGE])
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--reduce-lr", "cooldown"),
+        ("--reduce-lr", "patience"),
+        ("--early-stopping", "patience"),
+        ("--early-stopping", "start_from_epoch"),
+        ("--model-checkpoint", "keep"),
+    ],
+)
+def test_a_huge_number_is_refused_in_one_line(
+    logs: str, capsys: pytest.CaptureFixture[str], option: str, name: str, value: str
+) -> None:
+    """As an option, and in a settings file, where each number has its line."""
+    assert main(["replay", logs, option, f"{name}={value}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name}=" in line
+    assert len(line) < 500
+    kinds = {"--reduce-lr": "ReduceLROnPlateau", "--early-stopping": "EarlyStopping"}
+    path = '\nfilepath = "m-{epoch}"' if option == "--model-checkpoint" else ""
+    Path("a.toml").write_text(
+        f'[[callbacks]]\ncallback = "{kinds.get(option, "ModelCheckpoint")}"{path}\n{name} = {value}'
+    )
+    assert main(["replay", logs, "--config", "a.toml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a.toml" in line
+
+
+@pytest.mark.parametrize("library", ["trainbus", "keras", "torch", "lightning", "ignite"])
+def test_the_longest_options_never_act(logs: str, capsys: pytest.CaptureFixture[str], library: str) -> None:
+    """The largest numbers that are options, also beyond those of the arrays inside."""
+    longest = 2**63 - 1
+    printed(capsys, "replay", logs, "--as", library, "--early-stopping", f"patience={longest}")
+    printed(capsys, "replay", logs, "--as", library, "--reduce-lr", f"patience={longest}")
+    printed(capsys, "sweep", logs, "--as", library, "--patience", f"2,{2**31},{longest}")

@@ -323,3 +323,28 @@ def test_sums_of_a_checkpoint_continue_on_the_device_of_the_next_value(reduce: A
         means.add("m", torch.ones(shape, device="meta"), reduce=reduce)
     mean = means.on_device()["m"]
     assert (mean.device.type, mean.shape) == ("meta", torch.Size(shape))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *([], [1.0], [1.0, 1, "mean", 2], 3, None, "ab", {}, ["nan", 1], [None, 1], [[1.0], 1], [{}, 1], [True, 1]),
+        *([1.0, -1], [1.0, float("nan")], [1.0, float("inf")], [1.0, "1"], [1.0, True], [1.0, None], [1.0, 10**400]),
+        *([10**400, 1], [1.0, 1, "median"], [1.0, 1, []], [np.array(["a"]), 1]),
+    ],
+    ids=str,
+)
+def test_damaged_sums_are_refused_and_change_nothing(entry: Any) -> None:
+    """The error names the metric; other values of the same mapping are not taken."""
+    means = RunningMeans()
+    means.add("loss", 2.0)
+    with pytest.raises(ValueError, match=r"^the sum of 'wrong' is damaged$"):
+        means.load_sums({"good": (1.0, 1), "wrong": entry})
+    assert dict(means) == {"loss": 2.0}
+
+
+@pytest.mark.parametrize("name", ["\0x\0loss", "\0-1\0loss", "\0" + "9" * 30 + "\0loss", "\0\0loss", "a\nb", ""])
+def test_sums_of_damaged_names_are_refused(name: str) -> None:
+    """Such as a restart that has no number."""
+    with pytest.raises(ValueError, match=r"^the sum of .* is damaged$"):
+        RunningMeans().load_sums({name: (1.0, 1)})

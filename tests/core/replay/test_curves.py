@@ -93,3 +93,20 @@ def test_a_metric_is_found_under_another_spelling() -> None:
     curves = build_curves([recording({"val_acc": [0.5, 0.75]})], MetricChoice("val_accuracy", "max", ""))
 
     assert curves.scores.tolist() == [[0.5, 0.75]]
+
+
+@pytest.mark.parametrize("setting", ["ema 0.5", "ema 0.9", "median 2", "median 3", "median 5"])
+@pytest.mark.parametrize("runs", [1, 2, 14, 15, 40])
+def test_many_runs_are_smoothed_as_each_alone(setting: str, runs: int) -> None:
+    """Bit for bit, whether all are stepped at once or one after the other."""
+    random = np.random.default_rng(0)
+    table: list[Any] = []
+    for number in range(runs):
+        values: list[float | None] = random.normal(size=5 + number % 7).tolist()
+        values[number % 5] = [math.nan, math.inf, None, -math.inf, 0.0][number % 5]
+        table.append((values, 0, None))
+    together = built(table, "min").smoothed(setting).scores
+    for row, each in enumerate(table):
+        alone = built([each], "min").smoothed(setting).scores[0]
+        np.testing.assert_array_equal(together[row, : len(alone)], alone)
+        assert np.isnan(together[row, len(alone) :]).all()

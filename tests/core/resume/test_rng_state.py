@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.resume.rng_state import get_rng_state, preserved_rng, set_rng_state
+from trainbus.resume.rng_state import checked_numpy_state, get_rng_state, preserved_rng, set_rng_state
 from trainbus.resume.serialization import from_json_data, to_json_data
 
 
@@ -97,3 +97,36 @@ def test_a_generator_that_is_made_by_a_draw_shifts_no_other_one(seed: int) -> No
     random.seed(seed + 9)
     set_rng_state(state, MakesItsGeneratorLate())
     assert random.random() == expected
+
+
+@pytest.mark.parametrize("kind", ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"])
+def test_the_state_of_every_generator_of_numpy_is_accepted(kind: str) -> None:
+    """As it is given, and after it was stored."""
+    generator = np.random.Generator(getattr(np.random, kind)(3))
+    generator.random(7)
+    state = generator.bit_generator.state
+    assert checked_numpy_state(state) is state
+    stored = checked_numpy_state(from_json_data(to_json_data(state)))
+    expected = generator.random(9).tolist()
+    generator.bit_generator.state = stored
+    assert generator.random(9).tolist() == expected
+
+
+@pytest.mark.parametrize("position", [-1, -(2**31), 625, 2**31, 10**30, 1.0, "3", None, True, [1]])
+@pytest.mark.parametrize("kind", ["MT19937", "Philox"])
+def test_a_position_outside_of_the_memory_is_refused(kind: str, position: Any) -> None:
+    """NumPy would read there."""
+    state: Any = dict(np.random.Generator(getattr(np.random, kind)(3)).bit_generator.state)
+    if kind == "MT19937":
+        state["state"] = {**state["state"], "pos": position}
+    else:
+        state["buffer_pos"] = position
+    with pytest.raises(ValueError, match=rf"^the state of a {kind} generator has the position .{{1,50}}, which is not"):
+        checked_numpy_state(state)
+
+
+@pytest.mark.parametrize("state", [None, 3, [], {}, {"bit_generator": 3}, {"bit_generator": "MT19937"}, "MT19937"])
+def test_what_is_no_state_of_numpy_is_refused(state: Any) -> None:
+    """Before NumPy gets it."""
+    with pytest.raises(ValueError, match=r"^the state of a"):
+        checked_numpy_state(state)

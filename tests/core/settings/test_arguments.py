@@ -96,6 +96,13 @@ def test_what_is_no_whole_number_is_refused(value: Any) -> None:
     assert ("not text" in str(raised.value)) == isinstance(value, str)
 
 
+@pytest.mark.parametrize("value", [2**63, 10**30, 10**5000, 1e30, np.uint64(2**64 - 1)], ids="abcde")
+def test_a_whole_number_has_at_most_64_bits(value: Any) -> None:
+    """Counters and arrays have no room for others."""
+    with pytest.raises(SettingsError, match=r"^epochs=.*: give a number of at most 9,223,372,036,854,775,807$"):
+        whole_number("epochs", value, 0)
+
+
 @pytest.mark.parametrize("value", [1, 7, np.int32(2), [1, 5], (2,), {3}, [], range(1, 9, 2), np.array([1, 2])])
 def test_a_validation_frequency_may_be_a_number_or_epochs(value: Any) -> None:
     """As in Keras; no epochs at all means that none has a validation."""

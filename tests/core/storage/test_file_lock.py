@@ -121,6 +121,13 @@ def forge(**changes: object) -> Owner:
         ({"space": "pid:[1]", "boot": "earlier"}, True),
         ({"name": ""}, True),
         ({"number": 0}, False),
+        ({"number": -1}, False),
+        ({"number": -(2**31)}, False),
+        ({"number": 2**31 - 1}, True),
+        ({"number": 2**31}, False),
+        ({"number": 2**63}, False),
+        ({"number": 10**30}, False),
+        ({"number": "9" * 3000}, False),
     ],
     ids=str,
 )

@@ -92,6 +92,16 @@ def test_what_a_dead_process_of_this_machine_owned_is_free_at_once(bucket: str) 
     lock_directories([directory]).close()
 
 
+@pytest.mark.parametrize("number", [0, -1, -(2**31), 2**31, 2**63, 10**30, "9" * 3000, "9" * 5000])
+def test_a_record_whose_number_no_process_has_is_of_an_unknown_owner(number: object) -> None:
+    """Nobody asks the system for such a process."""
+    honest = LeaseRecord.parse(str(LeaseRecord(7, "here", leases._machine(), "token", 3)))
+    assert honest.process == 7
+    found = LeaseRecord.parse(str(honest._replace(process=number)))  # type: ignore[arg-type]
+    assert found.owner == "process 0 on an unknown host"
+    assert not found.is_dead
+
+
 def test_an_owner_who_renews_never_counts_as_dead(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that waits for a renewal from another machine is refused at the first one."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 1.0)

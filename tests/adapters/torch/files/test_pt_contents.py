@@ -63,6 +63,17 @@ def tensor(stored: bytes, size: int, stride: int = 1) -> bytes:
     return call(name("torch._utils", "_rebuild_tensor_v2"), stored, whole(0), *shape, pickle.NEWFALSE, hooks)
 
 
+def rebuilt(function: bytes, *arguments: bytes) -> bytes:
+    """Return a pickle's part for a tensor of a class of its own, which a function makes."""
+    return call(
+        name("torch._tensor", "_rebuild_from_type_v2"),
+        function,
+        name("torch", "Tensor"),
+        sequence(*arguments),
+        mapping(),
+    )
+
+
 def valued(value: bytes) -> bytes:
     """Return an archive with a dictionary of one value."""
     return archive(whole_pickle(mapping((text("weight"), value))))
@@ -122,11 +133,67 @@ CRAFTED: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a tensor larger than its bytes": ("declares", lambda: valued(tensor(storage(10**9), 10**9))),
     "a tensor without bytes": ("declares", lambda: valued(tensor(storage(4, "nothing"), 4))),
     "a view larger than its bytes": ("storage", lambda: valued(tensor(storage(4), 10**11))),
-    "a storage by a call": ("with a size", lambda: valued(call(name("torch", "FloatStorage"), whole(10**10)))),
-    "a tensor by a call": ("with a size", lambda: valued(call(name("torch", "FloatTensor"), whole(10**10)))),
-    "a tensor by a class": ("with a size", lambda: valued(call(name("torch", "FloatTensor"), whole(10**10), new=True))),
-    "bytes by a call": ("with a size", lambda: valued(call(name("builtins", "bytearray"), whole(10**11)))),
-    "bytes by a class": ("with a size", lambda: valued(call(name("builtins", "bytearray"), whole(10**11), new=True))),
+    "a storage by a call": ("does not write", lambda: valued(call(name("torch", "FloatStorage"), whole(10**10)))),
+    "a tensor by a call": ("does not write", lambda: valued(call(name("torch", "FloatTensor"), whole(10**10)))),
+    "a tensor by a class": (
+        "does not write",
+        lambda: valued(call(name("torch", "FloatTensor"), whole(10**10), new=True)),
+    ),
+    "bytes by a call": ("a bytearray of something", lambda: valued(call(name("builtins", "bytearray"), whole(10**11)))),
+    "bytes by a class": (
+        "a bytearray of something",
+        lambda: valued(call(name("builtins", "bytearray"), whole(10**11), new=True)),
+    ),
+    "bytes by a call of Python 2's name": (
+        "a bytearray of something",
+        lambda: valued(call(name("__builtin__", "bytearray"), whole(10**11))),
+    ),
+    "bytes of a size": (
+        "a bytearray of something",
+        lambda: valued(call(name("builtins", "bytearray"), call(name("torch", "Size"), sequence(whole(10**9))))),
+    ),
+    "a tensor of a size": (
+        "does not write",
+        lambda: valued(call(name("torch", "FloatTensor"), call(name("torch", "Size"), sequence(whole(10**10))))),
+    ),
+    "bytes by another call": ("by a function", lambda: valued(rebuilt(name("builtins", "bytearray"), whole(10**11)))),
+    "a tensor by another call": ("by a function", lambda: valued(rebuilt(name("torch", "Tensor"), whole(10**11)))),
+    "a call by a call by a call": (
+        "by a function",
+        lambda: valued(
+            rebuilt(
+                name("torch._tensor", "_rebuild_from_type_v2"),
+                name("builtins", "bytearray"),
+                name("torch", "Tensor"),
+                sequence(whole(10**11)),
+                mapping(),
+            )
+        ),
+    ),
+    "a call without arguments": (
+        "by a function",
+        lambda: valued(call(name("torch._tensor", "_rebuild_from_type_v2"), name("builtins", "bytearray"))),
+    ),
+    "a quantized tensor by another call": (
+        "quantized",
+        lambda: valued(
+            rebuilt(name("torch._utils", "_rebuild_qtensor"), storage(4), whole(0), sequence(whole(10**11)))
+        ),
+    ),
+    "a tensor that grows": (
+        "sets attributes",
+        lambda: valued(
+            build(
+                tensor(storage(4), 4),
+                sequence(storage(4), whole(0), sequence(whole(10**9)), sequence(whole(1))),
+            )
+        ),
+    ),
+    "a view of 2 GB": ("storage", lambda: valued(tensor(storage(4), 5 * 10**8))),
+    "attributes set twice": (
+        "twice",
+        lambda: valued(build(build(call(name("collections", "OrderedDict")), mapping()), mapping())),
+    ),
     "bytes that are encoded": (
         "encoding",
         lambda: valued(call(name("_codecs", "encode"), text("x" * 100_000), text("punycode"))),
@@ -195,7 +262,15 @@ def test_a_crafted_file_is_refused(crafted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "crafted", ["a bomb", "a tensor larger than its bytes", "a doubled key", "a deep value", "a tar file"]
+    "crafted",
+    [
+        "bytes by another call",
+        "a bomb",
+        "a tensor larger than its bytes",
+        "a doubled key",
+        "a deep value",
+        "a tar file",
+    ],
 )
 def test_a_resume_passes_over_a_crafted_file(crafted: str) -> None:
     """Though its manifest calls it intact."""
@@ -235,6 +310,31 @@ def test_honest_files_are_read(write: Callable[[Any], bytes], tmp_path: Path) ->
         pt.write(state, file)
 
     assert same(pt.read(file), state)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of the storages that its own reader uses
+@pytest.mark.parametrize("write", [lambda state: archive(b""), old], ids=["zip", "old"])
+def test_every_honest_way_to_make_a_value_is_read(write: Callable[[Any], bytes]) -> None:
+    """Tensors and parameters with attributes, sparse and quantized ones, sizes, and bytes."""
+    tagged, parameter = torch.ones(2), torch.nn.Parameter(torch.ones(3))
+    tagged.tag, parameter.tag = "x", [1]  # type: ignore[attr-defined]
+    state = {
+        "tagged": tagged,
+        "parameter": parameter,
+        "plain": torch.nn.Parameter(torch.zeros(1), requires_grad=False),
+        "sparse": torch.eye(3).to_sparse(),
+        "quantized": torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8),
+        "others": [torch.Size([3]), bytearray(b"ab"), bytearray(), b"ab", {1, 2}, torch.device("cpu"), 1j],
+    }
+    if write is old:
+        PATH.write_bytes(old(state))
+    else:
+        pt.write(state, PATH)
+    found = pt.read(PATH)
+    assert (found["tagged"].tag, found["parameter"].tag) == ("x", [1])
+    assert found["others"] == state["others"]
+    assert all(torch.equal(found[key].to_dense(), state[key].to_dense()) for key in ("parameter", "plain", "sparse"))
+    assert torch.equal(found["quantized"].dequantize(), state["quantized"].dequantize())
 
 
 def deep(levels: int) -> Any:

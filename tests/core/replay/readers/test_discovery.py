@@ -1,5 +1,6 @@
 """The discovery of runs: only recorded runs are found, in every format."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.replay import read
+from trainbus.limits import ROWS, RUN_EPOCHS
+from trainbus.replay import read, read_all
 
 from ..streams import curve, write
 
@@ -68,3 +70,39 @@ def test_any_bytes_are_read_or_refused(data: bytes, name: str):
             except SettingsError:
                 continue
             assert found.epochs.ndim == 1
+
+
+@pytest.mark.parametrize("rows", [RUN_EPOCHS, RUN_EPOCHS + 1])
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_the_limit_of_epochs_is_exact(tmp_path: Path, kind: str, rows: int) -> None:
+    """One line names the file, the number and the limit."""
+    file = tmp_path / f"history.{kind}"
+    if kind == "csv":
+        file.write_text("epoch,val_loss\n" + "".join(f"{epoch},1\n" for epoch in range(rows)))
+    else:
+        file.write_text(json.dumps({"val_loss": [1.0] * rows}))
+    if rows == RUN_EPOCHS:
+        assert read(file).epochs.size == rows
+        return
+    with pytest.raises(SettingsError, match="has 100,001 epochs; a recorded run has at most 100,000: ") as raised:
+        read(file)
+    assert str(file) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_run_beyond_the_limit_does_not_hide_others(tmp_path: Path) -> None:
+    """It is reported, and left out."""
+    (tmp_path / "long.csv").write_text("epoch,val_loss\n" + "".join(f"{epoch},1\n" for epoch in range(RUN_EPOCHS + 1)))
+    (tmp_path / "short.csv").write_text("epoch,val_loss\n0,1\n1,2\n")
+    unread: list[SettingsError] = []
+    assert [each.name for each in read_all(tmp_path, unread=unread.append)] == ["short.csv"]
+    assert len(unread) == 1
+
+
+@pytest.mark.exhaustive
+def test_the_rows_of_a_table_have_a_limit(tmp_path: Path) -> None:
+    """Also if they all belong to one epoch."""
+    file = tmp_path / "steps.csv"
+    file.write_text("epoch,val_loss\n" + "0,1\n" * (ROWS + 1))
+    with pytest.raises(SettingsError, match="has more than 1,000,000 rows"):
+        read(file)

@@ -1,0 +1,1 @@
+"""Check what a checkpoint says about a run, before a resume changes anything."""
