@@ -12,7 +12,7 @@ from itertools import accumulate, takewhile
 from pathlib import Path
 
 from trainbus.storage.atomic_file import PIECE, make_directory
-from trainbus.storage.file_lock import check_locks
+from trainbus.storage.locks.file_lock import check_locks
 
 # unbuffered: a kill would lose Python's buffer, and a forked process would write it a second time
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)

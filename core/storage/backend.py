@@ -9,8 +9,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from .file_lock import Parts
 from .local import LocalBackend
+from .locks.owner import Parts
 from .paths import Location
 from .sharded_directory import digest_of_parts, parts_in
 

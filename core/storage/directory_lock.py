@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from ..errors import CheckpointError, DirectoryLocked
 from .backend import backend_for
-from .file_lock import Parts, holder_of, process_name
+from .locks.file_lock import holder_of
+from .locks.owner import Parts, process_name
 from .paths import Location
 from .reach import Reach
 

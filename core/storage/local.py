@@ -15,7 +15,8 @@ from typing import ClassVar
 
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
 from .file_kind import check_regular, check_searched, check_size, kind_of, open_regular
-from .file_lock import FileLock, Parts, check_locks
+from .locks.file_lock import FileLock, check_locks
+from .locks.owner import Parts
 from .paths import Location
 from .sharded_directory import link_parts, remove_parts
 

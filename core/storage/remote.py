@@ -24,8 +24,8 @@ from ..metrics.names import hint
 from . import remote_cache
 from .atomic_file import STAGED, discard, suffix_of
 from .file_kind import check_searched, check_size
-from .file_lock import Parts
-from .lease import Lease, acquire
+from .locks.lease import Lease, acquire
+from .locks.owner import Parts
 from .paths import Location, RemotePath
 
 try:
@@ -230,7 +230,7 @@ class RemoteBackend:
                         files.abort_mpu(bucket, upload["Key"], upload["UploadId"])
 
     def create(self, text: str) -> bool:
-        """Make the object and return True; return False if it exists. See ``trainbus.storage.lease.LeaseObject``."""
+        """Make the object and return True; return False if it exists."""
         try:
             with _as_os_error():
                 self._make_directory()

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from ..errors import CheckpointError
 from .atomic_file import copy, digest_of, discard, fill, stage_directory, sync
-from .file_lock import check_locks
+from .locks.file_lock import check_locks
 
 SHARDS = "shards-"
 """Prefix of the names of subdirectories; each holds the parts of one save."""

@@ -13,7 +13,8 @@ import pytest
 
 from trainbus.errors import CheckpointError, DirectoryLocked
 from trainbus.storage.directory_lock import LOCK, lock_directories
-from trainbus.storage.file_lock import FileLock, Owner, check_locks
+from trainbus.storage.locks.file_lock import FileLock, check_locks
+from trainbus.storage.locks.owner import Owner
 from trainbus.storage.reach import Reach
 
 NO_LOCKS = ("ENOSYS", "ENOTSUP", "ENOLCK", "EOPNOTSUPP", "EINVAL")

@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from ..errors import DirectoryLocked
-from ..failures import LOG
-from .atomic_file import RESERVED
-from .file_lock import process_number
+from ...errors import DirectoryLocked
+from ...failures import LOG
+from ..atomic_file import RESERVED
+from .owner import process_number
 
 RENEW_SECONDS = 10.0
 """Seconds between two renewals."""

@@ -12,20 +12,19 @@ from contextlib import suppress
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from tests.core.storage.stores import STORES, new_directory
 from tests.servers import SERVED
 from trainbus import CheckpointError, Run
 from trainbus.checkpoints import read
 from trainbus.errors import DirectoryLocked
 from trainbus.plugins import ModelCheckpoint
-from trainbus.storage import lease as leases
 from trainbus.storage.backend import backend_for
 from trainbus.storage.directory_lock import LOCK, lock_directories
-from trainbus.storage.lease import Lease, LeaseRecord, acquire
+from trainbus.storage.locks import lease as leases
+from trainbus.storage.locks.lease import Lease, LeaseRecord, acquire
 from trainbus.storage.paths import RemotePath
 from trainbus.storage.remote import RemoteBackend
 from trainbus.testing import LineSubject
-
-from .stores import STORES, new_directory
 
 HOLD = """
 import sys

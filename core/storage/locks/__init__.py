@@ -1,0 +1,1 @@
+"""Locks on directories: a locked file on a disk, a lease in a store."""
