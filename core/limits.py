@@ -79,19 +79,19 @@ SETTINGS_LINE: Final = 2_000
 """Characters of one line of it."""
 
 
-def check_whole_number(value: object) -> None:
-    """Refuse an integer that has more than 64 bits; any other value passes.
+def check_whole_number(value: object, most: int = WHOLE_NUMBER) -> None:
+    """Refuse an integer beyond ``most``, in either direction; any other value passes.
 
     Raises:
-        ValueError: It has more.
+        ValueError: It is beyond it.
 
     >>> check_whole_number(2**63)
     Traceback (most recent call last):
         ...
     ValueError: give a number of at most 9,223,372,036,854,775,807
     """
-    if isinstance(value, int) and abs(value) > WHOLE_NUMBER:
-        bound = f"at most {WHOLE_NUMBER:,}" if value > 0 else f"at least {-WHOLE_NUMBER:,}"
+    if isinstance(value, int) and abs(value) > most:
+        bound = f"at most {most:,}" if value > 0 else f"at least {-most:,}"
         raise ValueError(f"give a number of {bound}")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from ..checkpoints import Checkpoint
 from ..decision import Decision, Forget, Save, Stop
 from ..errors import LoopError
+from ..limits import WHOLE_NUMBER
 from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.missing_metric import MetricAdvice
 from ..metrics.running_means import RunningMeans
@@ -150,13 +151,14 @@ class RunState:
 
         Raises:
             LoopError: It is set to less than it is.
+            SettingsError: It is no whole number, or has more than 64 bits.
         """
         return self.counters.current_step
 
     @step.setter
     def step(self, step: int) -> None:
-        if type(step) is not int:
-            step = whole_number("step", step, 0)
+        if type(step) is not int or step > WHOLE_NUMBER:
+            step = whole_number("step", step, 0, most=WHOLE_NUMBER)
         if step < self.step:
             raise LoopError(
                 f"step={step} after step {self.step}: checkpoints and curves are identified by their step, which must "

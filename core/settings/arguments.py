@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ..errors import SettingsError
-from ..limits import check_whole_number
+from ..limits import EPOCHS, check_whole_number
 from ..metrics.names import hint_with_list
 from ..terminal.text import shown
 from .other_names import ARGUMENTS
@@ -113,7 +113,7 @@ def not_by_name(*given: object) -> str:
     return f"log takes one mapping by position, but {len(given)} arguments were given; write {right.format(shown)}"
 
 
-def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
+def whole_number(name: str, value: object, least: int, advice: str = "", most: int = EPOCHS) -> int:
     """Check an argument that must be a whole number, and return it as an int.
 
     Args:
@@ -121,9 +121,10 @@ def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
         value: The argument: an integer of Python, NumPy or another library, or a float such as 3.0.
         least: The smallest valid number.
         advice: The advice in the message, in place of "give a whole number of at least ...".
+        most: The largest valid number.
 
     Raises:
-        SettingsError: The value is not a whole number, or is too small.
+        SettingsError: The value is not a whole number, or is too small or too large.
 
     >>> whole_number("epochs", 3.0, least=0)
     3
@@ -144,7 +145,7 @@ def whole_number(name: str, value: object, least: int, advice: str = "") -> int:
         otherwise = f"give a whole number of at least {least}{', not text' if isinstance(value, str) else ''}"
         raise SettingsError(f"{name}={shown(value)}: {advice or otherwise}")
     try:
-        check_whole_number(number)
+        check_whole_number(number, most)
     except ValueError as error:
         raise SettingsError(f"{name}={shown(value)}: {error}") from None
     return number

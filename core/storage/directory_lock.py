@@ -86,15 +86,16 @@ def _lock(
     try:
         return backend_for(directory).acquire_lock(use.lock, report, below)
     except DirectoryLocked as error:
+        remedy = f"; {error.remedy}" if error.remedy else ""
         if str(error) == process_name():
             raise CheckpointError(
                 f"a run of this process that has not ended saves its {use.what} in {str(directory)!r}; end it first, "
-                "with `with run:` or its end(), or give each run its own directory"
+                f"with `with run:` or its end(), or give each run its own directory{remedy}"
             ) from None
         raise CheckpointError(
             f"another run ({str(error) or 'starting'}) saves its {use.what} in {str(directory)!r}; give each run its "
             "own directory; if several processes train one model, connect them (init_process_group, jax.distributed) "
-            f"before you make their runs: then rank 0 alone writes{'; ' if error.remedy else ''}{error.remedy}"
+            f"before you make their runs: then rank 0 alone writes{remedy}"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{use.what} cannot be saved in {str(directory)!r}: {error}") from error

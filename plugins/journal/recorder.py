@@ -233,7 +233,10 @@ class JournalRecorder:
     def _close(self, run: Run) -> None:
         with self.lock:
             if self.file is not None:
-                self._write_end(run)
+                try:
+                    self._write_end(run)
+                except Exception as error:  # noqa: BLE001 - an observer never ends a run
+                    run.report_failure(self, f"no end in {self.path}", error)
                 self.file.close()
 
     def _write_end(self, run: Run) -> None:
@@ -250,10 +253,7 @@ class JournalRecorder:
             best={name: journal.BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
             checkpoints=tuple(map(str, result.checkpoints)),
         )
-        try:
-            self._write(run, event)
-        except Exception as error:  # noqa: BLE001 - an observer never ends a run
-            run.report_failure(self, f"no end in {self.path}", error)
+        self._write(run, event)
 
 
 def _now(run: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainbus import CheckpointError, Decision, LoopError
+from trainbus import CheckpointError, Decision, LoopError, SettingsError
 from trainbus.checkpoints.async_writer import FailedSave
 from trainbus.decision import NOTHING, Forget, Save, Stop, join
 from trainbus.engine.counters import UnobservedLoop
@@ -187,3 +187,14 @@ def test_the_reason_is_what_ended_the_run() -> None:
     assert state.reason == "interrupted"
     state.stop_actions = [Stop(reason="one"), Stop(reason="two", by="p"), Stop(reason="one", by="q")]
     assert state.reason == "one; two"
+
+
+@pytest.mark.parametrize("step", [2**63, 10**30, 10**5000, 1e30, "7", None, 2.5], ids="abcdefg")
+def test_a_step_is_a_whole_number_of_64_bits(step: object) -> None:
+    """What reads a journal or a checkpoint has no room for others."""
+    state = RunState()
+    with pytest.raises(SettingsError, match=r"^step=.*: give a (whole )?number of at (most|least)"):
+        state.step = step  # type: ignore[assignment]
+    assert state.step == 0
+    state.step = 2**63 - 1
+    assert state.step == 2**63 - 1
