@@ -612,6 +612,8 @@ def test_a_run_without_any_epoch_says_that_its_callbacks_were_off(caplog: pytest
 @pytest.mark.parametrize("epochs", [0, 1, 3])
 def test_a_run_that_is_dropped_without_its_end_says_so(epochs: int, caplog: pytest.LogCaptureFixture) -> None:
     """Its callbacks were never called at the end: nothing is restored, and no file is closed."""
+    gc.collect()  # runs of earlier tests
+    caplog.clear()
     run = Run(callbacks=EarlyStopping(monitor="loss", patience=9))
     run.begin()
     for epoch in range(epochs):

@@ -250,6 +250,16 @@ DAMAGED: dict[str, dict[str, Any]] = {
 }
 
 
+OF_ANOTHER_KIND: dict[str, dict[str, Any]] = {
+    "epochs": {"epochs_recorded": -1},
+    "history": {"history": "!"},
+    "length": {"history": {"file": "trainbus.history-1-1.jsonl", "length": -1, "digest": ""}},
+    "records": {"history": {"records": 5}},
+    "places": {"places": {"x": 5}},
+}
+DAMAGED |= OF_ANOTHER_KIND
+
+
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_resume_passes_over_a_manifest_with_such_a_state(case: str) -> None:
     """Though its digest fits: the next older checkpoint is used. An unknown action is refused by its name."""
@@ -271,19 +281,10 @@ def test_a_resume_passes_over_a_manifest_with_such_a_state(case: str) -> None:
     assert refused[case] in outcome if case in refused else outcome == "a value"
 
 
-REFUSED: dict[str, dict[str, Any]] = {
-    "epochs": {"epochs_recorded": -1},
-    "history": {"history": "!"},
-    "length": {"history": {"file": "trainbus.history-1-1.jsonl", "length": -1, "digest": ""}},
-    "records": {"history": {"records": 5}},
-    "places": {"places": {"x": 5}},
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_state_of_another_kind_is_refused_in_one_line(case: str) -> None:
+@pytest.mark.parametrize("case", OF_ANOTHER_KIND)
+def test_a_state_of_another_kind_in_the_named_file_is_refused_in_one_line(case: str) -> None:
     with pytest.raises(CheckpointError, match=r"runs/m-2.npz") as raised:
-        resumed_with(REFUSED[case])
+        resumed_with(OF_ANOTHER_KIND[case], source="runs/m-2.npz")
     assert "\n" not in str(raised.value)
 
 
@@ -309,7 +310,7 @@ HISTORIES: dict[str, bytes] = {
 }
 
 
-def resumed_with(changed: dict[str, Any], history: bytes = b"") -> Run:
+def resumed_with(changed: dict[str, Any], history: bytes = b"", source: str = "auto") -> Run:
     """Train two epochs, change the state in the newest manifest, add a history, and resume."""
     train()
     Path("runs/trainbus.history-1-1.jsonl").write_bytes(history)
@@ -319,7 +320,7 @@ def resumed_with(changed: dict[str, Any], history: bytes = b"") -> Run:
     moment = entry.model_dump(exclude={"digest", "size", "parts", "written"})
     moment["run_state"] = {**moment["run_state"], **changed}
     commit(newest, lambda staged: staged.write_bytes(content), **moment)
-    return train(resume="auto")
+    return train(resume=source)
 
 
 @pytest.mark.parametrize("case", HISTORIES)
