@@ -23,6 +23,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from .trainings import histories, saved, stopped_after, train
 
 lightning = pytest.importorskip("lightning.pytorch", reason="needs trainbus[test]")
+pytestmark = pytest.mark.exhaustive
 Mode = Literal["min", "max"]
 
 
@@ -87,7 +88,6 @@ def test_its_own_tables_of_early_stopping(values: list[float], patience: int) ->
     assert stopped_after(values, mode="min", patience=patience) == its
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_early_stopping(mode: Mode) -> None:
     """With any patience and min_delta."""
@@ -98,7 +98,6 @@ def test_early_stopping(mode: Mode) -> None:
         assert stopped_after(values, mode=mode, **options) == its, (values, options)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("patience", [1, 2, 4, 6])
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_first_of_two_that_stops_counts(patience: int, order: int) -> None:
@@ -142,7 +141,6 @@ def test_the_best_are_kept(top: int, last: bool, every: int, tmp_path: Path) -> 
     compare_kept([3.0, 1.0, 2.0, 0.5, 4.0, 1.5], tmp_path, top=top, mode="min", last=last, every=every)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("top", [-1, 1, 2, 3])
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("last", [False, True])
@@ -157,7 +155,6 @@ def test_the_best_of_any_history_are_kept(top: int, mode: Mode, last: bool, ever
         compare_kept(values, folder, top=top, mode=mode, last=last, every=every)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
 @pytest.mark.parametrize("batches", [3, 4])
 def test_saves_at_steps(every: int, batches: int, tmp_path: Path) -> None:
@@ -178,7 +175,6 @@ def test_a_nan_in_the_first_epoch_is_replaced_by_any_value(mode: Mode, tmp_path:
     compare_kept(values, tmp_path, top=1, mode=mode, last=False, every=1)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("top", [1, 2, 3])
 @pytest.mark.parametrize("other", [False, True], ids=["same directory", "another directory"])
 def test_a_resumed_run_keeps_the_same(top: int, other: bool, tmp_path: Path) -> None:
