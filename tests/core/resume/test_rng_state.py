@@ -1,7 +1,6 @@
 """The generators of Python, NumPy and the subject continue exactly where their state was taken."""
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,23 +11,10 @@ from hypothesis import strategies as st
 from trainbus.resume.rng_state import checked_numpy_state, get_rng_state, preserved_rng, set_rng_state
 from trainbus.resume.serialization import from_json_data, to_json_data
 
-
-class Subject:
-    """A subject with its own random generator."""
-
-    def __init__(self) -> None:
-        self.generator = random.Random(5)
-
-    def random_state(self) -> Mapping[str, Any]:
-        version, words, gauss = self.generator.getstate()
-        return {"mine": [version, list(words), gauss]}
-
-    def set_random_state(self, state: Mapping[str, Any]) -> None:
-        version, words, gauss = state["mine"]
-        self.generator.setstate((version, tuple(words), gauss))
+from .generators import DrawingSubject
 
 
-def drawn(subject: Subject, count: int) -> list[float]:
+def drawn(subject: DrawingSubject, count: int) -> list[float]:
     """Numbers of every generator; Gaussian ones, since a generator may keep the second of a pair."""
     numbers: list[float] = []
     for _ in range(count):
@@ -39,7 +25,7 @@ def drawn(subject: Subject, count: int) -> list[float]:
 @given(st.integers(0, 5), st.integers(1, 5))
 def test_generators_continue_where_they_were(before: int, after: int) -> None:
     """Also after their state has been JSON data."""
-    subject = Subject()
+    subject = DrawingSubject()
     drawn(subject, before)
     state = to_json_data(get_rng_state(subject))
     expected = drawn(subject, after)
@@ -51,7 +37,7 @@ def test_generators_continue_where_they_were(before: int, after: int) -> None:
 
 def test_a_state_without_a_subject_leaves_the_subject_alone() -> None:
     """A subject that had no generators then keeps its own as they are."""
-    subject = Subject()
+    subject = DrawingSubject()
     state, own = get_rng_state(), subject.generator.getstate()
     set_rng_state(state, subject)
 
@@ -60,7 +46,7 @@ def test_a_state_without_a_subject_leaves_the_subject_alone() -> None:
 
 def test_numbers_drawn_inside_change_nothing_also_after_an_error() -> None:
     """Every generator continues as if nothing had been drawn."""
-    subject = Subject()
+    subject = DrawingSubject()
     state = get_rng_state(subject)
     expected = drawn(subject, 2)
     set_rng_state(state, subject)

@@ -2,7 +2,6 @@
 
 import random
 import struct
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,13 @@ from trainbus.resume.rng_state import get_rng_state
 from trainbus.resume.serialization import to_json_data
 from trainbus.resume.state import CheckpointState, PluginState, Position, RankState
 
+from ..generators import DrawingSubject
 
-class Subject:
-    """A subject with a generator and a state of its own, which refuses what is not its own."""
 
-    def __init__(self) -> None:
-        self.generator, self.total = random.Random(5), 1.0
+class Subject(DrawingSubject):
+    """The same with a state, which refuses what is not its own."""
 
-    def random_state(self) -> Mapping[str, Any]:
-        version, words, gauss = self.generator.getstate()
-        return {"mine": [version, list(words), gauss]}
-
-    def set_random_state(self, state: Mapping[str, Any]) -> None:
-        version, words, gauss = state["mine"]
-        self.generator.setstate((version, tuple(words), gauss))
+    total = 1.0
 
     def run_state(self) -> Any:
         return [self.total]
