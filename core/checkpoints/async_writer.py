@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ..capabilities import Ranks
 from ..errors import CheckpointError
-from ..storage.atomic_file import ABANDONED, abandoned_when
+from ..storage.atomic_file import INTERRUPTED_TWICE, abandoned_when
 from ..storage.paths import Location
 from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
@@ -101,7 +101,7 @@ class SaveJob:
         if file.write_history is not None:  # after the payload, which ranks may write together
             file.write_history()
         if self.abandoned:
-            raise InterruptedError(ABANDONED)
+            raise InterruptedError(INTERRUPTED_TWICE)
         return written
 
 

@@ -28,7 +28,7 @@ BUFFER = 1 << 16
 PIECE = 1 << 20
 """Number of bytes that are read or written at once."""
 
-ABANDONED = "the run was interrupted twice"
+INTERRUPTED_TWICE = "the run was interrupted twice"
 DIFFERS = "the file's content differs from what was written to it"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -91,7 +91,7 @@ class _HashingFile(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         if _IS_ABANDONED.get()():
-            raise InterruptedError(ABANDONED)
+            raise InterruptedError(INTERRUPTED_TWICE)
         piece = memoryview(data)[:PIECE]  # the buffered file writes the rest
         written = super().write(piece)
         self.hash.update(piece[: written or 0])
