@@ -14,7 +14,7 @@ from trainbus.capabilities import Ranks
 from ...distributed.jobs import report
 
 SIZE = 3
-SHORT = 4
+SHORT = 10
 """Seconds that ranks wait in vain; a slow machine needs some of them to connect the ranks."""
 LENGTHS = [0, 1, 500, *range(1010, 1022), 2048, 100_000]
 """Lengths of texts; some are near the length of the first message of a broadcast on torch."""
