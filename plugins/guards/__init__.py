@@ -1,0 +1,1 @@
+"""Guards: callbacks that end, cut or report a run that goes wrong."""
