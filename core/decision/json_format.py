@@ -26,6 +26,7 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     "factor": _is_number,
     "floor": _is_number,
     "weights_only": lambda value: type(value) is bool,
+    "unless_cut": lambda value: type(value) is bool,
     "on_error": lambda value: value in ("raise", "warn"),
     "background": lambda value: value is None or type(value) is bool,
 }

@@ -25,7 +25,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rules import Patience, stopping_rule
+from ..rules import Patience, early_stopping_rule, stopping_rule
 from .curves import Curves
 from .library_settings import LIBRARIES, Library
 from .long_runs import LongRun
@@ -46,7 +46,7 @@ def find_stops(curves: Curves, grid: Grid, library: Library = LIBRARIES["trainbu
     stops = np.full(shape, -1, dtype=np.int32)
     for number, smoothing in enumerate(grid.smoothing):
         smooth = curves.smoothed(smoothing)
-        if library.stopping.rule is stopping_rule:
+        if library.stopping.rule is early_stopping_rule:
             for index, start in enumerate(grid.start_from_epoch):
                 stops[number, index] = _step_records(smooth, grid, start)
         else:

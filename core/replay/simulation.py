@@ -54,16 +54,16 @@ def simulate_stops(
     """
     arguments = spec.arguments(options, curves.sign)
     runs, columns = curves.scores.shape
-    state = spec.initial_state
+    rule, state = spec.chosen(options), spec.initial_state
     shape = np.broadcast_shapes((runs,), *(np.shape(each) for each in arguments.values()))
     stops = np.full(shape, -1, dtype=np.int64)
     improved = np.zeros((columns, *shape), dtype=np.bool_) if improvements else None
     scores, epochs = np.ascontiguousarray(curves.scores.T), np.ascontiguousarray(curves.epochs.T)
     for column in range(columns):
-        state, verdict = spec.rule(state, scores[column], epochs[column], **arguments)
+        state, verdict = rule(state, scores[column], epochs[column], **arguments)
         running = stops < 0
         if improved is not None:
-            improved[column] = verdict.improved & running
+            improved[column] = verdict.best & running
         stops[running & verdict.stop] = column
         if not running.any():
             break
@@ -161,13 +161,13 @@ def add_cuts(
     arguments = spec.arguments(options, curves.sign)
     factor, smallest_change = options["factor"], options.get("eps", 0.0)
     floor = spec.floor(options)
-    state, scale = spec.initial_state, np.ones(len(curves.names))
+    rule, state, scale = spec.chosen(options), spec.initial_state, np.ones(len(curves.names))
     for column in range(curves.scores.shape[1]):
         recorded = rates.at[:, column]
         rate = np.where(scale < 1, np.maximum(recorded * scale, floor), recorded)
         unknown = np.isnan(rate)
         reducible = {"reducible": unknown | (rate > floor)} if spec.takes_reducible else {}
-        state, verdict = spec.rule(state, curves.scores[:, column], **arguments, **reducible)
+        state, verdict = rule(state, curves.scores[:, column], **arguments, **reducible)
         lowered = np.maximum(rate * factor, floor)
         cut = verdict.reduce & (column < curves.lengths) & (unknown | (rate - lowered > smallest_change))
         shown = cut & (scale == 1) & rates.show_cut(column, factor, floor)

@@ -10,7 +10,7 @@ VERSION = "0.1.0"
 
 ENTRY_POINTS = {
     "trainbus.callbacks": {
-        "EarlyStopping": "plugins.early_stopping:EarlyStopping",
+        "EarlyStopping": "plugins.early_stopping.callback:EarlyStopping",
         "Journal": "plugins.journal.callback:Journal",
         "ModelCheckpoint": "plugins.model_checkpoint.callback:ModelCheckpoint",
         "ReduceLROnPlateau": "plugins.reduce_lr_on_plateau:ReduceLROnPlateau",
