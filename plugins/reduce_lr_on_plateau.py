@@ -47,8 +47,8 @@ class ReduceLROnPlateau(ComparisonSettings):
     """Epochs without improvement after which the rate is reduced; 0 means 1. With ``rule="torch"``, the rate is reduced
     one epoch later. With ``every``, looks instead of epochs."""
     min_delta: Annotated[float, AfterValidator(abs)] = 1e-4
-    """Smallest change that counts as an improvement; its sign does not matter. With ``rule="torch"`` it is a fraction of
-    the best value, unless ``min_delta_mode="abs"``."""
+    """Smallest change that counts as an improvement; its sign does not matter. With ``rule="torch"`` it is a fraction
+    of the best value, unless ``min_delta_mode="abs"``."""
     cooldown: NonNegativeInt = 0
     """Epochs after a reduction, including its own, before counting starts again: 0 and 1 both mean no wait. With
     ``rule="torch"``, its own epoch does not count."""

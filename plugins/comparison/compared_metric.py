@@ -35,7 +35,8 @@ class ComparedMetric:
     """The monitor of the metric; set by ``begin``."""
 
     def __init__(self, settings: ComparisonSettings, metric: str, mode: Mode) -> None:
-        self.settings, self.name, self.mode = settings, metric, mode
+        self.settings, self.name = settings, metric
+        self.mode: Mode = mode
         self._second: Monitor | None = None
 
     def begin(self, run: Run, start_from_epoch: int = 0) -> None:

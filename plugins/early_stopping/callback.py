@@ -1,10 +1,12 @@
 """Stop the training when a metric has stopped improving."""
+# The other callbacks monitor one metric.
+# pyright: reportIncompatibleVariableOverride=false
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import AfterValidator, BeforeValidator, NonNegativeInt, StringConstraints, ValidationInfo, field_validator
 
@@ -16,10 +18,16 @@ from ..comparison import ComparisonSettings, looking
 from .stopper import Stopper
 
 _Name = Annotated[str, StringConstraints(min_length=1)]
+_Names: TypeAlias = _Name | tuple[_Name, ...]
+_Modes: TypeAlias = Mode | tuple[Mode, ...]
 
 
 def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
+
+
+def _names(monitor: _Names) -> tuple[str, ...]:
+    return (monitor,) if isinstance(monitor, str) else monitor
 
 
 class EarlyStopping(ComparisonSettings):
@@ -34,12 +42,10 @@ class EarlyStopping(ComparisonSettings):
     ('val_loss', 'val_f1')
     """
 
-    monitor: Annotated[  # type: ignore[assignment]  # the others monitor one metric
-        _Name | tuple[_Name, ...], BeforeValidator(_as_tuple)  # pyright: ignore[reportIncompatibleVariableOverride]
-    ] = "val_loss"
+    monitor: Annotated[_Names, BeforeValidator(_as_tuple)] = "val_loss"  # type: ignore[assignment]
     """Name under which the metric is logged, or a list of several names: the first decides which weights are
     restored, and ``stop_when`` says how many must have stopped improving."""
-    mode: Annotated[Mode | tuple[Mode, ...], BeforeValidator(_as_tuple)] = "auto"  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleVariableOverride]
+    mode: Annotated[_Modes, BeforeValidator(_as_tuple)] = "auto"  # type: ignore[assignment]
     """Whether lower ("min") or higher ("max") values are better; "auto" takes the direction from the metric object, or
     else from the metric's name. With several metrics, a list with one for each, or one for all."""
     stop_when: Literal["any", "all"] = "any"
@@ -87,7 +93,7 @@ class EarlyStopping(ComparisonSettings):
 
     def monitored(self) -> tuple[tuple[str, Mode], ...]:
         """Return each monitored metric and its mode."""
-        names = (self.monitor,) if isinstance(self.monitor, str) else self.monitor
+        names = _names(self.monitor)
         modes = (self.mode,) * len(names) if isinstance(self.mode, str) else self.mode
         return tuple(zip(names, modes, strict=True))
 
@@ -127,20 +133,19 @@ class EarlyStopping(ComparisonSettings):
 
     @field_validator("monitor")
     @classmethod
-    def _check_names(cls, value: Any) -> Any:
-        if isinstance(value, tuple):
-            if not value:
-                raise ValueError("give at least one name")
-            twice = next((each for number, each in enumerate(value) if each in value[:number]), None)
-            if twice is not None:
-                raise ValueError(f"{twice!r} is listed twice; remove one")
+    def _check_names(cls, value: _Names) -> _Names:
+        names = _names(value)
+        if not names:
+            raise ValueError("give at least one name")
+        twice = next((each for number, each in enumerate(names) if each in names[:number]), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} is listed twice; remove one")
         return value
 
     @field_validator("mode")
     @classmethod
-    def _check_modes(cls, value: Any, info: ValidationInfo) -> Any:
-        monitor: Any = info.data.get("monitor", ())
-        count = 1 if isinstance(monitor, str) else len(monitor)
+    def _check_modes(cls, value: _Modes, info: ValidationInfo) -> _Modes:
+        count = len(_names(info.data.get("monitor", ())))
         if isinstance(value, tuple) and count and len(value) != count:
             raise ValueError(f"monitor has {count} and mode has {len(value)} entries; give one mode for each metric")
         return value
@@ -148,17 +153,15 @@ class EarlyStopping(ComparisonSettings):
     @field_validator("stop_when")
     @classmethod
     def _check_several(cls, value: str, info: ValidationInfo) -> str:
-        monitor: Any = info.data.get("monitor", ())
-        if value == "all" and isinstance(monitor, str):
-            raise ValueError(f"monitor={monitor!r} is one metric; give a list of several, or leave stop_when out")
+        names = _names(info.data.get("monitor", ()))
+        if value == "all" and len(names) == 1:
+            raise ValueError(f"monitor={names[0]!r} is one metric; give a list of several, or leave stop_when out")
         return value
 
     @field_validator("baseline", "stopping_threshold", "divergence_threshold", "tie_breaker")
     @classmethod
     def _check_single(cls, value: Any, info: ValidationInfo) -> Any:
-        monitor: Any = info.data.get("monitor", ())
-        if value is not None and isinstance(monitor, tuple) and len(monitor) > 1:
-            raise ValueError(
-                f"it is for one metric, but monitor names {len(monitor)}; list another EarlyStopping for it"
-            )
+        count = len(_names(info.data.get("monitor", ())))
+        if value is not None and count > 1:
+            raise ValueError(f"it is for one metric, but monitor names {count}; list another EarlyStopping for it")
         return value
