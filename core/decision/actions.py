@@ -59,6 +59,28 @@ class ScaleLearningRate(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class SetLearningRate(Action):
+    """Set every learning rate to ``rate``, or each named one to its own, multiplied by the cuts of the run so far."""
+
+    kind: ClassVar[str] = "set_learning_rate"
+    order: ClassVar[int] = 0
+    rate: float | Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        Action.__post_init__(self)  # super() does not work in a class with slots
+        if isinstance(self.rate, Mapping) and not isinstance(self.rate, FrozenValues):
+            object.__setattr__(self, "rate", FrozenValues(self.rate))
+
+    def asked_for(self, name: str) -> float | None:
+        """Return the rate that is asked for under this name; None if there is none.
+
+        >>> SetLearningRate({"learning_rate/head": 0.1}).asked_for("learning_rate/body") is None
+        True
+        """
+        return self.rate.get(name) if isinstance(self.rate, Mapping) else self.rate
+
+
+@dataclass(frozen=True, slots=True)
 class Keep(Action):
     """Copy the subject's present state to memory, under the name ``slot``."""
 
