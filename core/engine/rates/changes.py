@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from math import log, prod
+from math import isfinite, log, prod
 from typing import NamedTuple
 
 from ...capabilities import TracksLearningRate, has
@@ -40,9 +40,10 @@ class Change(NamedTuple):
     """The rates of the last epoch, divided by those without the change."""
 
     def factor(self, name: str) -> float:
-        """Return what a rate was multiplied by."""
+        """Return what a rate was multiplied by; 1.0 if it was set from 0 or from so little that there is no factor."""
         before = self.before.get(name)
-        return self.after[name] / before if before and name in self.after else 1.0
+        factor = self.after[name] / before if before and name in self.after else 1.0
+        return factor if isfinite(factor) else 1.0
 
 
 class RateChanges:

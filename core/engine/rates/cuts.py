@@ -25,9 +25,9 @@ class Cuts:
         If cuts had different floors, the lowest applies.
 
         >>> cuts = Cuts()
-        >>> cuts.note_cut("learning_rate", 0.1, 0.002)
-        >>> [cuts.applied("learning_rate", rate) for rate in (0.1, 0.01, 0.001)]
-        [0.01, 0.002, 0.001]
+        >>> cuts.note_cut("learning_rate", 0.5, 0.04)
+        >>> [cuts.applied("learning_rate", rate) for rate in (0.1, 0.06, 0.03)]
+        [0.05, 0.04, 0.03]
         """
         known = self.rates.get(name)
         if known is None or known.product == 1.0:

@@ -15,6 +15,7 @@ from ..run_state import RunState
 from .changes import Change, RateChanges
 from .cuts import Cuts
 
+
 class LearningRates:
     """Records the learning rates of each epoch's first weight update, changes rates, and checks the effect.
 
@@ -119,10 +120,11 @@ class LearningRates:
         asked = _asked(actions, before)
         self._report_contested(actions, asked.keys(), before)
         uncut = {**self._cuts.without(before), **asked}
-        after = {**before, **{name: self._cuts.applied(name, rate) for name, rate in asked.items()}}
+        wanted = {name: self._cuts.applied(name, rate) for name, rate in asked.items()}
+        after = {**before, **{name: rate for name, rate in wanted.items() if not _equal(subject, name, rate, before)}}
         acting = set(actions) if after != before else set[ScaleLearningRate | SetLearningRate](scales)
         for name, rate in after.items() if scales else ():
-            lowest = min(scales, key=lambda each: each.applied_to(rate))  # noqa: B023 - called at once
+            lowest = min(scales, key=lambda each: each.applied_to(rate))
             after[name] = lowest.applied_to(rate)
             if after[name] != rate:
                 self._cuts.note_cut(name, lowest.factor, lowest.floor)
@@ -169,8 +171,8 @@ class LearningRates:
                 self._contested.add(name)
                 by = next((each.by for each in actions if isinstance(each, SetLearningRate)), "")
                 error = SettingsError(
-                    f"{name} was set to {known.rate:.6g} in epoch {known.set_in + 1}, but something else has changed it "
-                    f"to {present[name]:.6g} before epoch {self._state.epoch + 1} sets it again; let only one of "
+                    f"{name} was set to {known.rate:.6g} in epoch {known.set_in + 1}, but something else has changed "
+                    f"it to {present[name]:.6g} before epoch {self._state.epoch + 1} sets it again; let only one of "
                     f"{by or 'the loop'} and a scheduler, another callback or the loop set it"
                 )
                 self._record(by, error, "what else changes the learning rate has no lasting effect")
@@ -209,6 +211,13 @@ class LearningRates:
         present = fetch_together(subject.learning_rates()) if has(subject, HasLearningRate) else {}
         self._cuts.resume(uncut, present)
         self._changes.resume(changes, undone, present, mid_epoch=mid_epoch)
+
+
+def _equal(subject: HasLearningRate, name: str, rate: float, present: Mapping[str, float]) -> bool:
+    """Return whether the subject has this rate, in the precision in which it stores rates."""
+    if not has(subject, RoundsLearningRates):
+        return rate == present[name]
+    return subject.rounded_learning_rates({name: rate}) == subject.rounded_learning_rates({name: present[name]})
 
 
 def _asked(actions: Iterable[ScaleLearningRate | SetLearningRate], present: Mapping[str, float]) -> dict[str, float]:

@@ -227,7 +227,9 @@ def test_something_else_that_changes_a_set_rate_is_reported_once(every: int) -> 
 
     (failure,) = run.failures
     assert failure.plugin == "Schedule"
-    assert "learning_rate was set to 0.45 in epoch 1, but something else has changed it to 0.7 before ep" in str(failure)
+    assert "learning_rate was set to 0.45 in epoch 1, but something else has changed it to 0.7 before ep" in str(
+        failure
+    )
 
 
 @pytest.mark.parametrize("cut_at", ["on_epoch_end", "on_batch_end", "on_epoch_begin"])
