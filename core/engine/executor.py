@@ -121,10 +121,10 @@ class Executor:
     ) -> ExecutionResult:
         """Execute the actions of a decision, in their fixed order.
 
-        Learning rates are set, then scaled; if there are several new ones, the lowest is used. A file is written once,
-        with the complete state if any plugin asks for it. A decision never deletes what it also saves or keeps. If a file of a plugin could not be
-        written, no file of the plugin is deleted. If every plugin that saves allows it, files are written and deleted
-        in the background, from a copy of the current state.
+        Learning rates are set, then scaled; the lowest new rate wins. A file is written once, with the complete state
+        if any plugin asks for it. A decision never deletes what it also saves or keeps. If a file of a plugin could not
+        be written, no file of the plugin is deleted. If every plugin that saves allows it, files are written and
+        deleted in the background, from a copy of the current state.
 
         Args:
             decision: What to do.

@@ -11,7 +11,6 @@ HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float
 NEEDED = {"filepath": "saved-{epoch}", "schedule": "math:sqrt", "target": 1.5}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
-    "LearningRateScheduler": [{"schedule": "math:hypot"}],
     "ModelCheckpoint": [
         {"save_best_only": True},
         {"save_weights_only": True},

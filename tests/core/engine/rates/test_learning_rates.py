@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from trainbus import Run, decision, hookimpl
 from trainbus.decision import ScaleLearningRate
-from trainbus.engine.rates.changes import _is_nearer
 from trainbus.engine.rates.learning_rates import LearningRates
 from trainbus.engine.run_state import RunState
 from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
@@ -351,19 +349,3 @@ def test_the_changes_that_are_checked_do_not_grow_with_the_run() -> None:
         rates.change(line, [ScaleLearningRate(factor=0.99)])
 
     assert len(rates.pending()) <= 3
-
-
-@pytest.mark.parametrize(
-    ("rate", "one", "other"),
-    [
-        (1e-300, 1e300, 1.0),
-        (1e300, 1e-300, 1.0),
-        (1.0, inf, 0.5),
-        (inf, 1.0, 0.5),
-        (5e-324, 1e308, 1.0),
-        (nan, 1.0, 0.1),
-    ],
-)
-def test_rates_far_from_each_other_are_compared(rate: float, one: float, other: float) -> None:
-    """A manifest may name any rate; no quotient of two is too small or too large."""
-    assert not _is_nearer(rate, one, other)
