@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
 from typing_extensions import TypedDict
 
-from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
+from trainbus import Decision, MonitoredCallback, Run, TrainbusError, decision, hookimpl
 from trainbus.capabilities import HasLearningRate, has
+from trainbus.decision import ScaleLearningRate
 from trainbus.resume.checks.plugin_values import Number, Score, Step, parsed
 from trainbus.rules import Plateau, plateau_rule
+
+from .rate_groups import Floors, Groups, check_floors_in_groups, unknown_names
 
 
 class ReduceLROnPlateau(MonitoredCallback):
@@ -44,17 +55,37 @@ class ReduceLROnPlateau(MonitoredCallback):
     """Smallest change that counts as an improvement; its sign does not matter."""
     cooldown: NonNegativeInt = 0
     """Epochs after a reduction, including its own, before counting starts again: 0 and 1 both mean no wait."""
-    min_lr: NonNegativeFloat = 0.0
-    """Lower bound of every learning rate."""
+    min_lr: Floors = 0.0
+    """Lower bound of every learning rate; a mapping gives one for each name, and 0 for the others."""
+    groups: Groups = None
+    """Names of the learning rates that are cut, such as "learning_rate/0"; None for all."""
+    eps: NonNegativeFloat = 0.0
+    """A rate that a cut would not lower by more than this is not changed."""
+
+    @field_validator("groups")
+    @classmethod
+    def _check_floors(cls, groups: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        check_floors_in_groups(info.data.get("min_lr", 0.0), groups)
+        return groups
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with a patience and a cooldown of at least 1."""
         settings = super().effective_settings(subject)
-        return {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
+        settings = {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
+        return settings if self.groups is None else {**settings, "groups": sorted(self.groups)}
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject whose learning rate can be changed."""
         return (HasLearningRate,)
+
+    def validate_for(self, subject: object) -> Iterator[TrainbusError]:
+        """Also yield the names in ``min_lr`` and ``groups`` that are no learning rates of the subject."""
+        yield from super().validate_for(subject)
+        floors = self.min_lr if isinstance(self.min_lr, Mapping) else ()
+        yield from unknown_names(type(self).__name__, subject, {"min_lr": floors, "groups": self.groups or ()})
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
@@ -77,6 +108,7 @@ class _Reducer:
     def __init__(self, settings: ReduceLROnPlateau) -> None:
         self.settings = settings
         self.options = settings.model_dump(include={"patience", "min_delta", "cooldown"})
+        self.cut = ScaleLearningRate(settings.factor, settings.min_lr, settings.groups or (), settings.eps)
         self.state = Plateau()
         self.best_epoch = -1  # for the reason; the rule does not need it
 
@@ -92,7 +124,8 @@ class _Reducer:
             return None
         settings, monitor, before, best_epoch = self.settings, self.monitor, self.state, self.best_epoch
         due = before.wait + 1 >= settings.patience  # earlier epochs read no rate: that may wait for the device
-        reducible = due and any(rate > settings.min_lr for rate in subject.learning_rates().values())
+        rates = subject.learning_rates().items() if due else ()
+        reducible = any(self.cut.applied_to(rate, name) != rate for name, rate in rates)
         self.state, verdict = plateau_rule(before, score, reducible=reducible, **self.options)
         if verdict.improved:
             self.best_epoch = epoch
@@ -102,6 +135,8 @@ class _Reducer:
         return decision.scale_learning_rate(
             settings.factor,
             floor=settings.min_lr,
+            groups=settings.groups or (),
+            eps=settings.eps,
             reason=monitor.stall_reason(score, before.best, best_epoch, waited, min_delta=settings.min_delta),
             rule=plateau_rule.__name__,
             values={**monitor.journal_values(score, before.best, best_epoch), "wait": waited, **self.options},

@@ -156,7 +156,9 @@ def restore(source: str, reason: str = "", *, rule: str = "", values: Mapping[st
 def scale_learning_rate(
     factor: float,
     *,
-    floor: float = 0.0,
+    floor: float | Mapping[str, float] = 0.0,
+    groups: Iterable[str] = (),
+    eps: float = 0.0,
     reason: str = "",
     rule: str = "",
     values: Mapping[str, Value] | None = None,
@@ -167,20 +169,31 @@ def scale_learning_rate(
 
     Args:
         factor: What every rate is multiplied by.
-        floor: The lowest new rate; a rate that is below it already does not change.
+        floor: The lowest new rate; a rate that is below it already does not change. A mapping has one for each name;
+            a rate that it does not name has none.
+        groups: The names of the rates to multiply, as the subject names them; empty for all.
+        eps: A rate that would not become smaller by more than this does not change.
         reason: Why, in words.
         rule: Name of the rule that asks for it.
         values: The rule's input.
 
     Raises:
-        SettingsError: ``factor`` is below 0 or not finite.
+        SettingsError: ``factor``, ``floor`` or ``eps`` is below 0 or not finite, or ``groups`` is text.
 
     >>> [action.factor for action in scale_learning_rate(0.5, floor=1e-6)]
     [0.5]
     """
     if not 0 <= factor < inf:
         raise SettingsError(f"scale_learning_rate: factor={factor!r}: give a finite number, 0 or above")
-    return _only(ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values)))
+    if isinstance(groups, str):
+        raise SettingsError(f"scale_learning_rate: groups={groups!r}: give a list of names: [{groups!r}]")
+    if isinstance(floor, Mapping):
+        floor = {name: _rate(each, f"scale_learning_rate: floor of {name!r}") for name, each in floor.items()}
+    else:
+        floor = _rate(floor, "scale_learning_rate: floor")
+    eps = _rate(eps, "scale_learning_rate: eps")
+    action = ScaleLearningRate(factor, floor, tuple(groups), eps, reason=reason, rule=rule, values=FrozenValues(values))
+    return _only(action)
 
 
 def set_learning_rate(
@@ -217,10 +230,10 @@ def set_learning_rate(
     return _only(action)
 
 
-def _rate(rate: object) -> float:
+def _rate(rate: object, what: str = "set_learning_rate: rate") -> float:
     plain = as_plain_value(rate) if getattr(rate, "size", 1) == 1 else None
     if isinstance(plain, bool) or not isinstance(plain, (int, float)) or not 0 <= plain < inf:
-        raise SettingsError(f"set_learning_rate: rate={rate!r}: give a finite number, 0 or above")
+        raise SettingsError(f"{what}={rate!r}: give a finite number, 0 or above")
     return float(plain)
 
 

@@ -30,7 +30,9 @@ def _is_rate(value: object) -> bool:
 _VALID: Mapping[str, Callable[[Any], bool]] = {
     "factor": _is_number,
     "rate": _is_rate,
-    "floor": _is_number,
+    "floor": _is_rate,
+    "groups": lambda value: isinstance(value, list) and all(map(_is_text, cast("list[object]", value))),
+    "eps": _is_number,
     "weights_only": lambda value: type(value) is bool,
     "on_error": lambda value: value in ("raise", "warn"),
     "background": lambda value: value is None or type(value) is bool,
@@ -62,7 +64,7 @@ def action_to_json(action: Action) -> dict[str, Any]:
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
         elif value or each.name != "rule":
-            data[each.name] = _to_json(value if isinstance(value, Mapping) else as_plain_value(value))
+            data[each.name] = _to_json(value if isinstance(value, (Mapping, tuple)) else as_plain_value(value))
     return data
 
 
@@ -102,10 +104,12 @@ def action_from_json(data: object) -> Action:
     return _KINDS[name](**given, values=values)
 
 
-def _to_json(value: Value | Mapping[str, Value]) -> Any:
+def _to_json(value: Value | Mapping[str, Value] | tuple[str, ...]) -> Any:
     """Return a value in the format of ``trainbus.resume.serialization``, which marks floats that are not finite."""
     if isinstance(value, Mapping):
         return {name: _to_json(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
     return value if not isinstance(value, float) or isfinite(value) else {"$": "float", "value": repr(value)}
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.metrics.names import hint
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.plugins.rate_groups import Floors
 from trainbus.rules import Patience, Plateau, plateau_rule, stopping_rule
 
 from . import library_rules as rules
@@ -56,7 +57,7 @@ class TorchReduceLROnPlateau(MonitoredCallback):
     threshold: float = 1e-4
     threshold_mode: Literal["rel", "abs"] = "rel"
     cooldown: NonNegativeInt = 0
-    min_lr: NonNegativeFloat = 0.0
+    min_lr: Floors = 0.0
     eps: NonNegativeFloat = 1e-8
 
 
@@ -76,8 +77,9 @@ class RuleSpec(NamedTuple):
     initial_state: Any
     arguments: Callable[[Arguments, int], dict[str, Any]]
     """Converts options and the sign (1 if higher is better, else -1) to the keyword arguments of ``rule``."""
-    floor: Callable[[Arguments], float] = lambda _: 0.0
-    """Converts options to the learning rate at which the rule stops reducing."""
+    floor: Callable[[float], float] | None = None
+    """Converts ``min_lr``, or that of one rate, to the learning rate at which the rule stops reducing; None if the rule
+    has no such option."""
     takes_reducible: bool = False
     """Whether ``rule`` takes ``reducible``: whether the rate is above the floor."""
 
@@ -143,19 +145,15 @@ def _score(options: Arguments, name: str, sign: int, none: float) -> Any:
     return none if bound is None else np.where(np.isnan(bound), none, sign * np.asarray(bound))
 
 
-def _floor(options: Arguments) -> float:
-    return float(options["min_lr"])
-
-
-def _keras_floor(options: Arguments) -> float:
-    return float(np.float32(options["min_lr"]))  # Keras stores it in single precision
+def _keras_floor(min_lr: float) -> float:
+    return float(np.float32(min_lr))  # Keras stores it in single precision
 
 
 _TRAINBUS = Library(
     "trainbus",
     "trainbus",
     RuleSpec(EarlyStopping, stopping_rule, Patience(), _trainbus_stopping),
-    RuleSpec(ReduceLROnPlateau, plateau_rule, Plateau(), _trainbus_plateau, _floor, takes_reducible=True),
+    RuleSpec(ReduceLROnPlateau, plateau_rule, Plateau(), _trainbus_plateau, float, takes_reducible=True),
 )
 _KERAS = Library(
     "keras",
@@ -167,7 +165,7 @@ _TORCH = Library(
     "torch",
     "PyTorch 2.13",
     _TRAINBUS.stopping,
-    RuleSpec(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor),
+    RuleSpec(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, float),
     ("PyTorch has no EarlyStopping: stops follow trainbus's rule.",),
 )
 _LIGHTNING = Library(

@@ -43,7 +43,8 @@ class DecisionTable:
         for action in decision:
             kind, target = KINDS[type(action)]
             if isinstance(action, ScaleLearningRate):
-                shown = f"x {action.factor:g}" + (f", not below {action.floor:g}" if action.floor else "")
+                where = f" of {', '.join(action.groups)}" if action.groups else ""
+                shown = f"x {action.factor:g}{where}" + (f", not below {_shown(action.floor)}" if action.floor else "")
             elif isinstance(action, SetLearningRate):
                 shown = _shown(action.rate)
             else:

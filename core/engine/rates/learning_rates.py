@@ -117,6 +117,7 @@ class LearningRates:
         actions = list(actions)
         scales = [each for each in actions if isinstance(each, ScaleLearningRate)]
         before = dict(subject.learning_rates())
+        _check_names(actions, before)
         asked = _asked(actions, before)
         self._report_contested(actions, asked.keys(), before)
         uncut = {**self._cuts.without(before), **asked}
@@ -124,10 +125,10 @@ class LearningRates:
         after = {**before, **{name: rate for name, rate in wanted.items() if not _equal(subject, name, rate, before)}}
         acting = set(actions) if after != before else set[ScaleLearningRate | SetLearningRate](scales)
         for name, rate in after.items() if scales else ():
-            lowest = min(scales, key=lambda each: each.applied_to(rate))
-            after[name] = lowest.applied_to(rate)
+            lowest = min(scales, key=lambda each: each.applied_to(rate, name))
+            after[name] = lowest.applied_to(rate, name)
             if after[name] != rate:
-                self._cuts.note_cut(name, lowest.factor, lowest.floor)
+                self._cuts.note_cut(name, lowest.factor, lowest.floor_of(name))
         changed = {name: rate for name, rate in after.items() if rate != before[name]}
         unchanged: Callable[[], Mapping[str, float] | None] = lambda: before  # noqa: E731
         if changed and has(subject, TracksLearningRate):
@@ -220,23 +221,24 @@ def _equal(subject: HasLearningRate, name: str, rate: float, present: Mapping[st
     return subject.rounded_learning_rates({name: rate}) == subject.rounded_learning_rates({name: present[name]})
 
 
-def _asked(actions: Iterable[ScaleLearningRate | SetLearningRate], present: Mapping[str, float]) -> dict[str, float]:
-    """Return the rates that are to be set: the lowest that is asked for under each name.
-
-    Raises:
-        SettingsError: A name is not that of a learning rate.
-    """
-    asked: dict[str, float] = {}
+def _check_names(actions: Iterable[ScaleLearningRate | SetLearningRate], present: Mapping[str, float]) -> None:
+    """Raise a ``SettingsError`` if an action mentions a rate that the subject does not have."""
     for action in actions:
-        if not isinstance(action, SetLearningRate):
-            continue
-        for name in action.rate if isinstance(action.rate, Mapping) else ():
+        for name in action.names:
             if name not in present:
                 near = hint(name, present)
                 raise SettingsError(
                     f"{action.by or 'the loop'}: {name!r} is not a learning rate{near} "
                     f"learning rates: {', '.join(present) or 'none'}"
                 )
+
+
+def _asked(actions: Iterable[ScaleLearningRate | SetLearningRate], present: Mapping[str, float]) -> dict[str, float]:
+    """Return the rates that are to be set: the lowest that is asked for under each name."""
+    asked: dict[str, float] = {}
+    for action in actions:
+        if not isinstance(action, SetLearningRate):
+            continue
         for name in present:
             rate = action.asked_for(name)
             if rate is not None:

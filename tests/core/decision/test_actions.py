@@ -34,6 +34,27 @@ def test_a_cut_raises_no_rate_and_stops_at_its_floor(rate: float, factor: float,
     assert new == rate if rate <= floor else new >= floor
 
 
+@given(rates, st.floats(0, 2), rates, st.floats(0, 1e5))
+def test_a_cut_not_larger_than_eps_changes_nothing(rate: float, factor: float, floor: float, eps: float) -> None:
+    """As in torch: ``if old - new > eps``; a factor above 1 is no cut."""
+    new, free = (ScaleLearningRate(factor, floor, eps=each).applied_to(rate) for each in (eps, 0.0))
+
+    assert new == (free if rate - free > eps or free > rate else rate)
+
+
+@given(rates, rates)
+def test_a_cut_of_some_names_leaves_the_others(first: float, second: float) -> None:
+    """A floor by name is one of that rate only; the order of the names does not matter."""
+    cut = ScaleLearningRate(0.5, {"a": first}, groups=("b", "a", "b"))
+
+    assert cut == ScaleLearningRate(0.5, {"a": first}, groups=("a", "b"))
+    assert (cut.applied_to(second, "a"), cut.applied_to(second, "b"), cut.applied_to(second, "c")) == (
+        max(second / 2, first) if second > first else second,
+        second / 2,
+        second,
+    )
+
+
 @given(st.dictionaries(st.sampled_from(["learning_rate/a", "learning_rate/b"]), rates, min_size=1))
 def test_rates_by_name_are_frozen(named: dict[str, float]) -> None:
     """The action is hashable, equal to one of the same rates in another order, and asks for no other rate."""

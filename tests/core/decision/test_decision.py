@@ -89,3 +89,13 @@ def test_a_rate_is_stored_as_a_float(rate: Any) -> None:
     assert isinstance(action, SetLearningRate)
     stored = [*action.rate.values()] if isinstance(action.rate, Mapping) else [action.rate]
     assert [type(each) for each in stored] == [float]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"floor": -1}, {"floor": {"a": nan}}, {"floor": None}, {"eps": -1}, {"eps": inf}, {"groups": "learning_rate/0"}],
+)
+def test_options_of_a_cut_that_have_no_meaning_are_refused(options: Any) -> None:
+    """The message names the option and what was given."""
+    with pytest.raises(SettingsError, match=rf"scale_learning_rate: {next(iter(options))}.*: give a "):
+        decision.scale_learning_rate(0.5, **options)

@@ -100,7 +100,7 @@ def test_a_cut_records_the_learning_rates_that_follow() -> None:
 
     assert [each.learning_rates for each in found.decisions] == [{"learning_rate": 0.25}, {"learning_rate": 0.125}]
     assert [each.metrics["learning_rate"] for each in found.epochs] == [0.5, 0.5, 0.25]
-    assert found.decisions[0].actions[0].options == {"factor": 0.5, "floor": 0.1}
+    assert found.decisions[0].actions[0].options == {"factor": 0.5, "floor": 0.1, "groups": [], "eps": 0.0}
 
 
 class Sets:

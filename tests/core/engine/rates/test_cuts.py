@@ -93,9 +93,27 @@ def test_cuts_are_kept_for_each_rate() -> None:
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "first", "learning_rate/frist", "lr"])
-def test_an_unknown_rate_is_refused_with_the_names_there_are(name: str) -> None:
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda name: decision.set_learning_rate({name: 0.1}),
+        lambda name: decision.scale_learning_rate(0.1, groups=[name]),
+        lambda name: decision.scale_learning_rate(0.1, floor={name: 0.1}),
+    ],
+    ids=["set", "groups", "floor"],
+)
+def test_an_unknown_rate_is_refused_with_the_names_there_are(ask: Any, name: str) -> None:
     with pytest.raises(SettingsError, match=rf"loop: '{name}' is not a learning rate.*learning_rate/first, learning_r"):
-        decided(TwoRates(), decision.set_learning_rate({name: 0.1}))
+        decided(TwoRates(), ask(name))
+
+
+def test_only_the_groups_of_a_cut_keep_it() -> None:
+    """A cut of one group, with its own floor, applies to what is set of this group later."""
+    subject = TwoRates(0.4, 0.4)
+    cut = decision.scale_learning_rate(0.1, groups=["learning_rate/second"], floor={"learning_rate/second": 0.05})
+    decided(subject, cut, decision.set_learning_rate(0.2))
+
+    assert subject.rates == {"learning_rate/first": 0.2, "learning_rate/second": 0.05}
 
 
 def test_what_the_loop_changes_itself_is_a_factor_of_the_rate_without_cuts() -> None:
