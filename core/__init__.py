@@ -23,6 +23,7 @@ from .errors import (
 )
 from .failures import Failure
 from .hooks import Hooks, hookimpl
+from .lambda_callback import LambdaCallback
 from .metrics.direction import direction_of
 from .metrics.monitor import BestValue, Monitor
 from .result import Result
@@ -42,6 +43,7 @@ __all__ = [
     "Failure",
     "Hooks",
     "JournalError",
+    "LambdaCallback",
     "LoopError",
     "MissingCapability",
     "MissingDependency",

@@ -431,6 +431,13 @@ class Run:
         """
         return self._life.monitors.get(metric, mode, start_from_epoch=start_from_epoch)
 
+    def learning_rates_without_cuts(self) -> Mapping[str, float]:
+        """Return the present learning rates as they would be if the run had made no cut; none without a subject.
+
+        A schedule that multiplies these by a factor does not compound the cuts.
+        """
+        return self._life.rates.without_cuts()
+
     @checked("report_failure")
     def report_failure(self, plugin: object, lost: str, error: Exception) -> None:
         """Report a part that a plugin has lost: one line in the log, in ``failures`` and in the journal.

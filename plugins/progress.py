@@ -10,7 +10,7 @@ from typing import Any
 from trainbus import Decision, Run, hookimpl
 from trainbus.callback import Verbose
 from trainbus.capabilities import HasLearningRate, has
-from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, Stop
+from trainbus.decision import REQUEST, Action, Restore, Save, ScaleLearningRate, SetLearningRate, Stop
 from trainbus.decision.json_format import decision_from_json
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.paths import Location, location
@@ -188,10 +188,11 @@ def _line(action: Action, run: Run) -> str | None:
         case Save(path=path, weights_only=weights_only):
             reason = f"{action.reason}, " if action.reason else ""
             done = f"{reason}saving {'weights' if weights_only else 'model'} to {_shown(path, run)}"
-        case ScaleLearningRate():
+        case ScaleLearningRate() | SetLearningRate():
             rates = run.subject.learning_rates().values() if has(run.subject, HasLearningRate) else ()
             values = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in rates))
-            done = f"{action.by} reducing learning rate to {values}{because}"
+            verb = "setting" if isinstance(action, SetLearningRate) else "reducing"
+            done = f"{action.by} {verb} learning rate to {values}{because}"
         case Restore(source=source):
             done = f"restoring the model{because or f' from {_shown(source, run)}'}"
         case Stop(by=by):

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
 from typing_extensions import TypedDict
 
-from trainbus import Decision, Run, decision, hookimpl
+from trainbus import Decision, Run, TrainbusError, decision, hookimpl
 from trainbus.capabilities import HasLearningRate, has
+from trainbus.decision import ScaleLearningRate
 from trainbus.resume.checks.plugin_values import Number, Score, Step, parsed
 from trainbus.rules import Plateau, plateau_rule, torch_plateau_rule
 
 from .comparison import ComparedMetric, ComparisonSettings, looking
+from .rate_groups import Floors, Groups, check_floors_in_groups, unknown_names
 
 RULES = {"keras": plateau_rule, "torch": torch_plateau_rule}
 
@@ -54,8 +64,21 @@ class ReduceLROnPlateau(ComparisonSettings):
     ``rule="torch"``, its own epoch does not count."""
     rule: Literal["keras", "torch"] = "keras"
     """Whose counting and whose ``min_delta_mode`` to use: those of Keras's or of PyTorch's callback of this name."""
-    min_lr: NonNegativeFloat = 0.0
-    """Lower bound of every learning rate."""
+    min_lr: Floors = 0.0
+    """Lower bound of every learning rate; a mapping gives one for each name, and 0 for the others."""
+    groups: Groups = None
+    """Names of the learning rates that are cut, such as "learning_rate/0"; None for all."""
+    eps: NonNegativeFloat = 0.0
+    """A rate that a cut would not lower by more than this is not changed."""
+
+    @field_validator("groups")
+    @classmethod
+    def _check_floors(cls, groups: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        check_floors_in_groups(info.data.get("min_lr", 0.0), groups)
+        return groups
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
     @property
     def relative(self) -> bool:
@@ -65,6 +88,8 @@ class ReduceLROnPlateau(ComparisonSettings):
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with a patience and a cooldown of at least 1, for the rule of Keras."""
         settings = super().effective_settings(subject)
+        if self.groups is not None:
+            settings["groups"] = sorted(self.groups)
         if self.rule == "torch":
             return settings
         return {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
@@ -76,6 +101,12 @@ class ReduceLROnPlateau(ComparisonSettings):
     def requires(self) -> tuple[type, ...]:
         """Require a subject whose learning rate can be changed."""
         return (HasLearningRate,)
+
+    def validate_for(self, subject: object) -> Iterator[TrainbusError]:
+        """Also yield the names in ``min_lr`` and ``groups`` that are no learning rates of the subject."""
+        yield from super().validate_for(subject)
+        floors = self.min_lr if isinstance(self.min_lr, Mapping) else ()
+        yield from unknown_names(type(self).__name__, subject, {"min_lr": floors, "groups": self.groups or ()})
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
@@ -96,6 +127,7 @@ class _Reducer:
         self.settings = settings
         self.compared = ComparedMetric(settings, *settings.monitored()[0])
         self.options = {**settings.better(), **settings.model_dump(include={"patience", "cooldown"})}
+        self.cut = ScaleLearningRate(settings.factor, settings.min_lr, settings.groups or (), settings.eps)
         self.state = Plateau()
         self.at = (-1, 0)  # for the reason: epoch and step of the best value; the rule does not need it
 
@@ -119,7 +151,8 @@ class _Reducer:
             return None
         settings, monitor, before, at = self.settings, self.compared.monitor, self.state, self.at
         due = before.wait + 1 >= settings.patience  # earlier epochs read no rate: that may wait for the device
-        reducible = due and any(rate > settings.min_lr for rate in subject.learning_rates().values())
+        rates = subject.learning_rates().items() if due else ()
+        reducible = any(self.cut.applied_to(rate, name) != rate for name, rate in rates)
         rule = RULES[settings.rule]
         self.state, verdict = rule(before, seen.score, second=seen.second, reducible=reducible, **self.options)
         if verdict.best:
@@ -130,6 +163,8 @@ class _Reducer:
         return decision.scale_learning_rate(
             settings.factor,
             floor=settings.min_lr,
+            groups=settings.groups or (),
+            eps=settings.eps,
             reason=monitor.stall_reason(
                 seen.score, before.best, self.compared.in_words(at), waited, margin=self.compared.margin()
             ),

@@ -41,6 +41,15 @@ def rates_of(model: Any) -> dict[str, float]:
     return {name: as_number(optimizer.learning_rate) for name, optimizer in _named(model)}
 
 
+def rounded_rates(model: Any, rates: Mapping[str, float]) -> dict[str, float]:
+    """Return rates in the data types of the optimizers' variables."""
+    kinds = {name: getattr(optimizer.learning_rate, "dtype", "float32") for name, optimizer in _named(model)}
+    return {
+        name: float(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(rate, kinds[name])))
+        for name, rate in rates.items()
+    }
+
+
 def options_of(model: Any) -> dict[str, Any]:
     """Return the options of the optimizers except learning rates, such as "momentum", named as the rates are."""
     options: dict[str, Any] = {}

@@ -38,7 +38,7 @@ except ImportError as error:
 from .activations import activations, in_numpy_type, why_unreadable
 from .files.loading import WHY_NOT, load_file
 from .layer_graph import is_functional, layer_nodes
-from .learning_rates import as_number, optimizers_of, options_of, rates_of, set_rates, why_not_settable
+from .learning_rates import as_number, optimizers_of, options_of, rates_of, rounded_rates, set_rates, why_not_settable
 from .metric_directions import declared_direction
 from .processes import has_global_metrics, is_sharded, local_assign, ranks
 from .rate_tracker import RateTracker
@@ -228,6 +228,10 @@ class KerasSubject:
     def learning_rates(self) -> Mapping[str, float]:
         """Return a single rate as "learning_rate", those of a ``MultiOptimizer`` as "learning_rate/<optimizer>"."""
         return {} if self.rates.unused else rates_of(self.model)
+
+    def rounded_learning_rates(self, rates: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the rates in the data type of the optimizers' variables: 0.001 as 0.0010000000474974513."""
+        return rounded_rates(self.model, rates)
 
     def hold_learning_rates(self) -> Mapping[str, float]:
         """Return the current rates; an update of ``fit`` replaces them by the rates that it uses."""

@@ -43,6 +43,11 @@ class GroupLearningRate(NamedTuple):
         """The current rate as a number; waits for the device if the rate is a tensor."""
         return float(self.stored)
 
+    def rounded(self, value: float) -> float:
+        """Return a rate in the data type in which the optimizer has it."""
+        stored = self.stored
+        return float(torch.tensor(value, dtype=stored.dtype)) if isinstance(stored, torch.Tensor) else value
+
     def write(self, value: float) -> None:
         """Change the rate; fill a tensor in place, since a captured CUDA graph reads it.
 

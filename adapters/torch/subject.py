@@ -230,11 +230,7 @@ class TorchSubject:
     # --- learning rates
 
     def learning_rates(self) -> Mapping[str, float]:
-        """Return a single rate as "learning_rate", several as "learning_rate/<optimizer>/<group>".
-
-        The optimizer's name is left out if there is one optimizer, the group's if the optimizer has one group. A
-        group's name is its key "name", or else its number.
-        """
+        """Return the rates by name, as ``named_rates`` of this package names them."""
         return DeviceScalars({name: rate.stored for name, rate in named_rates(self.optimizers).items()})
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
@@ -245,6 +241,10 @@ class TorchSubject:
                 no factor changes.
         """
         set_rates(self.optimizers, self._rates.schedulers(), rates)
+
+    def rounded_learning_rates(self, rates: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the rates as the optimizers store them: a tensor has less precision than a float."""
+        return {name: rate.rounded(rates[name]) for name, rate in named_rates(self.optimizers).items() if name in rates}
 
     def hold_learning_rates(self) -> Mapping[str, float]:
         """Return each learning rate as the next update of its optimizer uses it; until then, the present one.

@@ -17,6 +17,7 @@ from .training import (
     HasRandomState,
     HasRunState,
     HasStateDict,
+    RoundsLearningRates,
     TracksLearningRate,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "Ranks",
     "Refuses",
     "Restorable",
+    "RoundsLearningRates",
     "Saveable",
     "SavesSomeInBackground",
     "Sharded",

@@ -30,6 +30,19 @@ class HasLearningRate(Protocol):
 
 
 @runtime_checkable
+class RoundsLearningRates(Protocol):
+    """A subject whose optimizer stores learning rates with less precision than a Python float."""
+
+    def rounded_learning_rates(self, rates: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the rates with which the optimizer computes if it is given these.
+
+        Args:
+            rates: Name to rate; the names are those of ``learning_rates``.
+        """
+        ...
+
+
+@runtime_checkable
 class HasOptimizerOptions(Protocol):
     """A subject whose script gives options besides learning rates, which a resume may replace."""
 

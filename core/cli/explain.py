@@ -41,6 +41,7 @@ _MARKS = {"★": "best", "↓": "learning rate cut", "■": "stop"}
 
 _VERBS = {
     "scale_learning_rate": "learning rate x {factor}",
+    "set_learning_rate": "learning rate set",
     "keep": "keep in memory",
     "save": "save {path}",
     "restore": "restore {source}",
@@ -49,7 +50,7 @@ _VERBS = {
 }
 """The text for each action and its options."""
 
-_ROUTINE = {"save", "keep", "forget"}
+_ROUTINE = {"save", "keep", "forget", "set_learning_rate"}
 """Actions that may repeat many times."""
 
 _SHOWN = 3
@@ -217,7 +218,7 @@ def _lines(event: Event) -> Iterator[str]:
 def _verb(action: ActionRecord, event: DecisionMade) -> str:
     rates = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in (event.learning_rates or {}).values()))
     words = _VERBS[action.kind].format_map(defaultdict(lambda: None, action.options))
-    return f"{words} = {rates}" if rates and action.kind == "scale_learning_rate" else words
+    return f"{words} = {rates}" if rates and action.kind in ("scale_learning_rate", "set_learning_rate") else words
 
 
 def _ending(run: RunJournal) -> str:

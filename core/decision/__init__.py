@@ -4,8 +4,8 @@ A decision is a set of actions. Decisions join by set union, which is commutativ
 ``NOTHING`` as identity: the result does not depend on the order of the plugins or on repeated answers.
 """
 
-from .actions import REQUEST, Action, Forget, Keep, Restore, Save, ScaleLearningRate, Stop
-from .decision import NOTHING, Decision, forget, join, keep, restore, save, scale_learning_rate, stop
+from .actions import REQUEST, Action, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate, Stop
+from .decision import NOTHING, Decision, forget, join, keep, restore, save, scale_learning_rate, set_learning_rate, stop
 from .values import FrozenValues, Value
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Restore",
     "Save",
     "ScaleLearningRate",
+    "SetLearningRate",
     "Stop",
     "Value",
     "forget",
@@ -27,5 +28,6 @@ __all__ = [
     "restore",
     "save",
     "scale_learning_rate",
+    "set_learning_rate",
     "stop",
 ]

@@ -40,22 +40,73 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class ScaleLearningRate(Action):
-    """Multiply every learning rate by ``factor``, but not below ``floor``."""
+    """Multiply every learning rate, or those of ``groups``, by ``factor``, but not below ``floor``."""
 
     kind: ClassVar[str] = "scale_learning_rate"
     order: ClassVar[int] = 0
     factor: float
-    floor: float = 0.0
+    floor: float | Mapping[str, float] = 0.0
+    """The lowest new rate, or that of each name; a rate that is not named has none."""
+    groups: tuple[str, ...] = ()
+    """The names of the rates; empty for all."""
+    eps: float = 0.0
+    """A cut that is not larger than this changes nothing."""
 
-    def applied_to(self, rate: float) -> float:
-        """Return the new rate; a rate at or below the floor does not change.
+    def __post_init__(self) -> None:
+        Action.__post_init__(self)  # super() does not work in a class with slots
+        if isinstance(self.floor, Mapping) and not isinstance(self.floor, FrozenValues):
+            object.__setattr__(self, "floor", FrozenValues(self.floor))
+        object.__setattr__(self, "groups", tuple(sorted(set(self.groups))))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of rates that it mentions."""
+        return (*self.groups, *(self.floor if isinstance(self.floor, Mapping) else ()))
+
+    def floor_of(self, name: str) -> float:
+        """Return the lowest new value of the rate with this name."""
+        return self.floor.get(name, 0.0) if isinstance(self.floor, Mapping) else self.floor
+
+    def applied_to(self, rate: float, name: str = "learning_rate") -> float:
+        """Return the new value of the rate with this name; a rate at or below its floor does not change.
 
         >>> ScaleLearningRate(0.1, floor=0.02).applied_to(0.1)
         0.02
         >>> ScaleLearningRate(0.1, floor=0.02).applied_to(0.01)
         0.01
         """
-        return max(rate * self.factor, self.floor) if rate > self.floor else rate
+        floor = self.floor_of(name)
+        if rate <= floor or (self.groups and name not in self.groups):
+            return rate
+        new = max(rate * self.factor, floor)
+        return rate if 0 <= rate - new <= self.eps else new
+
+
+@dataclass(frozen=True, slots=True)
+class SetLearningRate(Action):
+    """Set every learning rate to ``rate``, or each named one to its own, multiplied by the cuts of the run so far."""
+
+    kind: ClassVar[str] = "set_learning_rate"
+    order: ClassVar[int] = 0
+    rate: float | Mapping[str, float]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of rates that it mentions."""
+        return tuple(self.rate) if isinstance(self.rate, Mapping) else ()
+
+    def __post_init__(self) -> None:
+        Action.__post_init__(self)  # super() does not work in a class with slots
+        if isinstance(self.rate, Mapping) and not isinstance(self.rate, FrozenValues):
+            object.__setattr__(self, "rate", FrozenValues(self.rate))
+
+    def asked_for(self, name: str) -> float | None:
+        """Return the rate that is asked for under this name; None if there is none.
+
+        >>> SetLearningRate({"learning_rate/head": 0.1}).asked_for("learning_rate/body") is None
+        True
+        """
+        return self.rate.get(name) if isinstance(self.rate, Mapping) else self.rate
 
 
 @dataclass(frozen=True, slots=True)

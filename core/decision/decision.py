@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal
+from typing import Literal, cast
 
 from ..errors import SettingsError
-from .actions import Action, Forget, Keep, Restore, Save, ScaleLearningRate, Stop
-from .values import FrozenValues, Value
+from .actions import Action, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate, Stop
+from .values import FrozenValues, Value, as_plain_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,9 @@ def restore(source: str, reason: str = "", *, rule: str = "", values: Mapping[st
 def scale_learning_rate(
     factor: float,
     *,
-    floor: float = 0.0,
+    floor: float | Mapping[str, float] = 0.0,
+    groups: Iterable[str] = (),
+    eps: float = 0.0,
     reason: str = "",
     rule: str = "",
     values: Mapping[str, Value] | None = None,
@@ -172,20 +174,72 @@ def scale_learning_rate(
 
     Args:
         factor: What every rate is multiplied by.
-        floor: The lowest new rate; a rate that is below it already does not change.
+        floor: The lowest new rate; a rate that is below it already does not change. A mapping has one for each name;
+            a rate that it does not name has none.
+        groups: The names of the rates to multiply, as the subject names them; empty for all.
+        eps: A rate that would not become smaller by more than this does not change.
         reason: Why, in words.
         rule: Name of the rule that asks for it.
         values: The rule's input.
 
     Raises:
-        SettingsError: ``factor`` is below 0 or not finite.
+        SettingsError: ``factor``, ``floor`` or ``eps`` is below 0 or not finite, or ``groups`` is text.
 
     >>> [action.factor for action in scale_learning_rate(0.5, floor=1e-6)]
     [0.5]
     """
     if not 0 <= factor < inf:
         raise SettingsError(f"scale_learning_rate: factor={factor!r}: give a finite number, 0 or above")
-    return _only(ScaleLearningRate(factor, floor, reason=reason, rule=rule, values=FrozenValues(values)))
+    if isinstance(groups, str):
+        raise SettingsError(f"scale_learning_rate: groups={groups!r}: give a list of names: [{groups!r}]")
+    if isinstance(floor, Mapping):
+        floor = {name: _rate(each, f"scale_learning_rate: floor of {name!r}") for name, each in floor.items()}
+    else:
+        floor = _rate(floor, "scale_learning_rate: floor")
+    eps = _rate(eps, "scale_learning_rate: eps")
+    action = ScaleLearningRate(factor, floor, tuple(groups), eps, reason=reason, rule=rule, values=FrozenValues(values))
+    return _only(action)
+
+
+def set_learning_rate(
+    rate: float | Mapping[str, float],
+    *,
+    reason: str = "",
+    rule: str = "",
+    values: Mapping[str, Value] | None = None,
+) -> Decision:
+    """Return the decision to set every learning rate to ``rate``, multiplied by the cuts that the run has made so far.
+
+    So a schedule that asks for 0.01 after a cut by 0.1 gives 0.001. If several plugins ask for it, the lowest rate
+    wins. What the same decision scales is scaled after that.
+
+    Args:
+        rate: The rate without cuts; or a mapping from names of rates, as the subject names them, to the rate of each.
+        reason: Why, in words.
+        rule: Name of the rule that asks for it.
+        values: The rule's input.
+
+    Raises:
+        SettingsError: A rate is below 0 or not finite, or the mapping is empty.
+
+    >>> [action.rate for action in set_learning_rate({"learning_rate/head": 0.1, "learning_rate/body": 0.01})]
+    [{'learning_rate/head': 0.1, 'learning_rate/body': 0.01}]
+    """
+    if isinstance(rate, Mapping):
+        if not rate or not all(isinstance(cast("object", name), str) for name in rate):
+            raise SettingsError(f"set_learning_rate: rate={rate!r}: give names of learning rates, each with its rate")
+        checked: float | FrozenValues = FrozenValues({name: _rate(each) for name, each in rate.items()})
+    else:
+        checked = _rate(rate)
+    action = SetLearningRate(cast("float", checked), reason=reason, rule=rule, values=FrozenValues(values))
+    return _only(action)
+
+
+def _rate(rate: object, what: str = "set_learning_rate: rate") -> float:
+    plain = as_plain_value(rate) if getattr(rate, "size", 1) == 1 else None
+    if isinstance(plain, bool) or not isinstance(plain, (int, float)) or not 0 <= plain < inf:
+        raise SettingsError(f"{what}={rate!r}: give a finite number, 0 or above")
+    return float(plain)
 
 
 def join(decisions: Iterable[Decision]) -> Decision:

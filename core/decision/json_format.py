@@ -7,11 +7,11 @@ from dataclasses import MISSING, fields
 from math import isfinite
 from typing import Any, cast
 
-from .actions import Action, Forget, Keep, Restore, Save, ScaleLearningRate, Stop
+from .actions import Action, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate, Stop
 from .decision import Decision
 from .values import FrozenValues, Value, as_plain_value
 
-_KINDS = {kind.__name__: kind for kind in (ScaleLearningRate, Keep, Save, Restore, Forget, Stop)}
+_KINDS = {kind.__name__: kind for kind in (ScaleLearningRate, SetLearningRate, Keep, Save, Restore, Forget, Stop)}
 
 
 def _is_text(value: object) -> bool:
@@ -22,9 +22,17 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 
+def _is_rate(value: object) -> bool:
+    values = cast("Mapping[object, object]", value).values() if isinstance(value, Mapping) else [value]
+    return all(map(_is_number, values)) and bool(values)
+
+
 _VALID: Mapping[str, Callable[[Any], bool]] = {
     "factor": _is_number,
-    "floor": _is_number,
+    "rate": _is_rate,
+    "floor": _is_rate,
+    "groups": lambda value: isinstance(value, list) and all(map(_is_text, cast("list[object]", value))),
+    "eps": _is_number,
     "weights_only": lambda value: type(value) is bool,
     "unless_cut": lambda value: type(value) is bool,
     "on_error": lambda value: value in ("raise", "warn"),
@@ -57,7 +65,7 @@ def action_to_json(action: Action) -> dict[str, Any]:
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
         elif value or each.name != "rule":
-            data[each.name] = _to_json(as_plain_value(value))
+            data[each.name] = _to_json(value if isinstance(value, (Mapping, tuple)) else as_plain_value(value))
     return data
 
 
@@ -97,10 +105,16 @@ def action_from_json(data: object) -> Action:
     return _KINDS[name](**given, values=values)
 
 
-def _to_json(value: Value) -> Any:
+def _to_json(value: Value | Mapping[str, Value] | tuple[str, ...]) -> Any:
     """Return a value in the format of ``trainbus.resume.serialization``, which marks floats that are not finite."""
+    if isinstance(value, Mapping):
+        return {name: _to_json(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
     return value if not isinstance(value, float) or isfinite(value) else {"$": "float", "value": repr(value)}
 
 
 def _from_json(value: dict[str, Any] | Value) -> Any:
-    return float(value["value"]) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    return float(value["value"]) if "$" in value else {name: _from_json(each) for name, each in value.items()}

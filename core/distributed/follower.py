@@ -25,7 +25,7 @@ class Follower:
             CheckpointError: A file that all ranks write in the background failed.
         """
         executor = self._executor
-        executor.scale(decision)
+        executor.change_rates(decision)
         if not executor.is_collective or not needs_files(decision):
             executor.keep(decision)
         else:

@@ -17,7 +17,7 @@ from ..checkpoints.discovery import histories_named_in
 from ..checkpoints.history_reader import remove_unnamed
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
-from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate
+from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
 from ..resume.state import RankState
@@ -28,7 +28,7 @@ from ..storage.reach import Reach
 from ..storage.remote_cache import downloads_kept
 from ..storage.sharded_directory import holds_parts
 from .execution_result import NO_RESULT, ExecutionResult
-from .learning_rates import LearningRates
+from .rates.learning_rates import LearningRates
 
 C = TypeVar("C")
 
@@ -47,7 +47,7 @@ class Executor:
     Args:
         subject: The object that is trained.
         source: Returns the state of the run that a checkpoint stores.
-        rates: Scales the learning rates.
+        rates: Changes the learning rates.
         failures: Records what went wrong without ending the run.
     """
 
@@ -121,10 +121,10 @@ class Executor:
     ) -> ExecutionResult:
         """Execute the actions of a decision, in their fixed order.
 
-        If there are several new learning rates, the lowest is used. A file is written once, with the complete state if
-        any plugin asks for it. A decision never deletes what it also saves or keeps. If a file of a plugin could not be
-        written, no file of the plugin is deleted. If every plugin that saves allows it, files are written and deleted
-        in the background, from a copy of the current state.
+        Learning rates are set, then scaled; the lowest new rate wins. A file is written once, with the complete state
+        if any plugin asks for it. A decision never deletes what it also saves or keeps. If a file of a plugin could not
+        be written, no file of the plugin is deleted. If every plugin that saves allows it, files are written and
+        deleted in the background, from a copy of the current state.
 
         Args:
             decision: What to do.
@@ -135,7 +135,7 @@ class Executor:
             MissingCapability: The subject cannot do what is asked.
             CheckpointError: A file could not be written, now or earlier in the background, or cannot be restored.
         """
-        decision = self.scale(decision)
+        decision = self.change_rates(decision)
         if not needs_files(decision):
             return ExecutionResult(decision)
         before = self.prepare(decision)
@@ -220,21 +220,20 @@ class Executor:
 
     # --- the steps of a decision
 
-    def scale(self, decision: Decision) -> Decision:
-        """Change the learning rates; return the decision without this if it is impossible or is known to be undone.
+    def change_rates(self, decision: Decision) -> Decision:
+        """Change the learning rates; return the decision without what is impossible, or is known to have no effect.
 
         Raises:
-            MissingCapability: The subject cannot do it, and no callback has required the capability before the
-                training.
+            MissingCapability: The subject cannot do it, and no callback has required it before the training.
         """
-        actions = [action for action in decision if isinstance(action, ScaleLearningRate)]
+        actions = [action for action in decision if isinstance(action, (ScaleLearningRate, SetLearningRate))]
         if not actions:
             return decision
         why = missing(self._subject, HasLearningRate)
         if why and self._rates.report_refusal(actions, why):
             return Decision(decision.actions - set(actions))
-        acts = self._rates.scale(self._able(HasLearningRate, actions), actions)
-        return decision if acts else Decision(decision.actions - set(actions))
+        acting = self._rates.change(self._able(HasLearningRate, actions), actions)
+        return Decision(decision.actions.difference(set(actions) - acting))
 
     def prepare(self, decision: Decision) -> ExecutionResult:
         """Wait for the files of the last decision, then copy the subject's state to memory if a plugin keeps it.
@@ -302,6 +301,7 @@ class Executor:
             self._tolerate(action.by, f"{source!r} is not restored: it was lost before the run was resumed")
         else:
             self._load(self._able(Restorable, [action]), source, action.by)
+        self._rates.note_restored()
 
     def _load(self, subject: Restorable, source: str, plugin: str) -> None:
         path = self.writer.start.fixed(location(source))

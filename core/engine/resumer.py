@@ -14,7 +14,7 @@ from ..failures import LOG, Failures
 from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
-from ..resume.state import CheckpointState, RateChange
+from ..resume.state import CheckpointState, RateChange, UncutRate
 from ..storage.atomic_file import reading
 from ..storage.paths import Location, Source, location
 from ..storage.remote_cache import downloads_kept
@@ -166,6 +166,11 @@ class Resumer:
     def undone_rates(self) -> list[str]:
         """The learning rates of which the checkpoint's run had reported that a change was undone."""
         return [] if self._resumption is None else self._resumption.state.undone_rates
+
+    @property
+    def uncut_rates(self) -> dict[str, UncutRate]:
+        """The learning rates that the checkpoint's run had changed, with the product of the cuts of each."""
+        return {} if self._resumption is None else self._resumption.state.uncut_rates
 
     @property
     def had_update(self) -> bool:

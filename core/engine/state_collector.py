@@ -21,7 +21,7 @@ from ..resume.rng_state import get_rng_state
 from ..resume.run_history import RunHistory, storable
 from ..resume.script.options import options_of
 from ..resume.serialization import compress_log, to_json_data
-from ..resume.state import CheckpointState, PluginState, Position, RankState, RateChange
+from ..resume.state import CheckpointState, PluginState, Position, RankState, RateChange, UncutRate
 from ..storage.paths import Location
 from .run_state import RunState
 
@@ -39,6 +39,7 @@ class StateCollector:
         world_size: The number of processes that train the subject together.
         rate_changes: Returns the changes of learning rates of which it is still checked whether they act.
         undone_rates: The rates of which it was reported that a change was undone.
+        uncut_rates: Returns the rates that the run has changed, with the product of the cuts of each.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class StateCollector:
         world_size: int = 1,
         rate_changes: Callable[[], list[RateChange]] = list,
         undone_rates: Collection[str] = (),
+        uncut_rates: Callable[[], dict[str, UncutRate]] = dict,
     ) -> None:
         self.state = state
         self.enabled = False
@@ -66,7 +68,7 @@ class StateCollector:
         self._saves_may_fail = bool(saving) and all(getattr(each, "on_error", "raise") == "warn" for each in saving)
         self._failures = failures
         self._world_size = world_size
-        self._rate_changes, self._undone_rates = rate_changes, undone_rates
+        self._rate_changes, self._undone_rates, self._uncut_rates = rate_changes, undone_rates, uncut_rates
         self._loaders: list[Any] = []
         self._held: CheckpointState | None = None
         self.history = RunHistory(state, failures.record)
@@ -189,6 +191,7 @@ class StateCollector:
             script_options=dict(state.script_options),
             rate_changes=self._rate_changes(),
             undone_rates=sorted(self._undone_rates),
+            uncut_rates=self._uncut_rates(),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,

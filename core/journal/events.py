@@ -28,6 +28,8 @@ Number = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum":
 Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_finite)]
 """One value in a rule's input; the validator prevents pydantic from parsing infinite numbers and NaN as text."""
 
+Option: TypeAlias = Value | dict[str, Number] | list[str]
+"""One option of an action: a value, values by the names of learning rates, or names."""
 
 Count = Annotated[int, Field(ge=-1, le=EPOCHS)]
 """The number of an epoch; -1 before the first epoch."""
@@ -61,14 +63,14 @@ class BestRecord(_Model):
 class ActionRecord(_Model):
     """One executed action."""
 
-    kind: Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]
+    kind: Literal["scale_learning_rate", "set_learning_rate", "keep", "save", "restore", "forget", "stop"]
     """The function of ``trainbus.decision`` that makes this action."""
     by: str
     """Name of the plugin that requested the action; "loop" for the loop, "request" for a signal or a stop file."""
     reason: str
     """Why, in words."""
-    options: dict[str, Value] = Field(default_factory=dict[str, Any])
-    """The options of the action: factor and floor, path, slot, source, and so on."""
+    options: dict[str, Option] = Field(default_factory=dict[str, Any])
+    """The options of the action: factor and floor, rate, path, slot, source, and so on."""
     rule: str = ""
     """The rule that requested the action, such as "stopping_rule"; empty if unknown."""
     values: dict[str, Value] = Field(default_factory=dict[str, Any])

@@ -122,7 +122,9 @@ class Lifecycle:
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
                 bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
             resumer = self.resumer
-            self.rates.resume(resumer.rate_changes, resumer.undone_rates, mid_epoch=resumer.had_update)
+            self.rates.resume(
+                resumer.rate_changes, resumer.undone_rates, resumer.uncut_rates, mid_epoch=resumer.had_update
+            )
             self._dispatch_train_begin(run)
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))

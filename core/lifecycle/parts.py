@@ -14,7 +14,7 @@ from ..distributed.rank_group import group_for
 from ..engine.bus import Bus
 from ..engine.executor import Executor
 from ..engine.finished_run import FinishedRun
-from ..engine.learning_rates import LearningRates
+from ..engine.rates.learning_rates import LearningRates
 from ..engine.resumer import Resumer
 from ..engine.run_state import RunState
 from ..engine.state_collector import StateCollector
@@ -85,7 +85,7 @@ def assemble(
     cutting = (name for name, each in made_by.items() if HasLearningRate in each.requires())
     report = group.bind("report", LOG.warning)
     rates = LearningRates(state, group.bind("report_undone", failures.record), cutting, report)
-    collector = StateCollector(state, plugins, made_by, failures, group.size, rates.pending, rates.undone)
+    collector = StateCollector(state, plugins, made_by, failures, group.size, rates.pending, rates.undone, rates.uncut)
     executor = Executor(subject, collector, rates, failures)
     ends = EndRecords()
     find = partial(locate, callbacks=made_by.values(), share=VerificationShare(group.rank, group.size), subject=subject)

@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.metrics.names import hint
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.plugins.rate_groups import Floors
 from trainbus.rules import Patience, Plateau, early_stopping_rule, plateau_rule, torch_plateau_rule
 
 from . import library_rules as rules
@@ -67,7 +68,7 @@ class TorchReduceLROnPlateau(MonitoredCallback):
     threshold: float = 1e-4
     threshold_mode: Literal["rel", "abs"] = "rel"
     cooldown: NonNegativeInt = 0
-    min_lr: NonNegativeFloat = 0.0
+    min_lr: Floors = 0.0
     eps: NonNegativeFloat = 1e-8
 
 
@@ -87,8 +88,9 @@ class RuleSpec(NamedTuple):
     initial_state: Any
     arguments: Callable[[Arguments, int], dict[str, Any]]
     """Converts options and the sign (1 if higher is better, else -1) to the keyword arguments of ``rule``."""
-    floor: Callable[[Arguments], float] = lambda _: 0.0
-    """Converts options to the learning rate at which the rule stops reducing."""
+    floor: Callable[[float], float] | None = None
+    """Converts ``min_lr``, or that of one rate, to the learning rate at which the rule stops reducing; None if the rule
+    has no such option."""
     takes_reducible: bool = False
     """Whether ``rule`` takes ``reducible``: whether the rate is above the floor."""
     alternatives: Mapping[str, Callable[..., tuple[Any, Any]]] = MappingProxyType({})
@@ -182,12 +184,8 @@ def _score(options: Arguments, name: str, sign: int, none: float) -> Any:
     return none if bound is None else np.where(np.isnan(bound), none, sign * np.asarray(bound))
 
 
-def _floor(options: Arguments) -> float:
-    return float(options["min_lr"])
-
-
-def _keras_floor(options: Arguments) -> float:
-    return float(np.float32(options["min_lr"]))  # Keras stores it in single precision
+def _keras_floor(min_lr: float) -> float:
+    return float(np.float32(min_lr))  # Keras stores it in single precision
 
 
 _TRAINBUS = Library(
@@ -199,7 +197,7 @@ _TRAINBUS = Library(
         plateau_rule,
         Plateau(),
         _trainbus_plateau,
-        _floor,
+        float,
         takes_reducible=True,
         alternatives={"torch": torch_plateau_rule},
     ),
@@ -221,7 +219,7 @@ _TORCH = Library(
     "torch",
     "PyTorch 2.13",
     _TRAINBUS.stopping,
-    RuleSpec(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, _floor),
+    RuleSpec(TorchReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau, float),
     ("PyTorch has no EarlyStopping: stops follow trainbus's rule.",),
 )
 _LIGHTNING = Library(

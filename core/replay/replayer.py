@@ -19,7 +19,7 @@ from .curves import Curves, build_curves
 from .library_settings import Library, LibraryName, find_library, translate
 from .metric_choice import MetricChoice, choose_metric
 from .records import Recording, RunOutcome, SimulatedAction
-from .simulation import NEVER, add_cuts, add_stops, read_rates, save_interval, simulate_saves, sort_actions
+from .simulation import NEVER, add_cuts, add_stops, save_interval, simulate_saves, sort_actions
 
 _NAMES_SHOWN = 5
 
@@ -157,8 +157,7 @@ def replay(
         if choice is not None and isinstance(callback, library.stopping.settings):
             stops = np.minimum(stops, add_stops(name, callback, curves[choice], library.stopping, actions))
         elif choice is not None and isinstance(callback, library.plateau.settings):
-            rates = read_rates(runs, curves[choice])
-            add_cuts(name, callback, curves[choice], library.plateau, rates, actions)
+            add_cuts(name, callback, curves[choice], library.plateau, runs, actions)
     for name, callback in deciders.items():
         if isinstance(callback, ModelCheckpoint):
             for row, run in enumerate(runs):

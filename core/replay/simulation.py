@@ -5,18 +5,19 @@ The rules of early stopping and plateaus step over all runs at once, column by c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import MonitoredCallback
+from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.filename_template import render, template_fields
 from trainbus.metrics.names import canonical, resolve
 from trainbus.plugins import ModelCheckpoint
 from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
+from trainbus.plugins.rate_groups import unknown_rate
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 
 from .curves import Curves
@@ -99,10 +100,11 @@ def add_stops(
 
 
 class RecordedRates(NamedTuple):
-    """The highest recorded learning rate of each run, [run, column]; NaN if unknown.
+    """The recorded learning rates at each column of the curves, [rate, run, column]; NaN where they are unknown.
 
     Some writers log a rate before its epoch and some after it, so a cut may show between an epoch and either of its
-    neighbours.
+    neighbours. If no option names a rate, there is one: the highest of the run, which is above its floor as long as
+    any is.
     """
 
     at: NDArray[np.float64]
@@ -111,37 +113,79 @@ class RecordedRates(NamedTuple):
     """The rate in the epoch before."""
     after: NDArray[np.float64]
     """The rate in the epoch after."""
+    floor: NDArray[np.float64]
+    """The lower bound of each rate of each run, [rate, run]."""
 
-    def show_cut(self, column: int, factor: float, floor: float) -> NDArray[np.bool_]:
-        """Return which runs show a cut by this factor at this column."""
+    def show_cut(self, column: int, factor: float, cut: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which runs show a cut by this factor of all the rates in ``cut``, [rate, run], at this column."""
 
         def follows(rate: NDArray[np.float64], earlier: NDArray[np.float64]) -> NDArray[np.bool_]:
-            lowered = np.maximum(earlier * factor, floor)
+            lowered = np.maximum(earlier * factor, self.floor)
             return np.isclose(rate, lowered, rtol=_RELATIVE_TOLERANCE, atol=0) & (rate < earlier)
 
-        at, before, after = (each[:, column] for each in self)
-        return follows(after, at) | follows(at, before)
+        at, before, after = (each[:, :, column] for each in self[:3])
+        shown: NDArray[np.bool_] = ~cut | follows(after, at) | follows(at, before)
+        return np.logical_and.reduce(shown) & np.logical_or.reduce(cut)
 
 
-def read_rates(recordings: Sequence[Recording], curves: Curves) -> RecordedRates:
-    """Return the recorded learning rates at the columns of the curves of the same recordings."""
-    at, before, after = np.full((3, *curves.scores.shape), np.nan)
-    for row, recording in enumerate(recordings):
-        series = [each for name, each in recording.metrics.items() if canonical(name).startswith("learning_rate")]
-        if not series:
-            continue
-        highest = np.fmax.reduce([np.where(each.logged, each.values, np.nan) for each in series])
-        known = np.flatnonzero(~np.isnan(highest))
-        if not known.size:
-            continue
-        epochs, rates = recording.epochs[known], highest[known]
+def read_rates(
+    recordings: Sequence[Recording],
+    curves: Curves,
+    min_lr: float | Mapping[str, float] = 0.0,
+    groups: Sequence[str] | None = None,
+    convert: Callable[[float], float] = float,
+) -> RecordedRates:
+    """Return the recorded learning rates at the columns of the curves of the same recordings.
+
+    Args:
+        recordings: The runs.
+        curves: Their curves.
+        min_lr: The lower bound of every rate, or of each that is named.
+        groups: The names of the rates that may be cut; None for all.
+        convert: Converts a lower bound as the library does.
+
+    Raises:
+        SettingsError: An option names a rate that a run with rates has not logged.
+    """
+    names = (*(groups or ()), *(min_lr if isinstance(min_lr, Mapping) else ()))
+    chosen = [_series_of(each, names, groups) for each in recordings]
+    count = max(map(len, chosen), default=0) or 1
+    at, before, after = np.full((3, count, *curves.scores.shape), np.nan)
+    floors = np.zeros((count, len(recordings)))
+    for row, (recording, series) in enumerate(zip(recordings, chosen, strict=True)):
         wanted = curves.epochs[row, : curves.lengths[row]]
-        index = np.searchsorted(epochs, wanted, side="right") - 1
-        for values, offset in ((at, 0), (before, -1), (after, 1)):
-            chosen = index + offset
-            inside = (chosen >= 0) & (chosen < len(rates))
-            values[row, : len(wanted)] = np.where(inside, rates[np.clip(chosen, 0, len(rates) - 1)], np.nan)
-    return RecordedRates(at, before, after)
+        for number, (name, rates) in enumerate(series.items()):
+            floors[number, row] = convert(min_lr.get(name, 0.0) if isinstance(min_lr, Mapping) else min_lr)
+            known = np.flatnonzero(~np.isnan(rates))
+            index = np.searchsorted(recording.epochs[known], wanted, side="right") - 1
+            for values, offset in ((at, 0), (before, -1), (after, 1)):
+                place = index + offset
+                inside = (place >= 0) & (place < known.size)
+                if known.size:
+                    given = rates[known][np.clip(place, 0, known.size - 1)]
+                    values[number, row, : len(wanted)] = np.where(inside, given, np.nan)
+        if not series:
+            floors[:, row] = 0.0 if isinstance(min_lr, Mapping) else convert(min_lr)
+    return RecordedRates(at, before, after, floors)
+
+
+def _series_of(
+    recording: Recording, names: Sequence[str], groups: Sequence[str] | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return the rates of a run by name, NaN where they are not logged; only the highest if no option names a rate."""
+    found = {
+        name: np.where(each.logged, each.values, np.nan)
+        for name, each in recording.metrics.items()
+        if canonical(name).startswith("learning_rate")
+    }
+    if not found or not names:
+        return {"": np.fmax.reduce(list(found.values()))} if found else {}
+    given = {canonical(name): name for name in names}
+    for label, name in given.items():
+        if label not in map(canonical, found):
+            raise SettingsError(f"{recording.name}: {unknown_rate(name, found)}")
+    named = {given.get(canonical(name), name): rates for name, rates in found.items()}
+    return {name: rates for name, rates in named.items() if groups is None or name in groups}
 
 
 def add_cuts(
@@ -149,28 +193,34 @@ def add_cuts(
     callback: MonitoredCallback,
     curves: Curves,
     spec: RuleSpec,
-    rates: RecordedRates,
+    recordings: Sequence[Recording],
     actions: list[list[SimulatedAction]],
 ) -> None:
     """Add the learning rate cuts to the list of each run; a cut that the recorded run did not make is not exact.
 
     A run without recorded rates is assumed to be above the floor. After a cut that the record does not show, the
-    recorded rate is scaled as if the metric had stayed as recorded.
+    recorded rates are scaled as if the metric had stayed as recorded.
+
+    Raises:
+        SettingsError: An option names a rate that a run with rates has not logged.
     """
     options = callback.model_dump()
     arguments = spec.arguments(options, curves.sign)
     factor, smallest_change = options["factor"], options.get("eps", 0.0)
-    floor = spec.floor(options)
+    bound = 0.0 if spec.floor is None else options["min_lr"]
+    rates = read_rates(recordings, curves, bound, options.get("groups"), spec.floor or float)
+    floor = rates.floor
     rule, state, scale = spec.chosen(options), spec.initial_state, np.ones(len(curves.names))
     for column in range(curves.scores.shape[1]):
-        recorded = rates.at[:, column]
+        recorded = rates.at[:, :, column]
         rate = np.where(scale < 1, np.maximum(recorded * scale, floor), recorded)
-        unknown = np.isnan(rate)
-        reducible = {"reducible": unknown | (rate > floor)} if spec.takes_reducible else {}
+        unknown = np.isnan(rate).all(axis=0)
+        lowered = (rate > floor) & (rate - np.maximum(rate * factor, floor) > smallest_change)
+        changes = unknown | lowered.any(axis=0)
+        reducible = {"reducible": changes} if spec.takes_reducible else {}
         state, verdict = rule(state, curves.scores[:, column], **arguments, **reducible)
-        lowered = np.maximum(rate * factor, floor)
-        cut = verdict.reduce & (column < curves.lengths) & (unknown | (rate - lowered > smallest_change))
-        shown = cut & (scale == 1) & rates.show_cut(column, factor, floor)
+        cut = verdict.reduce & (column < curves.lengths) & changes
+        shown = cut & (scale == 1) & rates.show_cut(column, factor, lowered)
         scale = np.where(cut & ~shown, scale * factor, scale)
         for row in np.flatnonzero(cut).tolist():
             epoch = int(curves.epochs[row, column])

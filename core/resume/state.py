@@ -79,6 +79,23 @@ class RateChange(BaseModel):
         return self
 
 
+class UncutRate(BaseModel):
+    """A learning rate that the run has changed, with the cuts of it."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    product: float = Field(default=1.0, ge=0)
+    """The product of the cuts."""
+    floor: float = 0.0
+    """The lowest rate that these cuts may give."""
+    rate: float = 0.0
+    """The rate after the last change by the run."""
+    uncut: float = 0.0
+    """What it would have been then without the cuts."""
+    set_in: Epochs | None = None
+    """The last epoch in which the run has set the rate; None if it never has."""
+
+
 class RankState(BaseModel):
     """The state of one rank: the part that differs between the processes of a run."""
 
@@ -154,6 +171,8 @@ class CheckpointState(BaseModel):
     """The changes of rates of which it is still checked whether they act."""
     undone_rates: list[str] = Field(default_factory=list[str])
     """The rates of which it was reported that a change was undone."""
+    uncut_rates: dict[str, UncutRate] = Field(default_factory=dict[str, UncutRate])
+    """The rates that the run has changed, with the product of the cuts of each."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])

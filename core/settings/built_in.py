@@ -12,6 +12,7 @@ ENTRY_POINTS = {
     "trainbus.callbacks": {
         "EarlyStopping": "plugins.early_stopping.callback:EarlyStopping",
         "Journal": "plugins.journal.callback:Journal",
+        "LearningRateScheduler": "plugins.guards.learning_rate_scheduler:LearningRateScheduler",
         "ModelCheckpoint": "plugins.model_checkpoint.callback:ModelCheckpoint",
         "ReduceLROnPlateau": "plugins.reduce_lr_on_plateau:ReduceLROnPlateau",
         "TensorBoard": "plugins.tensorboard.callback:TensorBoard",

@@ -80,7 +80,8 @@ def dumps(callbacks: Iterable[Callback]) -> str:
     parts: list[str] = []
     for callback in callbacks:
         options = callback.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-        if callback != type(callback)(**options):
+        again = type(callback)(**options)
+        if callback.model_dump(mode="json") != again.model_dump(mode="json"):
             none = ", ".join(name for name in callback.model_fields_set if getattr(callback, name) is None)
             raise SettingsError(f"{callback!r} cannot be written as TOML, which has no None; give {none} another value")
         table = {"callback": type(callback).__name__, **options}

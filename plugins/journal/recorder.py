@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl, journal
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
-from trainbus.decision import REQUEST, Action, ScaleLearningRate
+from trainbus.decision import REQUEST, Action, ScaleLearningRate, SetLearningRate
 from trainbus.metrics.scalars import to_scalars
 from trainbus.resume.checks.plugin_values import Seconds, Step, Text, parsed
 from trainbus.storage.directory_lock import LockKind, lock_directories
@@ -128,7 +128,8 @@ class JournalRecorder:
                 self.end_size = self.file.size
             self._write(run, journal.StopRequested(**now, name=run.state.requested))
         rates = None
-        if any(isinstance(action, ScaleLearningRate) for action in decision) and has(subject, HasLearningRate):
+        changes = (ScaleLearningRate, SetLearningRate)
+        if any(isinstance(action, changes) for action in decision) and has(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
         self._write(run, journal.DecisionMade(**now, actions=tuple(map(_record_of, decision)), learning_rates=rates))
 
@@ -273,6 +274,7 @@ def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
 
 def _record_of(action: Action) -> journal.ActionRecord:
     options = {each.name: getattr(action, each.name) for each in fields(action) if each.name not in COMMON_FIELDS}
+    options = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items()}
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
     return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainbus import Decision
-from trainbus.decision import Action, Forget, Keep, Restore, Save, ScaleLearningRate, Stop
+from trainbus.decision import Action, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate, Stop
 
 from .text_tables import table
 
@@ -14,6 +14,7 @@ HEADER = ("epoch", "decision", "target", "reason", "plugin")
 
 KINDS: dict[type[Action], tuple[str, str]] = {
     ScaleLearningRate: ("learning_rate_cut", ""),
+    SetLearningRate: ("learning_rate_set", ""),
     Keep: ("kept_in_memory", "slot"),
     Save: ("checkpoint", "path"),
     Restore: ("restored", "source"),
@@ -42,7 +43,10 @@ class DecisionTable:
         for action in decision:
             kind, target = KINDS[type(action)]
             if isinstance(action, ScaleLearningRate):
-                shown = f"x {action.factor:g}" + (f", not below {action.floor:g}" if action.floor else "")
+                where = f" of {', '.join(action.groups)}" if action.groups else ""
+                shown = f"x {action.factor:g}{where}" + (f", not below {_shown(action.floor)}" if action.floor else "")
+            elif isinstance(action, SetLearningRate):
+                shown = _shown(action.rate)
             else:
                 shown = getattr(action, target, "")
             self._counts[kind] = self._counts.get(kind, 0) + 1
@@ -73,3 +77,7 @@ class DecisionTable:
         """Continue from what ``state_dict`` returned."""
         self._rows, self._counts = [list(row) for row in saved["rows"]], dict(saved["counts"])
         self._earlier = saved["earlier"]
+
+
+def _shown(rate: float | Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={each:g}" for name, each in rate.items()) if isinstance(rate, Mapping) else f"{rate:g}"

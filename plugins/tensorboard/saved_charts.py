@@ -9,7 +9,9 @@ from typing_extensions import TypedDict
 
 from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text
 
-_Kind = Literal["learning_rate_cut", "kept_in_memory", "checkpoint", "restored", "forgotten", "stop"]
+_Kind = Literal[
+    "learning_rate_cut", "learning_rate_set", "kept_in_memory", "checkpoint", "restored", "forgotten", "stop"
+]
 
 
 class SavedTable(TypedDict):

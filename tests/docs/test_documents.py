@@ -46,7 +46,7 @@ def test_every_word_of_decisions_and_every_capability_is_documented() -> None:
     """The tables of words and of capabilities leave none out."""
     hooks, adapters = ((ROOT / "docs" / name).read_text() for name in ("hooks.md", "writing-an-adapter.md"))
 
-    for word in ("stop", "save", "forget", "keep", "restore", "scale_learning_rate"):
+    for word in ("stop", "save", "forget", "keep", "restore", "scale_learning_rate", "set_learning_rate"):
         assert callable(getattr(decision, word))
         assert f"| `{word}(" in hooks
     for name in set(capabilities.__all__) - {"Node", "has", "in_words", "missing", "saves_in_background", "supports"}:

@@ -8,7 +8,7 @@ from trainbus import Callback, installed
 from trainbus.testing import check_callback
 
 HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float("nan"), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)]
-NEEDED = {"filepath": "saved-{epoch}", "target": 1.5}
+NEEDED = {"filepath": "saved-{epoch}", "schedule": "math:sqrt", "target": 1.5}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
     "ModelCheckpoint": [
@@ -17,7 +17,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"save_freq": 3},
         {"keep": 2, "keep_last": 1, "save_last": True, "save_on": ["end", "exception"], "save_freq": "2 epochs"},
     ],
-    "ReduceLROnPlateau": [{"patience": 1, "cooldown": 2, "min_lr": 0.01}],
+    "ReduceLROnPlateau": [
+        {"patience": 1, "cooldown": 2, "min_lr": 0.01},
+        {"patience": 1, "min_lr": {"learning_rate": 0.01}, "groups": ["learning_rate"], "eps": 1e-8},
+    ],
     "TensorBoard": [{"histogram_freq": 2}, {"update_freq": "batch", "write_graph": False, "write_images": False}],
 }
 CASES = [

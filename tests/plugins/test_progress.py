@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainbus import Run, SettingsError
+from trainbus import Run, SettingsError, decision, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.progress import Progress
 from trainbus.testing import LineSubject
@@ -77,6 +77,21 @@ def split(text: str) -> tuple[list[str], list[str]]:
 def test_without_verbose_nothing_is_printed_and_no_plugin_listens_to_batches():
     """With verbose=0 everywhere nothing is printed, and no plugin listens to batches for it."""
     assert not Run(LineSubject(), callbacks(0)).has_batch_listeners
+
+
+def test_a_set_rate_has_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    """With the plugin, the rates that follow and the reason."""
+
+    class Planned:
+        @hookimpl
+        def on_epoch_begin(self, epoch: int) -> Any:
+            return decision.set_learning_rate([0.5, 0.25, 0.125][epoch], reason="as planned")
+
+    train([Planned()], LOSSES[:3], verbose=2)
+
+    assert [line for line in capfd.readouterr().out.splitlines() if "setting" in line] == [
+        f"Epoch {epoch}: Planned setting learning rate to {rate}: as planned" for epoch, rate in [(2, 0.25), (3, 0.125)]
+    ]
 
 
 def test_silence(capfd: pytest.CaptureFixture[str]):

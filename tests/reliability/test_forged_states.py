@@ -103,6 +103,8 @@ CHANGE = {"by": "x", "epoch": 1, "begin": 2, "before": {}, "after": {}, "unchang
 
 FORGED = {
     "a change of rates": put("rate_changes", value=[{**CHANGE, "after": {"x": 1.0}}]),
+    "the product of cuts": put("uncut_rates", value={"learning_rate": {"product": -1.0}}),
+    "a rate without cuts": put("uncut_rates", value={"learning_rate": {"uncut": "much"}}),
     "the epoch of a change": put("rate_changes", value=[{**CHANGE, "epoch": 10**30}]),
     "the run": put("run", value="x" * 100_000),
     "epochs recorded": put("epochs_recorded", value=10**30),

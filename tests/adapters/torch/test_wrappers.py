@@ -14,6 +14,7 @@ from trainbus import Run, SettingsError, decision
 from trainbus.adapters.torch import TorchSubject
 from trainbus.adapters.torch.wrappers import drives, inner_optimizers, unwrapped_optimizer, unwrapped_scheduler
 from trainbus.capabilities import HasLearningRate, missing
+from trainbus.plugins import ReduceLROnPlateau
 
 
 class Accelerated(Optimizer):
@@ -247,3 +248,51 @@ def test_accelerate_itself() -> None:
                     run.decide(decision.scale_learning_rate(0.1))
 
         assert run.history["learning_rate"] == pytest.approx([0.1, 0.0098, 0.0096])
+        assert run.failures == []
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("LambdaLR", lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 4))),
+        ("OneCycleLR", lambda optimizer: lr_scheduler.OneCycleLR(optimizer, [0.1, 0.2], total_steps=20)),
+        ("StepLR", lambda optimizer: lr_scheduler.StepLR(optimizer, 3, 0.5)),
+        ("LinearLR", lambda optimizer: lr_scheduler.LinearLR(optimizer, 0.25, total_iters=4)),
+        ("CosineAnnealingLR", lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 12)),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [(0, 1), (1, 0), (1, 1)])
+def test_a_cut_of_some_groups_composes_with_accelerate_and_a_schedule(
+    wrapped: tuple[int, int], name: str, schedule: Callable[[Any], Any]
+) -> None:
+    """Each group has the rates of the schedule, times its own cuts, also in a warm-up."""
+    accelerate = pytest.importorskip("accelerate")
+
+    def train(*callbacks: Any) -> Run:
+        accelerator = accelerate.Accelerator(cpu=True)
+        model = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
+        groups = [{"params": model[0].parameters()}, {"params": model[1].parameters(), "lr": 0.2}]
+        optimizer = SGD(groups, lr=0.1)
+        scheduler = schedule(optimizer)
+        prepared = accelerator.prepare(optimizer, scheduler)
+        subject = TorchSubject(
+            model, (optimizer, prepared[0])[wrapped[0]], scheduler=(scheduler, prepared[1])[wrapped[1]]
+        )
+        with Run(subject, callbacks, verbose=0) as run:
+            for _ in run.epochs(4):
+                for _ in run.batches(range(2)):
+                    prepared[0].zero_grad()
+                    accelerator.backward(sum(each(torch.ones(1, 1)).sum() for each in model))
+                    prepared[0].step()
+                    prepared[1].step()
+                    run.log(loss=1.0)
+        return run
+
+    plain = train()
+    cut = train(ReduceLROnPlateau(monitor="loss", patience=1, factor=0.5, groups=["learning_rate/1"]))
+
+    assert cut.failures == []
+    assert cut.history["learning_rate/0"] == pytest.approx(plain.history["learning_rate/0"])
+    whole = plain.history["learning_rate/1"]
+    expected = [rate * part for rate, part in zip(whole, [1, 1, 0.5, 0.25], strict=True)]
+    assert cut.history["learning_rate/1"] == pytest.approx(expected)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import Run
+from trainbus import Decision, Run, decision, hookimpl
 from trainbus.cli import main
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
@@ -90,6 +90,22 @@ def test_a_directory_means_the_one_journal_in_it_or_below(capsys: pytest.Capture
         error = capsys.readouterr().err
         assert why in error
         assert len(error.splitlines()) == 1
+
+
+def test_set_rates_are_explained_and_a_long_schedule_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line has the rates that follow; of many in a row the first and the last are printed."""
+
+    class Planned:
+        @hookimpl
+        def on_epoch_begin(self, epoch: int) -> Decision:
+            return decision.set_learning_rate(2.0**-epoch)
+
+    train([1.0] * 12, Planned(), Journal("run/journal.jsonl"))
+    lines = [line for line in printed(capsys, "run").splitlines() if "learning rate" in line or "more of" in line]
+
+    assert lines[0] == "epoch 1: learning rate set = 1 (Planned)"
+    assert lines[2:4] == ["epoch 3: learning rate set = 0.25 (Planned)", "... and 6 more of these"]
+    assert lines[-1] == "epoch 12: learning rate set = 0.0004883 (Planned)"
 
 
 def test_a_killed_and_resumed_run_is_explained_as_one_run(capsys: pytest.CaptureFixture[str]) -> None:

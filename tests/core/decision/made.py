@@ -9,6 +9,11 @@ names = st.sampled_from(["a", "b", "best.pt"])
 words = st.builds(decision.stop, names) | st.builds(decision.keep, names) | st.builds(decision.restore, names)
 words |= st.builds(decision.forget, names) | st.builds(decision.save, names, weights_only=st.booleans(), reason=names)
 words |= st.builds(decision.scale_learning_rate, st.sampled_from([0.1, 0.5]), floor=st.sampled_from([0.0, 0.01]))
+named = st.dictionaries(st.sampled_from(["learning_rate/0", "learning_rate/body"]), st.floats(0, 1), min_size=1)
+words |= st.builds(decision.set_learning_rate, st.floats(0, 1) | named, reason=names)
+words |= st.builds(
+    decision.scale_learning_rate, st.just(0.5), floor=named, groups=st.sets(names, max_size=2), eps=st.floats(0, 1)
+)
 decisions = st.lists(words, max_size=4).map(join)
 
 numbers = st.floats() | st.integers() | st.booleans() | st.none() | names

@@ -1,13 +1,16 @@
 """Decisions are values that join in any order to the same decision."""
 
+from collections.abc import Mapping
+from math import inf, nan
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import Decision, SettingsError, decision
-from trainbus.decision import NOTHING, Restore, Save, ScaleLearningRate, Stop, join
+from trainbus.decision import NOTHING, Restore, Save, ScaleLearningRate, SetLearningRate, Stop, join
 
 from .made import decisions, names
 
@@ -69,3 +72,30 @@ def test_a_factor_that_spoils_every_learning_rate_is_refused(factor: float) -> N
     with pytest.raises(SettingsError, match=r"scale_learning_rate: factor=.*: give a finite number, 0 or above"):
         decision.scale_learning_rate(factor)
     assert decision.scale_learning_rate(0)
+
+
+@pytest.mark.parametrize("rate", [-0.1, nan, inf, -inf, True, None, "0.1", [0.1], {}, {"a": -1}, {"a": None}, {1: 0.1}])
+def test_a_rate_that_cannot_be_set_is_refused(rate: Any) -> None:
+    """The message names the function and what was given."""
+    with pytest.raises(SettingsError, match=r"set_learning_rate: rate=.*: give "):
+        decision.set_learning_rate(rate)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 0.5, np.float32(0.5), np.array(0.5), np.array([0.5]), {"learning_rate/a": 0}])
+def test_a_rate_is_stored_as_a_float(rate: Any) -> None:
+    """Also one of NumPy, and each of several."""
+    (action,) = decision.set_learning_rate(rate)
+
+    assert isinstance(action, SetLearningRate)
+    stored = [*action.rate.values()] if isinstance(action.rate, Mapping) else [action.rate]
+    assert [type(each) for each in stored] == [float]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"floor": -1}, {"floor": {"a": nan}}, {"floor": None}, {"eps": -1}, {"eps": inf}, {"groups": "learning_rate/0"}],
+)
+def test_options_of_a_cut_that_have_no_meaning_are_refused(options: Any) -> None:
+    """The message names the option and what was given."""
+    with pytest.raises(SettingsError, match=rf"scale_learning_rate: {next(iter(options))}.*: give a "):
+        decision.scale_learning_rate(0.5, **options)

@@ -24,5 +24,7 @@ def test_a_decision_survives_strict_json(each: Decision, name: str) -> None:
 @pytest.mark.parametrize("name", ["Exec", "Action", "Decision", "FrozenValues", "stop", "replace", "", None])
 def test_an_unknown_action_is_refused_by_its_name(name: str | None) -> None:
     """Data may come from anyone: it selects kinds of action only, not other names of the module."""
-    with pytest.raises(ValueError, match=rf"unknown action {name!r}; known actions: ScaleLearningRate, Keep, Save"):
+    with pytest.raises(
+        ValueError, match=rf"unknown action {name!r}; known actions: ScaleLearningRate, SetLearningRate, Keep"
+    ):
         action_from_json({"action": name, "reason": "", "by": ""})

@@ -27,6 +27,16 @@ def test_a_follower_executes_what_is_not_rank_0s() -> None:
     assert list(Path().iterdir()) == []
 
 
+def test_a_follower_sets_rates_with_the_cuts_of_the_run() -> None:
+    """It makes the same changes in the same order as rank 0, so that all have the same rates."""
+    subject = LineSubject(0.4)
+    follower = Follower(parts_for(subject).executor)
+    for asked in (decision.scale_learning_rate(0.5), decision.set_learning_rate(0.1)):
+        follower.execute(asked)
+
+    assert subject.learning_rate == 0.05
+
+
 def test_a_slot_that_the_decision_keeps_is_not_dropped() -> None:
     """As on rank 0, which deletes nothing that the same decision makes."""
     executor = parts_for(LineSubject()).executor

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from trainbus import Callback
 from trainbus.engine.executor import Executor
-from trainbus.engine.learning_rates import LearningRates
+from trainbus.engine.rates.learning_rates import LearningRates
 from trainbus.engine.run_state import RunState
 from trainbus.engine.state_collector import StateCollector
 from trainbus.failures import Failures

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from trainbus import SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import replay
+from trainbus.testing import LineSubject, scripted
 
 from .recorded import recording
 
@@ -44,6 +48,64 @@ def test_a_rate_at_its_floor_is_not_reduced() -> None:
 
     cuts = [replay([recording(each)], callback).outcomes[0].cuts for each in (with_rate, without)]
     assert [[each.epoch for each in some] for some in cuts] == [[], [1, 2]]
+
+
+TWO = {"val_loss": [1.0] * 6, "learning_rate/0": [0.4] * 6, "learning_rate/1": [0.4, 0.4, 0.2, 0.1, 0.1, 0.1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "cuts"),
+    [
+        ({"groups": ["learning_rate/1"], "min_lr": {"learning_rate/1": 0.1}}, [(1, True), (2, True)]),
+        ({"groups": ["learning_rate/1"], "min_lr": 0.1}, [(1, True), (2, True)]),
+        ({"groups": ["learning_rate/0"], "min_lr": 0.15}, [(1, True), (2, False)]),
+        ({"min_lr": {"learning_rate/0": 0.4, "learning_rate/1": 0.1}}, [(1, True), (2, True)]),
+        ({"min_lr": {"learning_rate/0": 0.4, "learning_rate/1": 0.4}}, []),
+        ({"groups": ["learning_rate/1"], "eps": 0.15}, [(1, True)]),
+        ({"eps": 0.2}, []),
+    ],
+)
+def test_floors_and_groups_are_those_of_recorded_names(options: dict[str, Any], cuts: list[tuple[int, bool]]) -> None:
+    """Only rates that may be cut count; a cut is exact if each of these shows it."""
+    (outcome,) = replay([recording(TWO)], ReduceLROnPlateau(patience=1, factor=0.5, **options)).outcomes
+
+    assert [(each.epoch, each.exact) for each in outcome.cuts] == cuts
+
+
+@pytest.mark.parametrize("options", [{"groups": ["learning_rate/2"]}, {"min_lr": {"learning_rate/2": 0.1}}])
+def test_a_name_that_a_run_has_not_logged_is_refused(options: dict[str, Any]) -> None:
+    """With those that it has; a run without rates is not refused."""
+    callback = ReduceLROnPlateau(patience=1, **options)
+    with pytest.raises(
+        SettingsError, match=r"'learning_rate/2' is not a learning rate.* learning_rate/0, learning_rate/1"
+    ):
+        replay([recording(TWO)], callback)
+
+    (outcome,) = replay([recording({"val_loss": [1.0] * 3})], callback).outcomes
+    assert [each.epoch for each in outcome.cuts] == [1, 2]
+
+
+def test_a_live_run_and_its_replay_decide_the_same() -> None:
+    """Of groups with floors of their own, until none may be cut."""
+
+    class Rates(LineSubject):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rates = {"learning_rate/0": 0.4, "learning_rate/1": 0.1, "learning_rate/2": 0.4}
+
+        def learning_rates(self) -> Any:
+            return dict(self.rates)
+
+        def set_learning_rates(self, rates: Any) -> None:
+            self.rates.update(rates)
+
+    floors = {"learning_rate/0": 0.15, "learning_rate/1": 0.01}
+    callback = ReduceLROnPlateau(patience=2, factor=0.5, min_lr=floors, groups=list(floors), eps=1e-3)
+    run, decided = scripted([{"val_loss": 1.0}] * 16, callback, Rates())
+    (outcome,) = replay([recording(dict(run.history))], callback).outcomes
+
+    assert [epoch for epoch, _ in decided] == [each.epoch for each in outcome.cuts] == [2, 4, 6, 8]
+    assert all(each.exact for each in outcome.cuts)
 
 
 def test_a_value_that_does_not_fit_its_format_is_saved_as_in_a_run() -> None:

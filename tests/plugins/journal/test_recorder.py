@@ -24,7 +24,7 @@ from trainbus.journal import (
     StopRequested,
     read,
 )
-from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
+from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
 from .runs import CUT, JOURNAL, KILLED, SAVED, STOP, events_of, read_one, train
@@ -100,7 +100,30 @@ def test_a_cut_records_the_learning_rates_that_follow() -> None:
 
     assert [each.learning_rates for each in found.decisions] == [{"learning_rate": 0.25}, {"learning_rate": 0.125}]
     assert [each.metrics["learning_rate"] for each in found.epochs] == [0.5, 0.5, 0.25]
-    assert found.decisions[0].actions[0].options == {"factor": 0.5, "floor": 0.1}
+    assert found.decisions[0].actions[0].options == {"factor": 0.5, "floor": 0.1, "groups": [], "eps": 0.0}
+
+
+class Sets:
+    """A plugin that sets rates at the begin of each epoch."""
+
+    def __init__(self, *rates: Any) -> None:
+        self.rates = rates
+
+    @hookimpl
+    def on_epoch_begin(self, epoch: int) -> Any:
+        return decision.set_learning_rate(self.rates[epoch], reason="planned")
+
+
+def test_a_set_records_what_was_asked_for_and_the_rates_that_follow() -> None:
+    """Of a mapping, every name; the cuts of the run are in the rates that follow."""
+    rates = [0.25, {"learning_rate": 0.125}, 0.5]
+    train([1.0, 1.0, 1.0], Sets(*rates), ReduceLROnPlateau(patience=1, factor=0.5), Journal("a.jsonl"))
+    found = read_one(Path("a.jsonl"))
+
+    sets = [each for each in found.decisions if each.actions[0].kind == "set_learning_rate"]
+    assert [each.actions[0].options for each in sets] == [{"rate": rate} for rate in rates]
+    assert [each.learning_rates for each in sets] == [{"learning_rate": rate} for rate in (0.25, 0.125, 0.25)]
+    assert [each.metrics["learning_rate"] for each in found.epochs] == [0.25, 0.125, 0.25]
 
 
 def test_successive_runs_share_a_file() -> None:

@@ -40,6 +40,19 @@ def test_decisions_have_curves_and_a_table():
     assert sorted(line for text in texts[:-1] for line in text.splitlines()[2:]) == sorted(lines[2:])
 
 
+def test_a_set_rate_is_shown_with_its_names():
+    """A table that a checkpoint stores has text in each cell."""
+    table = DecisionTable()
+    named = decision.set_learning_rate({"learning_rate/0": 0.5, "learning_rate/1": 1e-5})
+    lines = [table.add(1, each).splitlines()[-1] for each in (decision.set_learning_rate(0.25, reason="why"), named)]
+
+    assert lines == [
+        "| 2 | learning rate set | 0.25 | why |  |",
+        "| 2 | learning rate set | learning\\_rate/0=0.5, learning\\_rate/1=1e-05 |  |  |",
+    ]
+    assert all(isinstance(row[2], str) for row in table.state_dict()["rows"])
+
+
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize(("epochs", "batches"), [(0, 1), (0, 2), (2, 0), (2, 1)])
 def test_decisions_in_an_epoch_that_never_ends_are_counted(epochs: int, batches: int, layout: Any):

@@ -1,18 +1,17 @@
-"""The learning rates of a run: the rates of each epoch's first weight update, and the effect of changes."""
+"""The changes of learning rates that a run has made, and whether something else undoes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from math import log, prod
+from math import isfinite, log, prod
 from typing import NamedTuple
 
-from ..capabilities import HasLearningRate, TracksLearningRate, has
-from ..decision import ScaleLearningRate
-from ..errors import SettingsError
-from ..metrics.scalars import fetch_together
-from ..resume.state import RateChange
-from .run_state import RunState
+from ...capabilities import TracksLearningRate, has
+from ...errors import SettingsError
+from ...metrics.scalars import fetch_together
+from ...resume.state import RateChange
+from ..run_state import RunState
 
 CHECKS = 2
 """Number of epochs after which a change counts as acting; one is not enough, as a scheduler may step after the first
@@ -41,120 +40,39 @@ class Change(NamedTuple):
     """The rates of the last epoch, divided by those without the change."""
 
     def factor(self, name: str) -> float:
-        """Return what a rate was multiplied by."""
+        """Return what a rate was multiplied by; 1.0 if it was set from 0 or from so little that there is no factor."""
         before = self.before.get(name)
-        return self.after[name] / before if before and name in self.after else 1.0
+        factor = self.after[name] / before if before and name in self.after else 1.0
+        return factor if isfinite(factor) else 1.0
 
 
-class LearningRates:
-    """Records the learning rates of each epoch's first weight update, scales rates, and checks the effect.
+class RateChanges:
+    """Checks whether changes of learning rates act, and reports those that something else has undone.
 
     Args:
-        state: The plain data of the run; its ``learning_rates`` are those of the present epoch.
+        state: The plain data of the run.
         record: Records that something has undone a change: ``Failures.record``.
-        checked: The plugins for which the run has checked before the training that rates can be changed.
         report: Logs a line.
     """
 
     def __init__(
-        self,
-        state: RunState,
-        record: Callable[[str, Exception, str], None],
-        checked: Iterable[str] = (),
-        report: Callable[[str], object] = lambda _: None,
+        self, state: RunState, record: Callable[[str, Exception, str], None], report: Callable[[str], object]
     ) -> None:
-        self._state = state
-        self._report_line = report
-        self._checked = frozenset(checked)
-        self._record = record
-        self.open = False
-        """Whether the first batch of the epoch is yet to come."""
+        self._state, self._record, self._report_line = state, record, report
         self._changes: list[Change] = []
         self._noted: tuple[int, Mapping[str, float]] = -1, {}
         """The last epoch that was checked, and its rates."""
-        self._refused: set[str] = set()
-        """The plugins of which it was reported that the rates cannot be changed any more."""
         self.undone: set[str] = set()
         """The rates of which it was reported that a change was undone, until a change acts again."""
 
-    # --- the rates of an epoch's first weight update
+    def add(self, change: Change) -> None:
+        """Check this change from now on."""
+        self._changes.append(change)
 
-    def begin_epoch(self) -> None:
-        """Store the rates of the next weight update, for a loop that reports no batches."""
-        self.open = True
-        self._note()
-
-    def resume_epoch(self) -> None:
-        """Keep the rates that were restored for the interrupted epoch, if it had an update."""
-        if not self._state.learning_rates:
-            self.begin_epoch()
-
-    def first_batch(self) -> None:
-        """Store the rates of the next weight update if this is the first batch; the loop may have changed them."""
-        if self.open:
-            self.open = False
-            self._note()
-
-    def end_epoch(self) -> Mapping[str, float]:
-        """Return the rates of the epoch's first weight update; those on a device stay there."""
-        self.open = False
-        rates, self._state.learning_rates = self._state.learning_rates, {}
-        if has(self._state.subject, TracksLearningRate):
-            self._state.subject.release_learning_rates()
-        return rates
-
-    @property
-    def _is_before_update(self) -> bool:
-        state = self._state
-        return state.epochs_started > state.epochs_finished and (self.open or not state.learning_rates)
-
-    def _note(self) -> None:
-        subject = self._state.subject
-        if has(subject, TracksLearningRate):
-            self._state.learning_rates = subject.hold_learning_rates()
-        elif has(subject, HasLearningRate):
-            self._state.learning_rates = subject.learning_rates()
-
-    # --- changes of the rates
-
-    def report_refusal(self, actions: Iterable[ScaleLearningRate], why: str) -> bool:
-        """Report once that rates can no longer be scaled; return False if this was not checked before the training.
-
-        Args:
-            actions: What asks for it.
-            why: Why the subject cannot do it.
-        """
-        by = [each.by for each in actions]
-        if not self._checked.issuperset(by):
-            return False
-        if by[0] not in self._refused:
-            self._refused.add(by[0])
-            self._record(by[0], SettingsError(why), "the learning rate is not changed")
-        return True
-
-    def scale(self, subject: HasLearningRate, actions: Iterable[ScaleLearningRate]) -> bool:
-        """Scale every rate; if several actions ask for it, the lowest new rate wins.
-
-        Returns:
-            Whether this may act; False if something has undone the last change of each of these rates.
-
-        Raises:
-            SettingsError: The subject cannot set the rates.
-        """
-        actions = list(actions)
-        before = dict(subject.learning_rates())
-        after = {name: min(action.applied_to(rate) for action in actions) for name, rate in before.items()}
-        changed = {name: rate for name, rate in after.items() if rate != before[name]}
-        unchanged: Callable[[], Mapping[str, float] | None] = lambda: before  # noqa: E731
-        if changed and has(subject, TracksLearningRate):
-            unchanged = subject.follow_schedules(self._state.epoch)
-        subject.set_learning_rates(changed)
-        if changed:
-            by = next((each.by for each in actions if each.by), "loop")
-            epoch = self._state.epoch
-            begin = epoch if self._is_before_update else epoch + 1
-            self._changes.append(Change(by, epoch, begin, before, changed, unchanged, set(changed), {}))
-        return not changed or not changed.keys() <= self.undone
+    def supersede(self, names: Collection[str]) -> None:
+        """Check no earlier change of these rates any more, since they are set anew."""
+        for change in self._changes:
+            change.open.difference_update(names)
 
     def check(self, rates: Mapping[str, float]) -> None:
         """Report a change that has no effect on the rates of the epoch's first weight update."""
@@ -212,11 +130,15 @@ class LearningRates:
 
     # --- across a resume
 
-    def pending(self) -> list[RateChange]:
-        """Return the changes that are yet to be checked, for a checkpoint."""
+    def pending(self, *, had_update: bool) -> list[RateChange]:
+        """Return the changes that are yet to be checked, for a checkpoint.
+
+        Args:
+            had_update: Whether the present epoch has had an update, whose rates ``state`` has.
+        """
         state = self._state
         epoch, noted = self._noted
-        if state.learning_rates and not self.open:
+        if had_update:
             epoch, noted = state.epoch, fetch_together(state.learning_rates)
         found: list[RateChange] = []
         for number, change in enumerate(self._changes):
@@ -239,16 +161,18 @@ class LearningRates:
             )
         return found
 
-    def resume(self, changes: Sequence[RateChange], undone: Iterable[str], *, mid_epoch: bool) -> None:
+    def resume(
+        self, changes: Sequence[RateChange], undone: Iterable[str], present: Mapping[str, float], *, mid_epoch: bool
+    ) -> None:
         """Continue to check changes that were made before the run was interrupted.
 
         Args:
             changes: What ``pending`` returned; the subject has the rates of that time.
             undone: The rates of which the run had reported that a change was undone.
+            present: The rates that the subject has now.
             mid_epoch: Whether the interrupted epoch had an update, whose rates are restored.
         """
         subject, epoch = self._state.subject, self._state.epoch
-        present = fetch_together(subject.learning_rates()) if has(subject, HasLearningRate) else {}
         self.undone.update(undone)
         for change in changes:
             now = {

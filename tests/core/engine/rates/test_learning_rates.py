@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from trainbus import Run, decision, hookimpl
 from trainbus.decision import ScaleLearningRate
-from trainbus.engine.learning_rates import LearningRates, _is_nearer
+from trainbus.engine.rates.learning_rates import LearningRates
 from trainbus.engine.run_state import RunState
 from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
@@ -178,7 +177,7 @@ def changed(subject: LineSubject, rates: list[float | None], factor: float = 0.1
         state.finish_epoch({})
         learning_rates.check(noted)
         if not epoch:
-            learning_rates.scale(subject, [ScaleLearningRate(factor=factor, by="Some")])
+            learning_rates.change(subject, [ScaleLearningRate(factor=factor, by="Some")])
     return reports
 
 
@@ -257,7 +256,7 @@ def test_a_later_change_replaces_the_one_before() -> None:
         noted = rates.end_epoch()
         state.finish_epoch({})
         rates.check(noted)
-        rates.scale(line, [ScaleLearningRate(factor=factor)])
+        rates.change(line, [ScaleLearningRate(factor=factor)])
 
     assert line.learning_rate == pytest.approx(0.5)
     assert reports == []
@@ -347,22 +346,6 @@ def test_the_changes_that_are_checked_do_not_grow_with_the_run() -> None:
         noted = rates.end_epoch()
         state.finish_epoch({})
         rates.check(noted)
-        rates.scale(line, [ScaleLearningRate(factor=0.99)])
+        rates.change(line, [ScaleLearningRate(factor=0.99)])
 
     assert len(rates.pending()) <= 3
-
-
-@pytest.mark.parametrize(
-    ("rate", "one", "other"),
-    [
-        (1e-300, 1e300, 1.0),
-        (1e300, 1e-300, 1.0),
-        (1.0, inf, 0.5),
-        (inf, 1.0, 0.5),
-        (5e-324, 1e308, 1.0),
-        (nan, 1.0, 0.1),
-    ],
-)
-def test_rates_far_from_each_other_are_compared(rate: float, one: float, other: float) -> None:
-    """A manifest may name any rate; no quotient of two is too small or too large."""
-    assert not _is_nearer(rate, one, other)
