@@ -204,6 +204,26 @@ def stop_of_the_loop(rank: int, size: int) -> Any:
     return outcome(run, epochs=run.result.epochs)
 
 
+@scene
+def events_of_the_loop(rank: int, size: int) -> Any:
+    """All ranks emit one event, rank 0 alone another; the decisions about both are executed on all."""
+    trained = subject()
+    cut = trainbus.listens_to("hard", every=2)(lambda: decision.scale_learning_rate(0.5))
+    stop = trainbus.listens_to("enough", once=3)(lambda: decision.stop("rank 0 has seen enough"))
+    recording = recorder()
+    with Run(trained, [trainbus.LambdaCallback(cut, stop), recording], verbose=0) as run:
+        for _ in run.epochs(6):
+            for batch in run.batches(range(2)):
+                run.log(loss=step(trained, torch.randn(8, 6)))
+                if batch == 0:
+                    run.emit("hard")
+            with run.validation():
+                run.log(loss=1.0)
+            if rank == 0:
+                run.emit("enough")
+    return outcome(run, epochs=run.result.epochs)
+
+
 HOOKS = [hook for hook in trainbus.Hooks.__dict__ if hook.startswith("on_") and hook not in
          ("on_exception", "on_checkpoint_error")]  # fmt: skip
 """The hooks that a training without other failures calls."""
