@@ -227,9 +227,10 @@ def implements_hooks(candidate: object) -> bool:
 def event_listeners(plugin: object) -> Iterator[tuple[str, EventFilter]]:
     """Yield each attribute that ``listens_to`` has marked, with what it hears."""
     for attribute, function in _functions(plugin):
-        marks = getattr(function, _EVENTS, ())
-        if isinstance(marks, tuple):
-            yield from ((attribute, each) for each in cast("tuple[Any, ...]", marks) if isinstance(each, EventFilter))
+        marks: Any = getattr(function, _EVENTS, ())
+        if isinstance(marks, tuple):  # an object may have any attribute that it is asked for
+            found = cast("tuple[object, ...]", marks)
+            yield from ((attribute, each) for each in found if isinstance(each, EventFilter))
 
 
 def _implementations(plugin: object) -> Iterator[tuple[str, dict[str, Any] | None]]:

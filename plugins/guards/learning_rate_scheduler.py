@@ -55,7 +55,7 @@ def _arguments(schedule: Callable[..., Any]) -> int | None:
 def _name_of(schedule: Any) -> str:
     if isinstance(schedule, str):
         return schedule
-    kind: Any = schedule if hasattr(schedule, "__qualname__") else type(schedule)
+    kind: Any = schedule if hasattr(schedule, "__qualname__") else cast("object", schedule).__class__
     name = f"{kind.__module__}:{kind.__qualname__}"
     found = _found(sys.modules.get(kind.__module__), kind.__qualname__)
     return name if found is schedule or "<" in name else f"{name}.<value>"

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
@@ -292,10 +292,16 @@ def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
 
 
 def _record_of(action: Action) -> journal.ActionRecord:
-    options = {each.name: getattr(action, each.name) for each in fields(action) if each.name not in COMMON_FIELDS}
-    options = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items()}
+    options = {
+        each.name: _plain(getattr(action, each.name)) for each in fields(action) if each.name not in COMMON_FIELDS
+    }
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
     return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
+
+
+def _plain(option: Any) -> Any:
+    """Return an option of an action, a frozen mapping as a dict."""
+    return dict(cast("Mapping[str, Any]", option)) if isinstance(option, Mapping) else option
 
 
 def _recordable(value: object) -> bool | float | str | None:
