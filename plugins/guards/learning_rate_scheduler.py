@@ -157,7 +157,7 @@ class _Scheduler:
     @hookimpl
     def on_epoch_begin(self, run: Run, epoch: int) -> Decision | None:
         present = run.learning_rates_without_cuts()
-        if not present:
+        if not present:  # of a Keras model that trains with other optimizers, which its adapter reports
             return None
         asked = self._asked(epoch, present)
         shown = ", ".join(dict.fromkeys(f"{rate:.6g}" for rate in asked.values()))

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 import trainbus
 from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.plugins import EarlyStopping, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
 
 from .jobs import report
@@ -206,12 +206,13 @@ def stop_of_the_loop(rank: int, size: int) -> Any:
 
 @scene
 def events_of_the_loop(rank: int, size: int) -> Any:
-    """All ranks emit one event, rank 0 alone another; the decisions about both are executed on all."""
+    """All ranks emit one event, rank 0 alone another; both are decided on all, beside a schedule."""
     trained = subject()
     cut = trainbus.listens_to("hard", every=2)(lambda: decision.scale_learning_rate(0.5))
     stop = trainbus.listens_to("enough", once=3)(lambda: decision.stop("rank 0 has seen enough"))
     recording = recorder()
-    with Run(trained, [trainbus.LambdaCallback(cut, stop), recording], verbose=0) as run:
+    schedule = LearningRateScheduler(lambda epoch: 0.02 * 0.5**epoch)
+    with Run(trained, [trainbus.LambdaCallback(cut, stop), schedule, recording], verbose=0) as run:
         for _ in run.epochs(6):
             for batch in run.batches(range(2)):
                 run.log(loss=step(trained, torch.randn(8, 6)))

@@ -59,7 +59,7 @@ def test_decisions_about_events_of_the_loop_are_executed_on_all_ranks(reports: R
     for rank in reports[4]:
         found = rank["events_of_the_loop"]
         assert (found["reason"], found["epochs"]) == (alone["reason"], alone["epochs"]) == ("rank 0 has seen enough", 3)
-        assert found["rates"] == alone["rates"] == {"learning_rate": 0.01}
+        assert found["rates"] == alone["rates"] == {"learning_rate": 0.0025}
 
 
 def test_a_training_continues_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
