@@ -68,7 +68,7 @@ def _found(module: object, path: str) -> Any:
 
 
 Schedule = Annotated[
-    Callable[..., Any] | str,
+    Callable[[int], Any] | Callable[[int, float], Any] | str,
     PlainValidator(_check),
     PlainSerializer(_name_of, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}),

@@ -9,6 +9,12 @@ from trainbus.plugins import EarlyStopping, LearningRateScheduler, ModelCheckpoi
 from trainbus.replay import Recording, read, read_all
 from trainbus.run_view import RunStateView, RunView
 
+
+@listens_to("drawn", every=3)
+def show(count: int, text: str) -> None:
+    """Listen to an event of the loop."""
+
+
 callbacks = [
     TensorBoard("logs"),
     EarlyStopping(monitor="val_loss", patience=3, verbose=1),
@@ -18,7 +24,7 @@ callbacks = [
     ReduceLROnPlateau(min_lr={"learning_rate/0": 1e-5}, groups=("learning_rate/0",), eps=1e-8),
     LearningRateScheduler(lambda epoch, lr: lr * 0.9, verbose=1),
     LearningRateScheduler("decays:halve"),
-    LambdaCallback(listens_to("drawn", every=3)(lambda count: None), on_epoch_end=lambda epoch: None),
+    LambdaCallback(show, on_epoch_end=lambda: None),
     {"callback": "EarlyStopping"},
 ]
 
