@@ -7,7 +7,7 @@ from math import inf, nan
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.metrics.names import hint
@@ -28,6 +28,16 @@ class KerasEarlyStopping(MonitoredCallback):
     baseline: float | None = None
     restore_best_weights: bool = False
     start_from_epoch: NonNegativeInt = 0
+
+
+class KerasReduceLROnPlateau(MonitoredCallback):
+    """The options of Keras's ReduceLROnPlateau."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: NonNegativeInt = 10
+    min_delta: Annotated[float, AfterValidator(abs)] = 1e-4
+    cooldown: NonNegativeInt = 0
+    min_lr: NonNegativeFloat = 0.0
 
 
 class LightningEarlyStopping(MonitoredCallback):
@@ -159,7 +169,14 @@ _KERAS = Library(
     "keras",
     "Keras 3.15",
     RuleSpec(KerasEarlyStopping, rules.keras_stopping_rule, rules.LibraryPatience(), _keras_stopping),
-    _TRAINBUS.plateau._replace(rule=rules.keras_plateau_rule, initial_state=rules.KerasPlateau(), floor=_keras_floor),
+    RuleSpec(
+        KerasReduceLROnPlateau,
+        rules.keras_plateau_rule,
+        rules.KerasPlateau(),
+        _trainbus_plateau,
+        _keras_floor,
+        takes_reducible=True,
+    ),
 )
 _TORCH = Library(
     "torch",
