@@ -383,7 +383,8 @@ def test_a_resumed_run_has_the_same_rates(schedule: Any, end_at: int) -> None:
     """Also after a cut, and in the middle of an epoch."""
 
     def train(resume: Any = None, last: int = 99) -> Run:
-        callbacks = [LearningRateScheduler(schedule), CUT, ModelCheckpoint("run/{step}", save_freq=1, background=False)]
+        saver = ModelCheckpoint("run/{step}", save_freq=last, background=False)
+        callbacks = [LearningRateScheduler(schedule), CUT, saver]
         with Run(LineSubject(), callbacks, resume=resume, verbose=0) as run:
             for _ in run.epochs(6):
                 for _ in run.batches(range(2)):

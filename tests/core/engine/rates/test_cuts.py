@@ -168,7 +168,7 @@ def scheduled(
     cuts: tuple[int, ...], hook: str, end_at: int = 99, resume: str | None = None
 ) -> tuple[LineSubject, Schedule, Run]:
     line, plugin = LineSubject(0.5), Schedule(cuts, hook)
-    saver = ModelCheckpoint("run/{step}", save_freq=1, background=False)
+    saver = ModelCheckpoint("run/{step}", save_freq=end_at, background=False)
     with Run(line, [plugin, saver], verbose=0, resume=resume) as run:
         for _ in run.epochs(6):
             for _ in run.batches(range(3)):
