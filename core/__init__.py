@@ -22,7 +22,7 @@ from .errors import (
     UnreadableCheckpoint,
 )
 from .failures import Failure
-from .hooks import Hooks, hookimpl
+from .hooks import Hooks, hookimpl, listens_to
 from .lambda_callback import LambdaCallback
 from .metrics.direction import direction_of
 from .metrics.monitor import BestValue, Monitor
@@ -67,6 +67,7 @@ __all__ = [
     "dumps",
     "hookimpl",
     "installed",
+    "listens_to",
     "load",
     "rules",
     "watch",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import pluggy
 
@@ -28,6 +28,90 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a method as a hook implementation; takes pluggy's ``tryfirst`` and ``trylast``."""
 
 _spec = pluggy.HookspecMarker(PROJECT)
+
+
+EVERY_EVENT = "*"
+"""The name with which a plugin listens to every event that a loop emits."""
+EVENT_ARGUMENTS = ("run", "event", "count", "values")
+"""The arguments of a listener besides the values of its event."""
+_EVENTS = f"{PROJECT}_events"
+"""The attribute of a function that has what it listens to."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class EventFilter(NamedTuple):
+    """Which emissions of an event a method hears."""
+
+    event: str
+    every: int = 1
+    """It hears each n-th."""
+    once: int | None = None
+    """It hears only this one, counted from 1; None for all."""
+
+    def hears(self, event: str, count: int) -> bool:
+        """Return whether it hears the emission with this number, counted from 1 over the whole run.
+
+        >>> [count for count in range(1, 8) if EventFilter("drawn", every=3).hears("drawn", count)]
+        [3, 6]
+        """
+        if self.event not in (event, EVERY_EVENT):
+            return False
+        return count % self.every == 0 if self.once is None else count == self.once
+
+
+def listens_to(event: str, *, every: int | None = None, once: int | None = None) -> Callable[[F], F]:
+    """Mark a method of a plugin that is called when the loop emits an event: ``run.emit("my_event", value=1)``.
+
+    It takes, by name, what it needs of the event's values and of ``run``, ``event``, ``count`` and ``values``, and
+    returns a ``Decision`` or None.
+
+    Args:
+        event: The name of the event; "*" for every event.
+        every: Hear only each n-th emission, counted over the whole run.
+        once: Hear only this emission, counted from 1.
+
+    Raises:
+        SettingsError: The name is that of a hook, or ``every`` and ``once`` are not whole numbers or are both given.
+
+    >>> @listens_to("sample_drawn", every=100)
+    ... def show(count, text): ...
+    >>> listens_to("on_epoch_end")
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: the event 'on_epoch_end' is a hook of every run; give another name, or mark ...
+    """
+    if event != EVERY_EVENT:
+        check_event(event)
+    if every is not None and once is not None:
+        raise SettingsError(f"listens_to({event!r}): every={every!r} and once={once!r} are both given; give one")
+    for name, value in (("every", every), ("once", once)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise SettingsError(f"listens_to({event!r}): {name}={value!r}: give a whole number of at least 1")
+
+    def mark(method: F) -> F:
+        marks = (*getattr(method, _EVENTS, ()), EventFilter(event, every or 1, once))
+        try:
+            setattr(method, _EVENTS, marks)
+        except AttributeError:
+            raise SettingsError(f"listens_to({event!r}) marks a function, not {method!r}") from None
+        return method
+
+    return mark
+
+
+def check_event(event: object) -> None:
+    """Refuse a name that a loop may not emit.
+
+    Raises:
+        SettingsError: It is no text, empty, "*", or the name of a hook.
+    """
+    if not isinstance(event, str) or not event or event == EVERY_EVENT:
+        raise SettingsError(f"the event {event!r} has no name; give text, such as 'sample_drawn'")
+    if event in HOOKS or f"on_{event}" in HOOKS:
+        raise SettingsError(
+            f"the event {event!r} is a hook of every run; give another name, or mark a method with @trainbus.hookimpl"
+        )
 
 
 class Hooks:
@@ -112,6 +196,8 @@ def check_plugin(name: str, plugin: object) -> None:
     """
     if isinstance(plugin, type):
         raise SettingsError(f"{name} is a class; list an object of it: {name}(...)")
+    for attribute, hears in event_listeners(plugin):
+        _check_listener(f"{name}.{attribute}", hears.event, getattr(plugin, attribute))
     for attribute, options in _implementations(plugin):
         if options is not None:
             hook = options.get("specname") or attribute
@@ -135,18 +221,41 @@ def implements_hooks(candidate: object) -> bool:
     >>> implements_hooks("a name")
     False
     """
-    return any(options is not None for _, options in _implementations(candidate))
+    return any(options is not None for _, options in _implementations(candidate)) or any(event_listeners(candidate))
+
+
+def event_listeners(plugin: object) -> Iterator[tuple[str, EventFilter]]:
+    """Yield each attribute that ``listens_to`` has marked, with what it hears."""
+    for attribute, function in _functions(plugin):
+        marks: Any = getattr(function, _EVENTS, ())
+        if isinstance(marks, tuple):  # an object may have any attribute that it is asked for
+            found = cast("tuple[object, ...]", marks)
+            yield from ((attribute, each) for each in found if isinstance(each, EventFilter))
 
 
 def _implementations(plugin: object) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield each attribute with the options of its marker; None if it is not marked.
+    """Yield each attribute with the options of its marker; None if it is not marked."""
+    for attribute, function in _functions(plugin):
+        options: Any = getattr(function, f"{PROJECT}_impl", None)
+        yield attribute, cast("dict[str, Any]", options) if isinstance(options, dict) else None
+
+
+def _functions(plugin: object) -> Iterator[tuple[str, Any]]:
+    """Yield each attribute with its function, or with what it is otherwise.
 
     They are looked up statically, since properties of a user's object may have side effects.
     """
     for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
         method = inspect.getattr_static(plugin, attribute, None)
-        options: Any = getattr(getattr(method, "__func__", method), f"{PROJECT}_impl", None)
-        yield attribute, cast("dict[str, Any]", options) if isinstance(options, dict) else None
+        yield attribute, getattr(method, "__func__", method)
+
+
+def _check_listener(name: str, event: str, method: Callable[..., Any]) -> None:
+    for each in inspect.signature(method).parameters.values():
+        if each.kind not in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
+            raise SettingsError(
+                f"{name} listens to {event!r} and takes {each}; name the arguments, or take values, a mapping of all"
+            )
 
 
 def _check_implementation(name: str, hook: str, method: Callable[..., Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from .errors import SettingsError
-from .hooks import HOOKS, Hooks, hookimpl
+from .hooks import HOOKS, Hooks, event_listeners, hookimpl
 from .metrics.names import hint_with_list
 from .terminal.text import shown
 
@@ -42,6 +42,7 @@ class LambdaCallback:
     or a ``Decision``.
 
     Args:
+        listeners: Functions that ``listens_to`` has marked: ``LambdaCallback(listens_to("drawn", every=3)(show))``.
         critical: Whether an error in a function ends the run; if not, it is reported, and the training continues.
         functions: Hook to function; None for none.
 
@@ -60,12 +61,21 @@ class LambdaCallback:
     trainbus.errors.SettingsError: LambdaCallback: on_epoch_edn: no such hook; did you mean 'on_epoch_end'? hooks: ...
     """
 
-    def __init__(self, *, critical: bool = True, **functions: Callable[..., Any] | None) -> None:
+    def __init__(
+        self, *listeners: Callable[..., Any], critical: bool = True, **functions: Callable[..., Any] | None
+    ) -> None:
         if not isinstance(cast("object", critical), bool):
             raise SettingsError(f"LambdaCallback: critical={shown(critical)}: give True or False")
         self.critical = critical
         given = {hook: function for hook, function in functions.items() if function is not None}
-        if not given:
+        for number, listener in enumerate(listeners):
+            setattr(self, f"listener_{number}", listener)
+            if not any(attribute == f"listener_{number}" for attribute, _ in event_listeners(self)):
+                raise SettingsError(
+                    f"LambdaCallback({shown(listener)}): give a hook by name, as in on_epoch_end=..., or mark the "
+                    "function of an event: listens_to(event)(function)"
+                )
+        if not given and not listeners:
             raise SettingsError("LambdaCallback has no function; write LambdaCallback(on_epoch_end=lambda epoch: ...)")
         for hook, function in given.items():
             if hook not in HOOKS:

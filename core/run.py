@@ -249,6 +249,24 @@ class Run:
         """Execute a decision of the loop, as if a plugin had returned it; with several ranks, at their next barrier."""
         self._life.decide(self, decision)
 
+    def emit(self, event: str, /, **values: Any) -> None:
+        """Call the plugins that listen to an event of this loop: those with a method marked ``trainbus.listens_to``.
+
+        Their decision is executed like one of the loop (see ``decide``). With several ranks, emit it on all of them, or
+        on rank 0 only. A run that is resumed in the middle of an epoch continues to count; what its loop emits before
+        it reaches that point is not emitted again. An event that no plugin listens to has no effect.
+
+        Args:
+            event: Its name.
+            values: What its listeners may take, by name.
+
+        Raises:
+            SettingsError: The event has the name of a hook, a value that of another argument, or a listener takes
+                a value that is not given.
+            LoopError: The run has not begun, or is over.
+        """
+        self._life.emit(self, event, values)
+
     # --- the events that an adapter reports
 
     def begin(self, loop_is_alive: Callable[[], bool] = lambda: True) -> None:

@@ -15,12 +15,13 @@ from trainbus.metrics.scalars import as_number
 
 
 def _floor(value: object) -> float:
+    wanted = "give a number, or a mapping from names of learning rates to numbers"
+    if isinstance(value, (str, bool)):
+        raise ValueError(f"{wanted}, not {'text' if isinstance(value, str) else 'a bool'}")  # noqa: TRY004 - of an option
     try:
-        if isinstance(value, (str, bool)):
-            raise TypeError
         number = as_number(value)
     except TypeError:
-        raise ValueError("give a number, or a mapping from names of learning rates to numbers") from None
+        raise ValueError(wanted) from None
     if not 0 <= number < inf:
         raise ValueError("give a finite number of at least 0")
     return number

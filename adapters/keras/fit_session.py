@@ -155,7 +155,7 @@ class FitSession:
                 f"{self.subject.refusal(HasLearningRate)}; compile the model with the optimizers that it trains with "
                 "(several as a keras.optimizers.MultiOptimizer)"
             )
-            self.run.report_failure(self.run.plugins[name], "learning rates cannot be reduced", error)
+            self.run.report_failure(self.run.plugins[name], "learning rates cannot be changed", error)
 
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""

@@ -44,10 +44,10 @@ def rates_of(model: Any) -> dict[str, float]:
 def rounded_rates(model: Any, rates: Mapping[str, float]) -> dict[str, float]:
     """Return rates in the data types of the optimizers' variables."""
     kinds = {name: getattr(optimizer.learning_rate, "dtype", "float32") for name, optimizer in _named(model)}
-    return {
-        name: float(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(rate, kinds[name])))
-        for name, rate in rates.items()
+    rounded: dict[str, Any] = {
+        name: keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(rate, kinds[name])) for name, rate in rates.items()
     }
+    return {name: float(rate) for name, rate in rounded.items()}
 
 
 def options_of(model: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..journal import (
     DecisionMade,
     EpochEnded,
     Event,
+    EventEmitted,
     ExceptionRaised,
     FailureReported,
     PluginRecord,
@@ -190,6 +191,8 @@ def _events(run: RunJournal) -> Iterator[str]:
 
 def _routine(event: Event) -> frozenset[tuple[str, str]]:
     """Return the repeatable actions of an event and their plugins; empty if the event always gets a line."""
+    if isinstance(event, EventEmitted):
+        return frozenset([("emitted", event.name)])
     actions = event.actions if isinstance(event, DecisionMade) else ()
     return frozenset((each.kind, each.by) for each in actions if {each.kind for each in actions} <= _ROUTINE)
 
@@ -202,6 +205,9 @@ def _lines(event: Event) -> Iterator[str]:
             for reason, actions in groupby(shown, key=lambda action: action.reason):
                 done = ", ".join(f"{_verb(action, event)} ({action.by})" for action in actions)
                 yield printable(": ".join(filter(None, [where, reason, done])))
+        case EventEmitted():
+            values = ", ".join(f"{name}={value}" for name, value in event.values.items())
+            yield printable(f"epoch {event.epoch + 1}: {event.name} ({event.count}){values and f': {values}'}")
         case RunResumed():
             yield printable(f"resumed from {event.checkpoint} after {plural(event.epochs, 'epoch')}, {_clock(event)}")
         case FailureReported():

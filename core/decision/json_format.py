@@ -60,12 +60,14 @@ def action_to_json(action: Action) -> dict[str, Any]:
     """
     data: dict[str, Any] = {"action": type(action).__name__}
     for each in fields(action):
-        value = getattr(action, each.name)
+        value: Any = getattr(action, each.name)
         if each.name == "values":
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
         elif value or each.name != "rule":
-            data[each.name] = _to_json(value if isinstance(value, (Mapping, tuple)) else as_plain_value(value))
+            data[each.name] = _to_json(
+                cast("Any", value) if isinstance(value, (Mapping, tuple)) else as_plain_value(value)
+            )
     return data
 
 

@@ -173,6 +173,11 @@ class Resumer:
         return {} if self._resumption is None else self._resumption.state.uncut_rates
 
     @property
+    def event_counts(self) -> dict[str, int]:
+        """How often the checkpoint's run had emitted each event."""
+        return {} if self._resumption is None else self._resumption.state.event_counts
+
+    @property
     def had_update(self) -> bool:
         """Whether an epoch is continued that had an update."""
         return self.mid_epoch and self._resumption is not None and bool(self._resumption.state.first_learning_rates)

@@ -40,6 +40,7 @@ class StateCollector:
         rate_changes: Returns the changes of learning rates of which it is still checked whether they act.
         undone_rates: The rates of which it was reported that a change was undone.
         uncut_rates: Returns the rates that the run has changed, with the product of the cuts of each.
+        event_counts: Returns how often each event of the loop was emitted.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class StateCollector:
         rate_changes: Callable[[], list[RateChange]] = list,
         undone_rates: Collection[str] = (),
         uncut_rates: Callable[[], dict[str, UncutRate]] = dict,
+        event_counts: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self.state = state
         self.enabled = False
@@ -69,6 +71,7 @@ class StateCollector:
         self._failures = failures
         self._world_size = world_size
         self._rate_changes, self._undone_rates, self._uncut_rates = rate_changes, undone_rates, uncut_rates
+        self._event_counts = event_counts
         self._loaders: list[Any] = []
         self._held: CheckpointState | None = None
         self.history = RunHistory(state, failures.record)
@@ -192,6 +195,7 @@ class StateCollector:
             rate_changes=self._rate_changes(),
             undone_rates=sorted(self._undone_rates),
             uncut_rates=self._uncut_rates(),
+            event_counts=self._event_counts(),
             first_learning_rates=fetch_together(state.learning_rates) if position.loops or position.batches else {},
             plugins=[self._plugin_state(name, plugin) for name, plugin in self._plugins.items()],
             world_size=self._world_size,

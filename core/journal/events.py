@@ -154,6 +154,19 @@ class CheckpointSaved(_Event):
     weights_only: bool = False
 
 
+class EventEmitted(_Event):
+    """The loop emitted an event of its own."""
+
+    event: Literal["emitted"] = "emitted"
+    epoch: Count
+    step: Steps
+    name: str
+    count: int
+    """How often this event was emitted so far, counted from 1 over the whole run."""
+    values: dict[str, Value] = Field(default_factory=dict[str, Any])
+    """Its values; of one that is neither a number nor text, the name of its type."""
+
+
 class FailureReported(_Event):
     """Something failed, and the run continued."""
 
@@ -211,6 +224,7 @@ Event: TypeAlias = (
     | EpochEnded
     | DecisionMade
     | CheckpointSaved
+    | EventEmitted
     | FailureReported
     | ExceptionRaised
     | StopRequested

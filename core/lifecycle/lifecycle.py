@@ -16,6 +16,7 @@ from ..engine.epoch_loop import EpochLoop
 from ..engine.execution_result import ExecutionResult
 from ..errors import LoopError, SettingsError
 from ..failures import LOG, is_observer
+from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.scalars import fetch_together
 from ..resume.script.options import options_of
@@ -45,6 +46,7 @@ class Lifecycle:
         self.state, self.group, self.bus, self.executor = parts.state, parts.group, parts.bus, parts.executor
         self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
+        self.events = parts.events
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
         self.ending = Ending(parts)
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
@@ -86,6 +88,17 @@ class Lifecycle:
             )
         self.execute(run, decision.signed("loop"))
 
+    def emit(self, run: object, event: str, values: Mapping[str, Any]) -> None:
+        """Call the plugins that listen to an event of the loop, and execute their decision like one of the loop."""
+        self.require("open", f"emit({event!r}) belongs inside `with run:`")
+        check_event(event)
+        for name in values:
+            if name in EVENT_ARGUMENTS:
+                raise SettingsError(f"emit({event!r}): {name} is an argument of every listener; give another name")
+        if self.resumer.mid_epoch and self.state.epoch_open:  # the interrupted run has emitted it
+            return
+        self.execute(run, self.events.emit(run, event, values))
+
     def execute(self, run: object, decision: Decision) -> None:
         """Execute a decision on all ranks, record it and announce it."""
         if decision:
@@ -125,6 +138,7 @@ class Lifecycle:
             self.rates.resume(
                 resumer.rate_changes, resumer.undone_rates, resumer.uncut_rates, mid_epoch=resumer.had_update
             )
+            self.events.resume(resumer.event_counts)
             self._dispatch_train_begin(run)
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))

@@ -12,6 +12,7 @@ from ..capabilities import HasLearningRate
 from ..distributed.group import Group
 from ..distributed.rank_group import group_for
 from ..engine.bus import Bus
+from ..engine.events import Events
 from ..engine.executor import Executor
 from ..engine.finished_run import FinishedRun
 from ..engine.rates.learning_rates import LearningRates
@@ -48,6 +49,7 @@ class Parts:
     """Name of each plugin to the plugin."""
     monitors: Monitors
     bus: Bus
+    events: Events
     collector: StateCollector
     rates: LearningRates
     executor: Executor
@@ -85,7 +87,10 @@ def assemble(
     cutting = (name for name, each in made_by.items() if HasLearningRate in each.requires())
     report = group.bind("report", LOG.warning)
     rates = LearningRates(state, group.bind("report_undone", failures.record), cutting, report)
-    collector = StateCollector(state, plugins, made_by, failures, group.size, rates.pending, rates.undone, rates.uncut)
+    events = Events(plugins, state, failures, report)
+    collector = StateCollector(
+        state, plugins, made_by, failures, group.size, rates.pending, rates.undone, rates.uncut, events.counts
+    )
     executor = Executor(subject, collector, rates, failures)
     ends = EndRecords()
     find = partial(locate, callbacks=made_by.values(), share=VerificationShare(group.rank, group.size), subject=subject)
@@ -121,6 +126,7 @@ def assemble(
         plugins=plugins,
         monitors=monitors,
         bus=bus,
+        events=events,
         collector=collector,
         rates=rates,
         executor=executor,

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.metrics.names import hint
@@ -36,7 +36,7 @@ class KerasReduceLROnPlateau(MonitoredCallback):
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     patience: NonNegativeInt = 10
-    min_delta: float = 1e-4
+    min_delta: Annotated[float, AfterValidator(abs)] = 1e-4
     cooldown: NonNegativeInt = 0
     min_lr: NonNegativeFloat = 0.0
 

@@ -150,8 +150,8 @@ class RecordedRates(NamedTuple):
 
         at, before, after = (each[:, :, column] for each in self[:3])
         shown: NDArray[np.bool_] = ~cut | follows(after, at) | follows(at, before)
-        all_shown: NDArray[np.bool_] = np.logical_and.reduce(shown) & np.logical_or.reduce(cut)
-        return all_shown
+        every, some = np.logical_and.reduce(shown), np.logical_or.reduce(cut)
+        return np.asarray(every & some, dtype=np.bool_)
 
 
 def read_rates(
@@ -173,7 +173,8 @@ def read_rates(
     Raises:
         SettingsError: An option names a rate that a run with rates has not logged.
     """
-    names = (*(groups or ()), *(min_lr if isinstance(min_lr, Mapping) else ()))
+    named: Mapping[str, float] = min_lr if isinstance(min_lr, Mapping) else {}
+    names = (*(groups or ()), *named)
     chosen = [_series_of(each, names, groups) for each in recordings]
     count = max(map(len, chosen), default=0) or 1
     at, before, after = np.full((3, count, *curves.scores.shape), np.nan)
@@ -181,7 +182,7 @@ def read_rates(
     for row, (recording, series) in enumerate(zip(recordings, chosen, strict=True)):
         wanted = curves.epochs[row, : curves.lengths[row]]
         for number, (name, rates) in enumerate(series.items()):
-            floors[number, row] = convert(min_lr.get(name, 0.0) if isinstance(min_lr, Mapping) else min_lr)
+            floors[number, row] = convert(named.get(name, 0.0) if isinstance(min_lr, Mapping) else min_lr)
             known = np.flatnonzero(~np.isnan(rates))
             index = np.searchsorted(recording.epochs[known], wanted, side="right") - 1
             for values, offset in ((at, 0), (before, -1), (after, 1)):

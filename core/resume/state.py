@@ -173,6 +173,8 @@ class CheckpointState(BaseModel):
     """The rates of which it was reported that a change was undone."""
     uncut_rates: dict[str, UncutRate] = Field(default_factory=dict[str, UncutRate])
     """The rates that the run has changed, with the product of the cuts of each."""
+    event_counts: dict[str, Batches] = Field(default_factory=dict[str, int])
+    """How often the loop has emitted each event."""
     first_learning_rates: dict[str, float] = Field(default_factory=dict[str, float])
     """The rates of the first weight update of the interrupted epoch; empty if it had none."""
     plugins: list[PluginState] = Field(default_factory=list[PluginState])

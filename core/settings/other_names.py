@@ -23,6 +23,7 @@ RUN: Final[Mapping[str, str]] = {
     "best_score": "run.result.best",
     "current_epoch": "run.epoch",
     "epoch_end": "run.end_epoch()",
+    "fire_event": "run.emit(event, name=value)",
     "fit": "a loop over run.epochs(n)",
     "global_step": "run.step",
     "learning_rates": "run.subject.learning_rates()",
@@ -40,6 +41,7 @@ RUN: Final[Mapping[str, str]] = {
     "save_checkpoint": "the callback ModelCheckpoint, or run.decide(trainbus.decision.save(path))",
     "should_stop": "run.stopped",
     "stop_training": "run.stop(reason)",
+    "trigger": "run.emit(event, name=value)",
     "validate": "with run.validation():",
 }
 

@@ -55,7 +55,7 @@ def _arguments(schedule: Callable[..., Any]) -> int | None:
 def _name_of(schedule: Any) -> str:
     if isinstance(schedule, str):
         return schedule
-    kind: Any = schedule if hasattr(schedule, "__qualname__") else type(schedule)
+    kind: Any = schedule if hasattr(schedule, "__qualname__") else cast("object", schedule).__class__
     name = f"{kind.__module__}:{kind.__qualname__}"
     found = _found(sys.modules.get(kind.__module__), kind.__qualname__)
     return name if found is schedule or "<" in name else f"{name}.<value>"
@@ -68,7 +68,7 @@ def _found(module: object, path: str) -> Any:
 
 
 Schedule = Annotated[
-    Callable[..., Any] | str,
+    Callable[[int], Any] | Callable[[int, float], Any] | str,
     PlainValidator(_check),
     PlainSerializer(_name_of, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}),
@@ -157,7 +157,7 @@ class _Scheduler:
     @hookimpl
     def on_epoch_begin(self, run: Run, epoch: int) -> Decision | None:
         present = run.learning_rates_without_cuts()
-        if not present:
+        if not present:  # of a Keras model that trains with other optimizers, which its adapter reports
             return None
         asked = self._asked(epoch, present)
         shown = ", ".join(dict.fromkeys(f"{rate:.6g}" for rate in asked.values()))

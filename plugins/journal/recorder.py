@@ -10,16 +10,26 @@ from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl, journal
+from trainbus import (
+    Checkpoint,
+    CheckpointError,
+    Decision,
+    JournalError,
+    Run,
+    SettingsError,
+    hookimpl,
+    journal,
+    listens_to,
+)
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, ScaleLearningRate, SetLearningRate
-from trainbus.metrics.scalars import to_scalars
+from trainbus.metrics.scalars import plain_number, to_scalars
 from trainbus.resume.checks.plugin_values import Seconds, Step, Text, parsed
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
@@ -29,6 +39,9 @@ from .journal_file import open_journal
 
 COMMON_FIELDS = tuple(each.name for each in fields(Action))
 """The fields that every action has; the others are its options."""
+
+MAX_TEXT = 200
+"""The characters that are recorded of a text in an event of the loop."""
 
 
 class _Saved(TypedDict):
@@ -132,6 +145,12 @@ class JournalRecorder:
         if any(isinstance(action, changes) for action in decision) and has(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
         self._write(run, journal.DecisionMade(**now, actions=tuple(map(_record_of, decision)), learning_rates=rates))
+
+    @listens_to("*")
+    def on_emitted(self, run: Run, event: str, count: int, values: Mapping[str, Any]) -> None:
+        """Write an event of the loop."""
+        shown = {name: _recordable(value) for name, value in values.items()}
+        self._write(run, journal.EventEmitted(**_now(run), name=event, count=count, values=shown))
 
     @hookimpl
     def on_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
@@ -273,10 +292,24 @@ def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
 
 
 def _record_of(action: Action) -> journal.ActionRecord:
-    options = {each.name: getattr(action, each.name) for each in fields(action) if each.name not in COMMON_FIELDS}
-    options = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items()}
+    options = {
+        each.name: _plain(getattr(action, each.name)) for each in fields(action) if each.name not in COMMON_FIELDS
+    }
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
     return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
+
+
+def _plain(option: Any) -> Any:
+    """Return an option of an action, a frozen mapping as a dict."""
+    return dict(cast("Mapping[str, Any]", option)) if isinstance(option, Mapping) else option
+
+
+def _recordable(value: object) -> bool | float | str | None:
+    """Return a value of an event as the journal has it: a number, text, or else the name of its type."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}..."
+    number = value if value is None or isinstance(value, (bool, int)) else plain_number(value)
+    return number if number is None or isinstance(number, (bool, int, float)) else f"<{type(value).__name__}>"
 
 
 def _describe(error: BaseException) -> str:

@@ -107,7 +107,7 @@ def test_defaults_are_those_of_keras() -> None:
     )
     assert repr(ReduceLROnPlateau()) == (
         "ReduceLROnPlateau(monitor='val_loss', verbose=0, mode='auto', factor=0.1, patience=10, min_delta=0.0001, "
-        "cooldown=0, min_lr=0.0)"
+        "cooldown=0, min_lr=0.0, groups=None, eps=0.0)"
     )
     assert repr(ModelCheckpoint("x")) == (
         "ModelCheckpoint(monitor='val_loss', verbose=0, mode='auto', filepath='x', save_best_only=False, "

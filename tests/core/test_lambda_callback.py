@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import LambdaCallback, LoopError, Run, SettingsError, decision
+from trainbus import LambdaCallback, LoopError, Run, SettingsError, decision, listens_to
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.sklearn import partial_fit
 from trainbus.adapters.torch import TorchSubject
@@ -182,6 +182,25 @@ def test_one_object_serves_several_runs_but_not_one_run_twice() -> None:
     assert seen == [0, 1, 0, 1]
     with pytest.raises(SettingsError, match="list each plugin object once"):
         Run(callbacks=[callback, callback])
+
+
+def test_functions_listen_to_events_of_the_loop() -> None:
+    """They are marked, and may stand beside those of hooks."""
+    seen: list[Any] = []
+    every_second = listens_to("drawn", every=2)(lambda count, text: seen.append((count, text)))
+    with Run(callbacks=LambdaCallback(every_second, on_train_end=lambda: seen.append("end"))) as run:
+        for number in range(5):
+            run.emit("drawn", text=f"text {number}")
+
+    assert seen == [(2, "text 1"), (4, "text 3"), "end"]
+
+
+@pytest.mark.parametrize("listener", [print, lambda: None, 3, "drawn", EarlyStopping()])
+def test_a_function_without_a_mark_is_refused(listener: Any) -> None:
+    with pytest.raises(
+        SettingsError, match=r"give a hook by name, as in on_epoch_end=\.\.\., or mark the function of an"
+    ):
+        LambdaCallback(listener)
 
 
 def test_loops_without_batch_functions_report_no_batches() -> None:

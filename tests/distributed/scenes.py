@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 import trainbus
 from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.plugins import EarlyStopping, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder
 
 from .jobs import report
@@ -201,6 +201,27 @@ def stop_of_the_loop(rank: int, size: int) -> Any:
                 run.log(loss=step(trained, torch.randn(8, 6)))
                 if (rank, batch) == (size - 1, 3):
                     run.stop("seen enough")
+    return outcome(run, epochs=run.result.epochs)
+
+
+@scene
+def events_of_the_loop(rank: int, size: int) -> Any:
+    """All ranks emit one event, rank 0 alone another; both are decided on all, beside a schedule."""
+    trained = subject()
+    cut = trainbus.listens_to("hard", every=2)(lambda: decision.scale_learning_rate(0.5))
+    stop = trainbus.listens_to("enough", once=3)(lambda: decision.stop("rank 0 has seen enough"))
+    recording = recorder()
+    schedule = LearningRateScheduler(lambda epoch: 0.02 * 0.5**epoch)
+    with Run(trained, [trainbus.LambdaCallback(cut, stop), schedule, recording], verbose=0) as run:
+        for _ in run.epochs(6):
+            for batch in run.batches(range(2)):
+                run.log(loss=step(trained, torch.randn(8, 6)))
+                if batch == 0:
+                    run.emit("hard")
+            with run.validation():
+                run.log(loss=1.0)
+            if rank == 0:
+                run.emit("enough")
     return outcome(run, epochs=run.result.epochs)
 
 

@@ -53,6 +53,15 @@ def test_as_many_ranks_as_there_may_be_decide_the_same(reports: Reports) -> None
     assert alone["history"]["val_score"] == SCORES
 
 
+def test_decisions_about_events_of_the_loop_are_executed_on_all_ranks(reports: Reports) -> None:
+    """Of an event that all ranks emit, once; of one that rank 0 emits, on all."""
+    alone = SCENES["events_of_the_loop"](0, 1)
+    for rank in reports[4]:
+        found = rank["events_of_the_loop"]
+        assert (found["reason"], found["epochs"]) == (alone["reason"], alone["epochs"]) == ("rank 0 has seen enough", 3)
+        assert found["rates"] == alone["rates"] == {"learning_rate": 0.0025}
+
+
 def test_a_training_continues_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four ranks, then two, then one decide as those that were never interrupted, and keep the same files."""
     folder = Path(reports[4][0]["folder"])

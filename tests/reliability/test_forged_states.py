@@ -105,6 +105,7 @@ FORGED = {
     "a change of rates": put("rate_changes", value=[{**CHANGE, "after": {"x": 1.0}}]),
     "the product of cuts": put("uncut_rates", value={"learning_rate": {"product": -1.0}}),
     "a rate without cuts": put("uncut_rates", value={"learning_rate": {"uncut": "much"}}),
+    "how often an event was emitted": put("event_counts", value={"drawn": -1}),
     "the epoch of a change": put("rate_changes", value=[{**CHANGE, "epoch": 10**30}]),
     "the run": put("run", value="x" * 100_000),
     "epochs recorded": put("epochs_recorded", value=10**30),

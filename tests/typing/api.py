@@ -4,10 +4,16 @@ from pathlib import Path
 from typing import assert_type
 
 import trainbus
-from trainbus import Decision, Monitor, Result, Run, decision
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus import Decision, LambdaCallback, Monitor, Result, Run, decision, listens_to
+from trainbus.plugins import EarlyStopping, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.replay import Recording, read, read_all
 from trainbus.run_view import RunStateView, RunView
+
+
+@listens_to("drawn", every=3)
+def show(count: int, text: str) -> None:
+    """Listen to an event of the loop."""
+
 
 callbacks = [
     TensorBoard("logs"),
@@ -15,6 +21,10 @@ callbacks = [
     ModelCheckpoint("best", save_best_only=True, save_freq=10),
     ModelCheckpoint("m-{epoch}", keep=3, keep_last=2, save_freq="10 minutes", save_last=True, save_on=("end",)),
     ReduceLROnPlateau(factor=0.5, min_lr=1e-5),
+    ReduceLROnPlateau(min_lr={"learning_rate/0": 1e-5}, groups=("learning_rate/0",), eps=1e-8),
+    LearningRateScheduler(lambda epoch, lr: lr * 0.9, verbose=1),
+    LearningRateScheduler("decays:halve"),
+    LambdaCallback(show, on_epoch_end=lambda: None),
     {"callback": "EarlyStopping"},
 ]
 
@@ -29,6 +39,8 @@ with Run(None, callbacks) as run:
     assert_type(run.result, Result)
     assert_type(run.monitor("loss"), Monitor)
     run.decide(decision.stop("enough") | decision.keep("slot"))
+    run.decide(decision.set_learning_rate(0.1) | decision.set_learning_rate({"learning_rate/0": 0.1}))
+    run.emit("drawn", text="a sample")
 assert_type(decision.stop("x"), Decision)
 seen_by_plugins: RunView = run
 state_seen_by_plugins: RunStateView = run.state

@@ -85,6 +85,21 @@ def test_a_name_that_a_run_has_not_logged_is_refused(options: dict[str, Any]) ->
     assert [each.epoch for each in outcome.cuts] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "options", [{"groups": ["learning_rate/1"]}, {"min_lr": {"learning_rate/1": 0.1}}, {"eps": 0.1}]
+)
+def test_options_that_keras_does_not_have_are_refused_as_keras(options: dict[str, Any]) -> None:
+    """Torch has them, except for groups."""
+    callback = ReduceLROnPlateau(patience=1, **options)
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        replay([recording(TWO)], callback, by="keras")
+    if "groups" in options:
+        with pytest.raises(SettingsError, match="groups: unknown option"):
+            replay([recording(TWO)], callback, by="torch")
+    else:
+        assert replay([recording(TWO)], callback, by="torch").outcomes
+
+
 def test_a_live_run_and_its_replay_decide_the_same() -> None:
     """Of groups with floors of their own, until none may be cut."""
 

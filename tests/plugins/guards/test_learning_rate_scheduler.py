@@ -314,6 +314,37 @@ def test_a_subject_without_a_rate_to_set_is_refused_before_training(make: Any, w
         Run(make(), [LearningRateScheduler(halved)])
 
 
+def test_a_model_that_trains_with_other_optimizers_is_reported_once() -> None:
+    """The rate of the compiled one has no effect, so it is not set."""
+    other = keras.optimizers.SGD(0.1)
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            loss = keras.ops.mean((self(x) - y) ** 2)
+            self.zero_grad()
+            loss.backward()
+            weights = self.trainable_weights
+            with torch.no_grad():
+                other.apply([each.value.grad for each in weights], weights)
+            return {"loss": loss}
+
+    model, binding = Own(), KerasCallback([LearningRateScheduler(lambda epoch, lr: lr / 2)])
+    model.compile(keras.optimizers.SGD(0.5))
+    model.fit(np.zeros((4, 1)), np.zeros((4, 1)), epochs=4, verbose=0, callbacks=[binding])
+
+    (failure,) = binding.run.failures
+    assert failure.plugin == "LearningRateScheduler"
+    assert failure.lost == "learning rates cannot be changed"
+
+
 STEPS: dict[str, Callable[[Any], Any]] = {
     "StepLR": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5),
     "LambdaLR": lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.9**epoch),
@@ -352,7 +383,8 @@ def test_a_resumed_run_has_the_same_rates(schedule: Any, end_at: int) -> None:
     """Also after a cut, and in the middle of an epoch."""
 
     def train(resume: Any = None, last: int = 99) -> Run:
-        callbacks = [LearningRateScheduler(schedule), CUT, ModelCheckpoint("run/{step}", save_freq=1, background=False)]
+        saver = ModelCheckpoint("run/{step}", save_freq=last, background=False)
+        callbacks = [LearningRateScheduler(schedule), CUT, saver]
         with Run(LineSubject(), callbacks, resume=resume, verbose=0) as run:
             for _ in run.epochs(6):
                 for _ in run.batches(range(2)):

@@ -168,7 +168,7 @@ def scheduled(
     cuts: tuple[int, ...], hook: str, end_at: int = 99, resume: str | None = None
 ) -> tuple[LineSubject, Schedule, Run]:
     line, plugin = LineSubject(0.5), Schedule(cuts, hook)
-    saver = ModelCheckpoint("run/{step}", save_freq=1, background=False)
+    saver = ModelCheckpoint("run/{step}", save_freq=end_at, background=False)
     with Run(line, [plugin, saver], verbose=0, resume=resume) as run:
         for _ in run.epochs(6):
             for _ in run.batches(range(3)):
@@ -210,6 +210,24 @@ def test_the_cuts_survive_a_resume_also_in_the_middle_of_an_epoch(hook: str, end
     # the hook is called once more for an epoch that is continued, and that answer is not executed
     assert later.given[1:] == plugin.given[len(plugin.given) - len(later.given) + 1 :]
     assert again.failures == []
+
+
+@pytest.mark.parametrize(("source", "rate"), [("script", 0.25), ("checkpoint", 0.5)])
+def test_a_rate_that_the_script_has_changed_keeps_the_cuts(source: Any, rate: float) -> None:
+    """The new rate is cut as the old one was; without cuts it is what the script has set."""
+    saver = ModelCheckpoint("run/{epoch}", background=False)
+    with Run(LineSubject(0.5), [saver], verbose=0) as run:
+        for epoch in run.epochs(2):
+            run.log(loss=1.0)
+            if epoch == 0:
+                run.decide(decision.scale_learning_rate(0.1))
+    line = LineSubject(0.25)
+    with Run(line, [saver], verbose=0, resume="run/2.npz", resume_learning_rates=source) as run:
+        for _ in run.epochs(3):
+            run.log(loss=1.0)
+
+    assert line.learning_rate == pytest.approx(rate / 10)
+    assert run.learning_rates_without_cuts()["learning_rate"] == pytest.approx(rate)
 
 
 def test_what_was_restored_keeps_the_cuts_of_the_run() -> None:
