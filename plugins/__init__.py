@@ -1,9 +1,10 @@
 """The built-in callbacks."""
 
 from .early_stopping import EarlyStopping
+from .guards.time_limit import TimeLimit
 from .journal import Journal
 from .model_checkpoint import ModelCheckpoint
 from .reduce_lr_on_plateau import ReduceLROnPlateau
 from .tensorboard import TensorBoard
 
-__all__ = ["EarlyStopping", "Journal", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"]
+__all__ = ["EarlyStopping", "Journal", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard", "TimeLimit"]

@@ -282,7 +282,8 @@ class Lifecycle:
         """End the training.
 
         Returns:
-            Whether ``error`` was raised for a signal that the user's own handler has handled.
+            Whether ``error`` need not be raised: a handler of the user was called for a signal, or the run was asked to
+            end without an exception.
         """
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False

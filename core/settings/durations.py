@@ -48,9 +48,9 @@ def seconds_in(value: object) -> float:
     elif isinstance(value, str):
         total = _parsed(value)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError(f'give the number with its unit, as in "{value} seconds"')
+        raise ValueError(f'give the number with its unit, as in "{value} seconds"')  # noqa: TRY004 - pydantic explains
     else:
-        raise ValueError(_EXAMPLES)
+        raise ValueError(_EXAMPLES)  # noqa: TRY004 - the same
     if total <= 0:
         raise ValueError("give a time above 0")
     if total > DURATION * _SECOND:

@@ -407,7 +407,7 @@ def different_loops(rank: int, size: int) -> Any:
 @scene
 def asked_to_end(rank: int, size: int) -> Any:
     """A signal or a stop file in an epoch without end; a handler records the signal that would end the process."""
-    cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]]}
+    cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]], "interrupt": [[0], [1]]}
     return {
         f"{what} at {who}": asked(what, rank in who, rank, f"asked-{what}-{len(who)}-{who[0]}")
         for what, whom in cases.items()
@@ -428,6 +428,8 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
                     run.log(loss=step(trained, torch.randn(8, 6)))
                     if here and batch == 3 + rank and what == "stop":
                         Path(folder, "stop").touch()
+                    elif here and batch == 3 + rank and what == "interrupt":
+                        run.interrupt("the clock")
                     elif here and batch == 3 + rank:
                         os.kill(os.getpid(), signal.Signals[what])
 

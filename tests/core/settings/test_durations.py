@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trainbus.limits import DURATION
 from trainbus.settings.durations import duration_in_words, duration_text, seconds_in
 
@@ -92,7 +93,11 @@ def test_a_timedelta_becomes_its_text_and_a_text_stays(microseconds: int) -> Non
 
 @given(st.text(max_size=30) | st.from_regex(r"\d{1,4} ?[a-z]{1,8}( \d{1,4} [a-z]{1,8})?", fullmatch=True))
 def test_any_text_is_a_duration_or_refused_in_one_line(text: str) -> None:
+    refused, seconds = "", 1.0
     try:
-        assert 0 < seconds_in(text) <= DURATION
-    except ValueError as refused:
-        assert "\n" not in str(refused)
+        seconds = seconds_in(text)
+    except ValueError as error:
+        refused = str(error)
+
+    assert "\n" not in refused
+    assert 0 < seconds <= DURATION
