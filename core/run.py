@@ -306,6 +306,7 @@ class Run:
         counters.steps += steps
         end = self._bus.on_batch_end
         if end is not None:
+            state.reported = metrics
             decision = end(self, state.epoch, batch, counters.steps, state.means if metrics is None else metrics)
             if decision is not None:
                 self._life.execute(self, decision)

@@ -1,10 +1,19 @@
 """The built-in callbacks."""
 
 from .early_stopping import EarlyStopping
+from .guards.terminate_on_nan import TerminateOnNaN
 from .guards.time_limit import TimeLimit
 from .journal import Journal
 from .model_checkpoint import ModelCheckpoint
 from .reduce_lr_on_plateau import ReduceLROnPlateau
 from .tensorboard import TensorBoard
 
-__all__ = ["EarlyStopping", "Journal", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard", "TimeLimit"]
+__all__ = [
+    "EarlyStopping",
+    "Journal",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "TimeLimit",
+]

@@ -14,7 +14,7 @@ from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor, needs_files
 from ..errors import LoopError, RankError, SettingsError
-from ..failures import is_observer
+from ..failures import is_observer, is_on_every_rank
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
 from .coordinator import Coordinator, LoopState, StopReceiver, attempt
@@ -79,8 +79,8 @@ class RankGroup:
         }
 
     def calls(self, plugin: object) -> bool:
-        """Return whether the plugin decides, or this is rank 0."""
-        return self._leads or not is_observer(plugin)
+        """Return whether the plugin decides, or this is rank 0, or it observes every rank."""
+        return self._leads or not is_observer(plugin) or is_on_every_rank(plugin)
 
     def bind(self, name: str, step: Callable[P, T]) -> Callable[P, T]:
         """Return a function that executes the step together with the other ranks."""

@@ -71,6 +71,8 @@ class RunState:
         """What the user writes to have a metric logged."""
         self.means = RunningMeans()
         """The running means of the current epoch."""
+        self.reported: Mapping[str, Any] | None = None
+        """The means that an adapter has reported at the end of the last batch; None if they are ``means``."""
         self.script_learning_rates: Mapping[str, float] = {}
         """The rates that the script had set before the run began."""
         self.script_options: Mapping[str, str] = {}

@@ -84,7 +84,7 @@ class Lifecycle:
             raise SettingsError(
                 f"decide({decision!r}): give a decision of trainbus.decision, such as stop('reached the goal')"
             )
-        self.execute(run, decision.signed("loop"))
+        self.execute(run, self.bus.allowed(decision.signed("loop")))
 
     def execute(self, run: object, decision: Decision) -> None:
         """Execute a decision on all ranks, record it and announce it."""

@@ -15,6 +15,7 @@ ENTRY_POINTS = {
         "ModelCheckpoint": "plugins.model_checkpoint.callback:ModelCheckpoint",
         "ReduceLROnPlateau": "plugins.reduce_lr_on_plateau:ReduceLROnPlateau",
         "TensorBoard": "plugins.tensorboard.callback:TensorBoard",
+        "TerminateOnNaN": "plugins.guards.terminate_on_nan:TerminateOnNaN",
         "TimeLimit": "plugins.guards.time_limit:TimeLimit",
     },
     "trainbus.adapters": {

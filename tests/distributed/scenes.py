@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 import random
 import resource
@@ -30,7 +31,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 import trainbus
 from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN
 from trainbus.testing import EventRecorder
 
 from .jobs import report
@@ -443,6 +444,20 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
         [str(path) for path in run.state.files],
         noted,
     ]
+
+
+@scene
+def nan_on_one_rank(rank: int, size: int) -> Any:
+    """The last rank has a loss that is NaN from the third batch of the second epoch on."""
+    trained, seen = subject(), 0
+    run = Run(trained, [ModelCheckpoint("nan/m-{epoch}"), TerminateOnNaN(save="nan-dump/nan")], verbose=0)
+    with run:
+        for epoch in run.epochs(3):
+            for batch in run.batches(itertools.count() if epoch == 1 else range(4)):
+                seen += 1
+                loss = step(trained, torch.randn(8, 6))
+                run.log(loss=math.nan if rank == size - 1 and (epoch, batch) >= (1, 2) else loss)
+    return [run.result.reason, run.step, seen, [str(path) for path in run.state.files]]
 
 
 @scene

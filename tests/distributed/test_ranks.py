@@ -173,6 +173,17 @@ def test_ranks_that_differ_are_named(reports: Reports) -> None:
         assert "'m.pt' is not the file that rank 0 sees there" in each["other_files"]
 
 
+def test_nan_on_one_rank_stops_all_after_the_same_batch(reports: Reports) -> None:
+    """No later state is saved, except in the file for it."""
+    ranks = reports[4]
+    assert len({tuple(each["nan_on_one_rank"][1:3]) for each in ranks}) == 1
+    for each in ranks:
+        reason, step, seen, _ = each["nan_on_one_rank"]
+        assert "loss is nan in " in reason
+        assert 7 <= step == seen
+    assert ranks[0]["nan_on_one_rank"][3] == ["nan/m-1.pt", "nan-dump/nan.pt"]
+
+
 def test_all_ranks_end_together_whichever_is_asked_to_end(reports: Reports) -> None:
     """After the same batch, with one checkpoint of it, and each by its signal, or after its handler has taken note."""
     for ranks in reports.values():

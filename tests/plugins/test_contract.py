@@ -19,6 +19,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"keep": 2, "keep_last": 1, "save_last": True, "save_on": ["end", "exception"], "save_freq": "2 epochs"},
     ],
     "ReduceLROnPlateau": [{"patience": 1, "cooldown": 2, "min_lr": 0.01}],
+    "TerminateOnNaN": [{"every": "epoch"}, {"monitor": "loss", "save": "nan/dump"}],
     "TimeLimit": [{"over_resumes": True}],
     "TensorBoard": [{"histogram_freq": 2}, {"update_freq": "batch", "write_graph": False, "write_images": False}],
 }
