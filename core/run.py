@@ -471,6 +471,23 @@ class Run:
         if self.state.phase == "open":  # a thread may call it while the run ends
             self._life.stop_requests.request(name, quiet=True)
 
+    @checked("post_notice")
+    def post_notice(self, text: str) -> None:
+        """Post a short text for all other ranks; any thread may call it, and no rank waits.
+
+        Raises:
+            RankError: The other ranks cannot be reached.
+        """
+        self._life.group.bind("post_notice", lambda _: None)(text)
+
+    def read_notices(self) -> list[tuple[int, str]]:
+        """Return the notices of other ranks since the last call, each with its rank; any thread may call it.
+
+        Raises:
+            RankError: The other ranks cannot be reached.
+        """
+        return self._life.group.bind("read_notices", list[tuple[int, str]])()
+
     @checked("go_on")
     def go_on(self) -> None:
         """Let a resumed run that had finished continue to train; call this before the loop."""

@@ -3,6 +3,7 @@
 from .early_stopping import EarlyStopping
 from .guards.terminate_on_nan import TerminateOnNaN
 from .guards.time_limit import TimeLimit
+from .guards.watchdog import Watchdog
 from .journal import Journal
 from .model_checkpoint import ModelCheckpoint
 from .reduce_lr_on_plateau import ReduceLROnPlateau
@@ -16,4 +17,5 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
     "TimeLimit",
+    "Watchdog",
 ]

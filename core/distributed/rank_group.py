@@ -20,6 +20,7 @@ from ..resume.state import RankState
 from .coordinator import Coordinator, LoopState, StopReceiver, attempt
 from .follower import Follower
 from .group import Group, Solo, execute_alone
+from .notices import Notices
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
 from .shared_resume import SharedResume
 
@@ -64,6 +65,7 @@ class RankGroup:
         self._closed = False
         self._checked_loop: tuple[int, int] | None = None
         """The epoch and the number of the loop over batches in which the ranks have compared their batches."""
+        notices = Notices(ranks)
         resume = SharedResume(self._coordinator, ranks.rank, ranks.size)
         self._wrappers: dict[str, Callable[..., Any]] = {
             **{name: partial(self._decide, name) for name in DECIDING},
@@ -76,6 +78,8 @@ class RankGroup:
             "last_decision": self._last_decision,
             "decision_about_error": self._last_decision,
             "last_files": self._last_files,
+            "post_notice": notices.post,
+            "read_notices": notices.read,
         }
 
     def calls(self, plugin: object) -> bool:

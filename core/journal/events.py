@@ -176,6 +176,17 @@ class ExceptionRaised(_Event):
     traceback: str = ""
 
 
+class HangReported(_Event):
+    """A rank had no event for so long; it may still hang."""
+
+    event: Literal["hang"] = "hang"
+    rank: int
+    reason: str
+    """How long, and since when, in words."""
+    stacks: str
+    """The stack of each thread of that rank."""
+
+
 class StopRequested(_Event):
     """A signal or a stop file ends the run."""
 
@@ -211,6 +222,7 @@ Event: TypeAlias = (
     | CheckpointSaved
     | FailureReported
     | ExceptionRaised
+    | HangReported
     | StopRequested
     | RunEnded
 )

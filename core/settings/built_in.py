@@ -17,6 +17,7 @@ ENTRY_POINTS = {
         "TensorBoard": "plugins.tensorboard.callback:TensorBoard",
         "TerminateOnNaN": "plugins.guards.terminate_on_nan:TerminateOnNaN",
         "TimeLimit": "plugins.guards.time_limit:TimeLimit",
+        "Watchdog": "plugins.guards.watchdog:Watchdog",
     },
     "trainbus.adapters": {
         "keras": "adapters.keras:KerasSubject",

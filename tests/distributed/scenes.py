@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import os
 import random
@@ -31,7 +32,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 import trainbus
 from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN, Watchdog
 from trainbus.testing import EventRecorder
 
 from .jobs import report
@@ -458,6 +459,23 @@ def nan_on_one_rank(rank: int, size: int) -> Any:
                 loss = step(trained, torch.randn(8, 6))
                 run.log(loss=math.nan if rank == size - 1 and (epoch, batch) >= (1, 2) else loss)
     return [run.result.reason, run.step, seen, [str(path) for path in run.state.files]]
+
+
+@scene
+def hanging(rank: int, size: int) -> Any:
+    """The last rank hangs in a batch, until rank 0 has its stacks in the journal; the others train meanwhile."""
+    trained, released = subject(), Path("hanging/released")
+    with Run(trained, [ModelCheckpoint("hanging/m"), Watchdog("0.3 seconds")], verbose=0) as run:
+        for _ in run.epochs(1):
+            for batch in run.batches(itertools.count()):
+                run.log(loss=step(trained, torch.randn(8, 6)))
+                while batch == 2 and rank == size - 1 and not released.exists():
+                    time.sleep(0.01)
+                if released.exists():
+                    break
+                if rank == 0 and '"hang"' in Path("hanging/journal.jsonl").read_text():
+                    released.touch()
+    return [json.loads(line) for line in Path("hanging/journal.jsonl").read_text().splitlines() if '"hang"' in line]
 
 
 @scene

@@ -8,7 +8,7 @@ from trainbus import Callback, installed
 from trainbus.testing import check_callback
 
 HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float("nan"), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)]
-NEEDED = {"filepath": "saved-{epoch}", "target": 1.5}
+NEEDED = {"filepath": "saved-{epoch}", "target": 1.5, "limit": "1 hour"}
 ALWAYS: dict[str, dict[str, Any]] = {"TimeLimit": {"limit": "1 hour"}}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
@@ -21,6 +21,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ReduceLROnPlateau": [{"patience": 1, "cooldown": 2, "min_lr": 0.01}],
     "TerminateOnNaN": [{"every": "epoch"}, {"monitor": "loss", "save": "nan/dump"}],
     "TimeLimit": [{"over_resumes": True}],
+    "Watchdog": [{"end": True}],
     "TensorBoard": [{"histogram_freq": 2}, {"update_freq": "batch", "write_graph": False, "write_images": False}],
 }
 CASES = [
