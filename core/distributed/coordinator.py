@@ -30,6 +30,7 @@ class LoopState(Protocol):
     means: RunningMeans
     validated: bool
     requested: str
+    quiet: bool
     interrupted: bool
     stop_actions: list[Stop]
 
@@ -168,6 +169,7 @@ class Coordinator:
         message: dict[str, Any] = {}
         if self._state.requested:
             message["requested"] = self._state.requested
+            message["quiet"] = self._state.quiet
         if self.proposed:
             message["decision"] = decision_to_json(self.proposed)
         if self._leads and point == "on_epoch_end" and any(self.results):
@@ -177,7 +179,7 @@ class Coordinator:
     def _read_side_channel(self, messages: Sequence[Mapping[str, Any]]) -> None:
         for message in messages:
             if message.get("requested"):
-                self._receive({"request": message["requested"]})
+                self._receive({"request": message["requested"], **({"quiet": "yes"} if message.get("quiet") else {})})
                 self.coordinated_stop.reset()
             self._pending |= decision_from_json(message.get("decision", ()))
             if "results" in message and not self._leads:

@@ -110,6 +110,8 @@ class RunState:
         """Whether such a run was killed before its end was complete, so that the resumed run ends it."""
         self.requested = ""
         """The signal or the stop file that asked the run to end; empty if none did."""
+        self.quiet = False
+        """Whether the request ends the run without an exception."""
         self.interrupted = False
         """Whether that request has ended the run before its planned end."""
         self.error: BaseException | None = None

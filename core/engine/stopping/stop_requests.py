@@ -21,6 +21,7 @@ class RequestedState(Protocol):
     """The part of ``RunState`` in which requests are recorded."""
 
     requested: str
+    quiet: bool
     interrupted: bool
     stop_actions: list[Stop]
     epoch: int
@@ -70,8 +71,6 @@ class StopRequests:
         self._group = group
         self._signals: Signals | None = None
         self._stop_file: StopFile | None = None
-        self._quiet = False
-        """Whether the request ends the run without an exception."""
 
     def listen(self, directories: Iterable[Location], loop_is_alive: Callable[[], bool]) -> None:
         """Start to handle signals and stop files.
@@ -92,7 +91,7 @@ class StopRequests:
             quiet: Whether the run ends without an exception.
         """
         if not self._state.requested:
-            self._quiet = quiet
+            self._state.quiet = quiet
             self._group.request_stop({"request": name, **({"quiet": "yes"} if quiet else {})})
             self._state.requested = name
             self._state.stop_actions.append(Stop(reason=f"{name} asked for it", by=REQUEST))
@@ -130,7 +129,7 @@ class StopRequests:
     def ends_quietly(self, error: BaseException | None) -> bool:
         """Return whether the error is that of a request to end without an exception, and no signal came as well."""
         raised = isinstance(error, KeyboardInterrupt) and self._state.interrupted
-        return raised and self._quiet and self._signals is not None and not self._signals.any
+        return raised and self._state.quiet and self._signals is not None and not self._signals.any
 
     def decision(self) -> Decision:
         """Return the decision by which a request has ended the run; empty if none did."""

@@ -23,9 +23,10 @@ class Stored:
         return self.store.get(name)
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["", "hangs", "two\nlines", "é"]) | st.none()), max_size=25)
-)
+TEXTS = st.sampled_from(["", "hangs", "two\nlines", "é"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), TEXTS | st.none()), max_size=25))
 def test_each_notice_is_read_once_by_every_other_rank(calls: list[tuple[int, str | None]]) -> None:
     store: dict[str, str] = {}
     ranks: list[Any] = [Notices(Stored(rank, store)) for rank in range(3)]  # type: ignore[arg-type]
