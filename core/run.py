@@ -471,6 +471,17 @@ class Run:
         if self.state.phase == "open":  # a thread may call it while the run ends
             self._life.stop_requests.request(name, quiet=True)
 
+    @checked("add_stats")
+    def add_stats(self, source: Callable[[], Mapping[str, float]]) -> None:
+        """Add measurements to each epoch, for charts, the journal and the printed line; no rule can monitor them.
+
+        Args:
+            source: Called at the end of each epoch; returns the measurements by name.
+        """
+        if not callable(source):
+            raise SettingsError(f"add_stats({source!r}): give a function that returns numbers by name")
+        self.state.stat_sources.append(source)
+
     @checked("post_notice")
     def post_notice(self, text: str) -> None:
         """Post a short text for all other ranks; any thread may call it, and no rank waits.

@@ -1,6 +1,7 @@
 """The built-in callbacks."""
 
 from .early_stopping import EarlyStopping
+from .guards.device_stats import DeviceStats
 from .guards.terminate_on_nan import TerminateOnNaN
 from .guards.time_limit import TimeLimit
 from .guards.watchdog import Watchdog
@@ -10,6 +11,7 @@ from .reduce_lr_on_plateau import ReduceLROnPlateau
 from .tensorboard import TensorBoard
 
 __all__ = [
+    "DeviceStats",
     "EarlyStopping",
     "Journal",
     "ModelCheckpoint",

@@ -126,6 +126,8 @@ class EpochEnded(_Event):
     """Duration of the epoch, including its validation."""
     metrics: dict[str, Number]
     """The metrics of the epoch that are single numbers, and its learning rates."""
+    stats: dict[str, Number] = Field(default_factory=dict[str, Any])
+    """Measurements of the epoch that are no metrics: of the ranks, and of DeviceStats."""
 
 
 class DecisionMade(_Event):

@@ -49,6 +49,7 @@ class Lifecycle:
         self.ending = Ending(parts)
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
+        self._start_epoch = self.group.bind("start_epoch", state.start_epoch)
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
         self._epoch_loop: Callable[[], EpochLoop | None] = lambda: None
 
@@ -185,7 +186,7 @@ class Lifecycle:
         self.require("open", "an epoch begins only after begin() and before end()")
         epoch = whole_number("epoch", epoch, 0)
         self.ending.train(partial(self.record, run))
-        self.state.start_epoch(epoch)
+        self._start_epoch(epoch)
         self.bus.drop_disabled()
         if self.resumer.mid_epoch:
             self.bus.replay("on_epoch_begin", run, epoch)
@@ -242,6 +243,7 @@ class Lifecycle:
             check_name(name)
         rates = self.rates.end_epoch()
         means, written = self._epoch_results()
+        state.measure()
         state.finish_epoch(fetch_together(rates, means, means.without_value, metrics))
         self.rates.check(rates)
         self.record(run, written)

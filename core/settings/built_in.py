@@ -10,6 +10,7 @@ VERSION = "0.1.0"
 
 ENTRY_POINTS = {
     "trainbus.callbacks": {
+        "DeviceStats": "plugins.guards.device_stats:DeviceStats",
         "EarlyStopping": "plugins.early_stopping:EarlyStopping",
         "Journal": "plugins.journal.callback:Journal",
         "ModelCheckpoint": "plugins.model_checkpoint.callback:ModelCheckpoint",

@@ -122,7 +122,7 @@ class JournalRecorder:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, metrics=shown))
+        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, metrics=shown, stats=dict(run.state.stats)))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import math
 import os
 import random
@@ -32,6 +33,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 import trainbus
 from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
+from trainbus.failures import LOG
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN, Watchdog
 from trainbus.testing import EventRecorder
 
@@ -472,6 +474,27 @@ def hanging(rank: int, size: int) -> Any:
                 while batch == 2 and rank == size - 1 and f'"rank":{rank}' not in written.read_text().replace(" ", ""):
                     time.sleep(0.01)
     return [json.loads(line) for line in written.read_text().splitlines() if '"hang"' in line]
+
+
+@scene
+def slow_rank(rank: int, size: int) -> Any:
+    """Rank 1 computes alone before each batch, which the others wait for: at the end of the epoch, or in the batch."""
+    found = []
+    for steps in (False, True):
+        trained, lines = subject(), []
+        handler = logging.Handler()
+        handler.emit = lambda record, lines=lines: lines.append(record.getMessage())  # type: ignore[method-assign]
+        LOG.addHandler(handler)
+        with Run(trained, verbose=0) as run:
+            for _ in run.epochs(2):
+                for _ in run.batches(range(3)):
+                    began = time.thread_time()
+                    while rank == 1 and time.thread_time() < began + 0.15:
+                        pass
+                    run.log(loss=step(trained, torch.randn(8, 6)) if steps else 1.0)
+        LOG.removeHandler(handler)
+        found.append([lines, dict(run.state.stats), len(run.state.rank_times)])
+    return found
 
 
 @scene

@@ -10,7 +10,7 @@ from .scenes import HOOKS, SCENES, SCORES
 
 Reports = dict[int, list[dict[str, Any]]]
 ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_disk", "different_loops", "other_files",
-                   "resized_inside"})  # fmt: skip
+                   "resized_inside", "slow_rank"})  # fmt: skip
 """Scenes in which the ranks' reports differ."""
 
 
@@ -178,6 +178,17 @@ def test_the_stacks_of_a_rank_that_hangs_are_in_the_journal_of_rank_0(reports: R
     hangs = {each["rank"]: each for each in reports[4][0]["hanging"]}
     assert hangs[3]["reason"] == "no event for 0.3 seconds since batch 3 of epoch 1"
     assert "in hanging" in hangs[3]["stacks"]
+
+
+def test_a_slow_rank_is_reported_once_by_rank_0_and_measured_on_all(reports: Reports) -> None:
+    """Whether the others wait for it at the end of the epoch, or in the collectives of each batch."""
+    for rank, each in enumerate(reports[4]):
+        for (lines, stats, times), did in zip(each["slow_rank"], ("was busy", "computed"), strict=True):
+            assert len(lines) == (rank == 0)
+            assert all(line.startswith(f"rank 1 is slow: it {did} for ") for line in lines)
+            assert times == 4
+            assert stats["slowest_rank"] == 1.0
+            assert stats["rank_compute_seconds_max"] >= 0.45
 
 
 def test_nan_on_one_rank_stops_all_after_the_same_batch(reports: Reports) -> None:
