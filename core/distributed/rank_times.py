@@ -13,7 +13,7 @@ SLOWER = 1.25
 """A rank is slow if it was busy this many times as long as the median of the others ..."""
 COMPUTES_MORE = 1.5
 """... or if its training thread computed this many times as long, although all ranks took equally long, ..."""
-LEAST_SHARE = 0.5
+LEAST_SHARE = 0.3
 """... and it computed for this share of that time: the others wait for it in the collectives of each batch."""
 LEAST_SECONDS = 0.1
 """The difference is at least this long."""

@@ -481,7 +481,7 @@ def slow_rank(rank: int, size: int) -> Any:
     """Rank 1 computes alone before each batch, which the others wait for: at the end of the epoch, or in the batch."""
     found = []
     for steps in (False, True):
-        trained, lines = subject(), []
+        trained, lines, times = subject(), [], []
         handler = logging.Handler()
         handler.emit = lambda record, lines=lines: lines.append(record.getMessage())  # type: ignore[method-assign]
         LOG.addHandler(handler)
@@ -492,8 +492,10 @@ def slow_rank(rank: int, size: int) -> Any:
                     while rank == 1 and time.thread_time() < began + 0.15:
                         pass
                     run.log(loss=step(trained, torch.randn(8, 6)) if steps else 1.0)
+                times += [list(run.state.rank_times)] if run.epoch else []
+        times.append(list(run.state.rank_times))
         LOG.removeHandler(handler)
-        found.append([lines, dict(run.state.stats), len(run.state.rank_times)])
+        found.append([lines, dict(run.state.stats), times])
     return found
 
 
