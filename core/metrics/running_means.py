@@ -227,6 +227,10 @@ class RunningMeans(LazyMetrics):
         """Return the same means without waiting, each on its device."""
         return {name: _mean(*self._entry(name)) for name in self}
 
+    def totals(self) -> dict[str, Any]:
+        """Return the sums without waiting, each on its device: one is finite exactly if its mean is."""
+        return {name: entry[0] for name, entry in self._sums.items()}
+
     def load_sums(self, sums: Mapping[str, Any]) -> None:
         """Continue from the result of ``sums``.
 
