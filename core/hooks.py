@@ -10,7 +10,8 @@ and batches count from 0.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, cast
 
 import pluggy
@@ -93,6 +94,8 @@ class Hooks:
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
 """The names of all hooks."""
+COMMON = frozenset(dir(type("Any", (), {})()))
+"""The attributes that every object has; none of them implements a hook."""
 
 
 def check_plugin(name: str, plugin: object) -> None:
@@ -112,7 +115,8 @@ def check_plugin(name: str, plugin: object) -> None:
     """
     if isinstance(plugin, type):
         raise SettingsError(f"{name} is a class; list an object of it: {name}(...)")
-    for attribute, options in _implementations(plugin):
+    found = _implementations(plugin)
+    for attribute, options in found:
         if options is not None:
             hook = options.get("specname") or attribute
             if options["wrapper"] or options["hookwrapper"]:
@@ -122,7 +126,7 @@ def check_plugin(name: str, plugin: object) -> None:
             _check_implementation(name, hook, getattr(plugin, attribute))
         elif attribute in HOOKS:
             raise SettingsError(f"{name}.{attribute} would not be called; mark it with @trainbus.hookimpl")
-    if not implements_hooks(plugin):
+    if all(options is None for _, options in found):
         raise SettingsError(
             f"{name} is not a callback; list callbacks of trainbus.plugins, or objects with methods that are marked "
             f"@trainbus.hookimpl and named {', '.join(HOOKS)}"
@@ -138,24 +142,32 @@ def implements_hooks(candidate: object) -> bool:
     return any(options is not None for _, options in _implementations(candidate))
 
 
-def _implementations(plugin: object) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield each attribute with the options of its marker; None if it is not marked.
+def _implementations(plugin: object) -> list[tuple[str, dict[str, Any] | None]]:
+    """Return each attribute with the options of its marker; None if it is not marked.
 
     They are looked up statically, since properties of a user's object may have side effects.
     """
+    found: list[tuple[str, dict[str, Any] | None]] = []
     for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
-        method = inspect.getattr_static(plugin, attribute, None)
-        options: Any = getattr(getattr(method, "__func__", method), f"{PROJECT}_impl", None)
-        yield attribute, cast("dict[str, Any]", options) if isinstance(options, dict) else None
+        if attribute not in COMMON:
+            method = inspect.getattr_static(plugin, attribute, None)
+            options: Any = getattr(getattr(method, "__func__", method), f"{PROJECT}_impl", None)
+            found.append((attribute, cast("dict[str, Any]", options) if isinstance(options, dict) else None))
+    return found
 
 
 def _check_implementation(name: str, hook: str, method: Callable[..., Any]) -> None:
     if hook not in HOOKS:
         raise SettingsError(f"{name}.{hook}: no such hook{hint_with_list(hook, HOOKS, 'hooks')}")
-    known = list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
+    known = _arguments_of(hook)
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             raise SettingsError(f"{name}.{hook} takes {parameter}; name the arguments: {', '.join(known)}")
         if parameter.default is parameter.empty and parameter.name not in known:
             near = hint_with_list(parameter.name, known, "arguments")
             raise SettingsError(f"{name}.{hook}: no argument {parameter.name!r}{near}")
+
+
+@cache
+def _arguments_of(hook: str) -> list[str]:
+    return list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
