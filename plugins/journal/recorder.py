@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -272,9 +272,14 @@ def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
 
 
 def _record_of(action: Action) -> journal.ActionRecord:
-    options = {each.name: getattr(action, each.name) for each in fields(action) if each.name not in COMMON_FIELDS}
+    options = {name: getattr(action, name) for name in _options_of(type(action))}
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
     return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
+
+
+@cache
+def _options_of(kind: type[Action]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind) if each.name not in COMMON_FIELDS)
 
 
 def _describe(error: BaseException) -> str:
