@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, NonNegativeInt, TypeAdapter
+from pydantic import AfterValidator, NonNegativeInt
 
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
 from trainbus.capabilities import Snapshotable
@@ -16,10 +16,6 @@ from trainbus.resume.checks.plugin_values import Number, Score, parsed
 from trainbus.rules import Patience, stopping_rule
 
 RULE = stopping_rule.__name__
-
-_LIST: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
-_STATE: TypeAdapter[tuple[float, int, int]] = TypeAdapter(tuple[Score, Number, Number])
-_SMOOTHING: TypeAdapter[list[float]] = TypeAdapter(list[Score])
 
 
 class EarlyStopping(MonitoredCallback):
@@ -134,9 +130,9 @@ class _Stopper:
         return [*self.state, *self.smoothing_state]
 
     def check_state_dict(self, saved: object) -> None:
-        values, size = parsed(_LIST, saved), len(self.state)
-        parsed(_STATE, values[:size])
-        smoothing = parsed(_SMOOTHING, values[size:])
+        values, size = parsed(list[Any], saved), len(self.state)
+        parsed(tuple[Score, Number, Number], values[:size])
+        smoothing = parsed(list[Score], values[size:])
         if len(smoothing) != len(self.smoothing_state):
             raise ValueError(f"it has {len(smoothing)} smoothed values in place of {len(self.smoothing_state)}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, TypeAdapter
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 from typing_extensions import TypedDict
 
 from trainbus import Decision, MonitoredCallback, Run, decision, hookimpl
@@ -68,9 +68,6 @@ class _SavedState(TypedDict):
     best_epoch: Number
 
 
-_STATE = TypeAdapter(_SavedState)
-
-
 class _Reducer:
     """The state of one run."""
 
@@ -111,7 +108,7 @@ class _Reducer:
         return {"state": list(self.state), "best_epoch": self.best_epoch}
 
     def check_state_dict(self, saved: object) -> None:
-        parsed(_STATE, saved)
+        parsed(_SavedState, saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         self.state, self.best_epoch = Plateau(*saved["state"]), saved["best_epoch"]

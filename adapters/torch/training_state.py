@@ -81,8 +81,8 @@ class TrainingState:
             state: A state that ``on_cpu`` returned.
             group: The gloo group of the ranks that write a sharded state together; None for one process.
         """
-        header = state.get("trainbus")
-        names = header["parameters"] if isinstance(header, dict) else {}  # of a state of weights alone
+        header = state.get("trainbus")  # a state of weights alone has none
+        names: Mapping[str, Names] = header["parameters"] if isinstance(header, dict) else {}
         return partial(_write, state, ShardedLayout(self.model, names), group)
 
     def load(self, path: Path) -> None:

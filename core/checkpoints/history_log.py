@@ -66,7 +66,7 @@ class HistoryLog:
                 return "was replaced"
             # two changes may have the same time, so what is read fast is always compared
             if self._written <= SEGMENT or _stamp(status) != self._status:
-                if read_start(self.path, self._written) != self._data[: self._written]:
+                if read_start(self.path, self._written) != bytes(self._data[: self._written]):
                     return "was changed"
                 self._status = _stamp(status)
         except (FileNotFoundError, NotADirectoryError):

@@ -50,8 +50,9 @@ def action_to_json(action: Action) -> dict[str, Any]:
     >>> action_to_json(Forget("a.pt", values={"best": nan}))
     {'action': 'Forget', 'reason': '', 'by': '', 'values': {'best': {'$': 'float', 'value': 'nan'}}, 'source': 'a.pt'}
     """
-    data: dict[str, Any] = {"action": type(action).__name__}
-    for each in _names_in(type(action)):
+    kind: Any = type(action)
+    data: dict[str, Any] = {"action": kind.__name__}
+    for each in _names_in(kind):
         value = getattr(action, each)
         if each == "values":
             if value:
@@ -62,7 +63,7 @@ def action_to_json(action: Action) -> dict[str, Any]:
 
 
 @cache
-def _names_in(kind: type[Action]) -> tuple[str, ...]:
+def _names_in(kind: Any) -> tuple[str, ...]:
     return tuple(each.name for each in fields(kind))
 
 

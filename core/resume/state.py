@@ -173,7 +173,6 @@ class CheckpointState(BaseModel):
             start: Where relative paths start.
             slots: The snapshots, as the checkpoint names them.
         """
-
         directory = start.fixed(path).parent
 
         def relative(named: Iterable[tuple[str, Any]]) -> dict[str, str]:

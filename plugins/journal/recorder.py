@@ -12,7 +12,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from trainbus import Checkpoint, CheckpointError, Decision, JournalError, Run, SettingsError, hookimpl, journal
@@ -38,9 +37,6 @@ class _Saved(TypedDict):
     length: Step
     seconds: Seconds
     elapsed: Seconds
-
-
-_SAVED = TypeAdapter(_Saved)
 
 
 class DisabledJournal:
@@ -187,7 +183,7 @@ class JournalRecorder:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue the run's record; lines that were written after the state was saved become invalid."""
         if not self.header_written:
-            state = parsed(_SAVED, saved)
+            state = parsed(_Saved, saved)
             self.run, self.valid_size = state["run"], max(state["length"], 0)
             self.resumed_seconds, self.earlier_seconds = state["elapsed"], state["seconds"]
 
@@ -272,13 +268,14 @@ def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
 
 
 def _record_of(action: Action) -> journal.ActionRecord:
-    options = {name: getattr(action, name) for name in _options_of(type(action))}
+    kind: Any = type(action)
+    options = {name: getattr(action, name) for name in _options_of(kind)}
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
     return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
 
 
 @cache
-def _options_of(kind: type[Action]) -> tuple[str, ...]:
+def _options_of(kind: Any) -> tuple[str, ...]:
     return tuple(each.name for each in fields(kind) if each.name not in COMMON_FIELDS)
 
 

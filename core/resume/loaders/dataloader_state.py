@@ -125,20 +125,33 @@ def _as_generator(part: Any) -> Drawn | None:
         return _numpy_generator(part, legacy=isinstance(part, numpy.random.RandomState))
     # torch's metaclass has a slower check in Python, for objects that only torch's compiler makes
     if torch is not None and type.__instancecheck__(torch.Generator, part):
-        return Drawn(part.get_state, lambda saved: part.set_state(torch.as_tensor(saved)))
+        return _torch_generator(part)
     return None
 
 
 def _python_generator(part: random.Random) -> Drawn:
-    return Drawn(part.getstate, lambda saved: part.setstate((saved[0], tuple(saved[1]), saved[2])))
+    def set_state(saved: Any) -> None:
+        part.setstate((saved[0], tuple(saved[1]), saved[2]))
+
+    return Drawn(part.getstate, set_state)
+
+
+def _torch_generator(part: Any) -> Drawn:
+    def set_state(saved: Any) -> None:
+        part.set_state(sys.modules["torch"].as_tensor(saved))
+
+    return Drawn(part.get_state, set_state)
 
 
 def _numpy_generator(part: Any, *, legacy: bool) -> Drawn:
     def set_bits(saved: Any) -> None:
         part.bit_generator.state = checked_numpy_state(saved)
 
+    def set_legacy(saved: Any) -> None:
+        part.set_state(checked_numpy_state(saved))
+
     if legacy:
-        return Drawn(lambda: part.get_state(legacy=False), lambda saved: part.set_state(checked_numpy_state(saved)))
+        return Drawn(lambda: part.get_state(legacy=False), set_legacy)
     return Drawn(lambda: part.bit_generator.state, set_bits)
 
 
