@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -82,7 +82,7 @@ class TrainingState:
             group: The gloo group of the ranks that write a sharded state together; None for one process.
         """
         header = state.get("trainbus")  # a state of weights alone has none
-        names: Mapping[str, Names] = header["parameters"] if isinstance(header, dict) else {}
+        names: Mapping[str, Names] = cast("Any", header)["parameters"] if isinstance(header, dict) else {}
         return partial(_write, state, ShardedLayout(self.model, names), group)
 
     def load(self, path: Path) -> None:

@@ -69,3 +69,12 @@ def test_a_factor_that_spoils_every_learning_rate_is_refused(factor: float) -> N
     with pytest.raises(SettingsError, match=r"scale_learning_rate: factor=.*: give a finite number, 0 or above"):
         decision.scale_learning_rate(factor)
     assert decision.scale_learning_rate(0)
+
+
+@given(st.lists(decisions))
+def test_the_order_is_that_of_kinds_then_texts(parts: list[Decision]) -> None:
+    """Whether a decision has several actions of one kind or only one of each."""
+    joined = join(parts)
+    expected = sorted(joined.actions, key=lambda action: (action.order, repr(action), repr(action.values)))
+
+    assert list(joined) == expected
