@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import pluggy
@@ -177,6 +178,8 @@ class Hooks:
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("on_"))
 """The names of all hooks."""
+COMMON = frozenset(dir(type("Any", (), {})()))
+"""The attributes that every object has; none of them implements a hook."""
 
 
 def check_plugin(name: str, plugin: object) -> None:
@@ -198,7 +201,8 @@ def check_plugin(name: str, plugin: object) -> None:
         raise SettingsError(f"{name} is a class; list an object of it: {name}(...)")
     for attribute, hears in event_listeners(plugin):
         _check_listener(f"{name}.{attribute}", hears.event, getattr(plugin, attribute))
-    for attribute, options in _implementations(plugin):
+    found = _implementations(plugin)
+    for attribute, options in found:
         if options is not None:
             hook = options.get("specname") or attribute
             if options["wrapper"] or options["hookwrapper"]:
@@ -208,7 +212,7 @@ def check_plugin(name: str, plugin: object) -> None:
             _check_implementation(name, hook, getattr(plugin, attribute))
         elif attribute in HOOKS:
             raise SettingsError(f"{name}.{attribute} would not be called; mark it with @trainbus.hookimpl")
-    if not implements_hooks(plugin):
+    if all(options is None for _, options in found):
         raise SettingsError(
             f"{name} is not a callback; list callbacks of trainbus.plugins, or objects with methods that are marked "
             f"@trainbus.hookimpl and named {', '.join(HOOKS)}"
@@ -233,11 +237,13 @@ def event_listeners(plugin: object) -> Iterator[tuple[str, EventFilter]]:
             yield from ((attribute, each) for each in found if isinstance(each, EventFilter))
 
 
-def _implementations(plugin: object) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield each attribute with the options of its marker; None if it is not marked."""
+def _implementations(plugin: object) -> list[tuple[str, dict[str, Any] | None]]:
+    """Return each attribute with the options of its marker; None if it is not marked."""
+    found: list[tuple[str, dict[str, Any] | None]] = []
     for attribute, function in _functions(plugin):
         options: Any = getattr(function, f"{PROJECT}_impl", None)
-        yield attribute, cast("dict[str, Any]", options) if isinstance(options, dict) else None
+        found.append((attribute, cast("dict[str, Any]", options) if isinstance(options, dict) else None))
+    return found
 
 
 def _functions(plugin: object) -> Iterator[tuple[str, Any]]:
@@ -246,8 +252,9 @@ def _functions(plugin: object) -> Iterator[tuple[str, Any]]:
     They are looked up statically, since properties of a user's object may have side effects.
     """
     for attribute in dict.fromkeys([*dir(type(plugin)), *getattr(plugin, "__dict__", ())]):
-        method = inspect.getattr_static(plugin, attribute, None)
-        yield attribute, getattr(method, "__func__", method)
+        if attribute not in COMMON:
+            method = inspect.getattr_static(plugin, attribute, None)
+            yield attribute, getattr(method, "__func__", method)
 
 
 def _check_listener(name: str, event: str, method: Callable[..., Any]) -> None:
@@ -261,10 +268,15 @@ def _check_listener(name: str, event: str, method: Callable[..., Any]) -> None:
 def _check_implementation(name: str, hook: str, method: Callable[..., Any]) -> None:
     if hook not in HOOKS:
         raise SettingsError(f"{name}.{hook}: no such hook{hint_with_list(hook, HOOKS, 'hooks')}")
-    known = list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
+    known = _arguments_of(hook)
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             raise SettingsError(f"{name}.{hook} takes {parameter}; name the arguments: {', '.join(known)}")
         if parameter.default is parameter.empty and parameter.name not in known:
             near = hint_with_list(parameter.name, known, "arguments")
             raise SettingsError(f"{name}.{hook}: no argument {parameter.name!r}{near}")
+
+
+@cache
+def _arguments_of(hook: str) -> list[str]:
+    return list(inspect.signature(getattr(Hooks, hook)).parameters)[1:]

@@ -96,7 +96,8 @@ class AppendOnlyFile:
         if not stat.S_ISREG(status.st_mode):
             return
         name = repr(str(self.path))
-        self._compare_size(name, status.st_size)
+        if status.st_size != self.size:
+            self._compare_size(name, status.st_size)
         try:
             check_locks(self.path)
             try:

@@ -10,7 +10,6 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    TypeAdapter,
     ValidationInfo,
     field_validator,
 )
@@ -181,7 +180,7 @@ class _Reducer:
         return {"state": list(self.state), "at": list(self.at)}
 
     def check_state_dict(self, saved: object) -> None:
-        parsed(TypeAdapter(_SavedState), saved)
+        parsed(_SavedState, saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         epoch, step = saved["at"]

@@ -26,7 +26,7 @@ from trainbus.capabilities import (
 from trainbus.limits import KEY_LENGTH
 
 from ..shared.torch_ranks import rank_and_size
-from .parameter_names import has_groups, parameter_names
+from .parameter_names import Names, has_groups, parameter_names
 from .weights import weights_of
 
 RANKS = "ranks"
@@ -91,14 +91,11 @@ class ShardedLayout:
 
     Args:
         model: The module that is trained.
-        optimizers: Name to optimizer.
+        names: Name to the names of the parameters of an optimizer; none if only weights are converted.
     """
 
-    def __init__(self, model: nn.Module, optimizers: Mapping[str, Any]) -> None:
-        self.names = {
-            name: {number: known for number, (known, _) in enumerate(_named_parameters(model, each))}
-            for name, each in optimizers.items()
-        }
+    def __init__(self, model: nn.Module, names: Mapping[str, Names]) -> None:
+        self.names = {name: dict(enumerate(_known_names(each))) for name, each in names.items()}
         self.sharded = is_sharded(model)
         self.rank, self.size = rank_and_size()
 
@@ -222,7 +219,11 @@ def _renamed(state: Mapping[str, Any], names: Mapping[Any, Any]) -> dict[str, An
 
 def _named_parameters(model: nn.Module, optimizer: Any) -> list[tuple[str, Any]]:
     """Return the optimizer's parameters under their plain names; under their numbers if the model lacks some."""
-    names = [name for group in parameter_names(model, optimizer) for name in group]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    complete = all(names)
-    return [(names[number] if complete else str(number), each) for number, each in enumerate(parameters)]
+    return list(zip(_known_names(parameter_names(model, optimizer)), parameters, strict=True))
+
+
+def _known_names(names: Names) -> list[str]:
+    """Return the names of all groups in one list; the numbers of the parameters if the model lacks some."""
+    listed = [name for group in names for name in group]
+    return listed if all(listed) else list(map(str, range(len(listed))))

@@ -21,7 +21,12 @@ from .weights import UNINITIALIZED
 SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes per number to a type of this size that NumPy also has."""
 
+SMALL = 1 << 14
+"""Numbers below which torch copies a tensor with one thread, faster than NumPy can be asked to."""
+
 SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
+ORDINARY = frozenset({Tensor, torch.nn.Parameter})
+"""Types of tensors that are neither sharded nor without values."""
 PLAIN = SCALARS | {torch.dtype, torch.device, torch.Size, torch.layout}
 
 
@@ -98,9 +103,10 @@ class _Converter:
         return converted
 
     def _convert_tensor(self, tensor: Tensor, where: str) -> Tensor:
-        if is_sharded(tensor):
+        ordinary = type(tensor) in ORDINARY
+        if not ordinary and is_sharded(tensor):
             return sharded_like(self._convert_tensor(tensor.to_local(), where), tensor)
-        if tensor.is_meta or isinstance(tensor, UNINITIALIZED):
+        if tensor.is_meta or (not ordinary and isinstance(tensor, UNINITIALIZED)):
             raise CheckpointError(f"{where} has no values yet; run one batch through the model, or move it to a device")
         if tensor.is_cpu and not self.copies:
             return tensor.detach()
@@ -114,7 +120,7 @@ class _Converter:
 
     def _copied(self, where: str, tensor: Tensor) -> Tensor:
         buffer: Tensor = self.buffers.take(where, tensor)
-        numbers = _numbers(tensor)
+        numbers = None if tensor.numel() < SMALL else _numbers(tensor)
         if numbers is None:
             return buffer.copy_(tensor)
         self.pending.append((cast("Any", _numbers(buffer)), numbers))

@@ -136,7 +136,8 @@ class TorchSubject:
 
     def writer_group(self) -> TorchRanks | None:
         """Return the processes of the default process group if the model is sharded over them."""
-        if is_sharded(self.model) and (self._writer_ranks is None or self._writer_ranks.closed):
+        absent = self._writer_ranks is None or self._writer_ranks.closed
+        if absent and rank_and_size()[1] > 1 and is_sharded(self.model):
             self._writer_ranks = self.ranks()
             if self._writer_ranks is not None:
                 self._writer_ranks.broadcast(None)  # creates its group, which all ranks must do in the same order

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -81,7 +81,9 @@ class TrainingState:
             state: A state that ``on_cpu`` returned.
             group: The gloo group of the ranks that write a sharded state together; None for one process.
         """
-        return partial(_write, state, ShardedLayout(self.model, self.components.optimizers), group)
+        header = state.get("trainbus")  # a state of weights alone has none
+        names: Mapping[str, Names] = cast("Any", header)["parameters"] if isinstance(header, dict) else {}
+        return partial(_write, state, ShardedLayout(self.model, names), group)
 
     def load(self, path: Path) -> None:
         """Load a file or a directory that a writer wrote, or a file of a plain state_dict.

@@ -168,5 +168,5 @@ def _wrapped_name(module: nn.Module) -> str | None:
     """Return the attribute under which a wrapper holds its module; None if it is not a wrapper."""
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return "module"
-    inner = dict(module.named_children())
-    return next((name for name in ("_orig_mod", "_fsdp_wrapped_module") if name in inner), None)
+    inner: Mapping[str, Any] = vars(module)["_modules"]
+    return next((name for name in ("_orig_mod", "_fsdp_wrapped_module") if inner.get(name) is not None), None)

@@ -33,7 +33,7 @@ from ..storage.sharded_directory import (
     remove_stale_parts,
     stage_parts,
 )
-from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, write_manifest
+from .manifest import ManifestEntry, entries_before_write, entries_of, manifest_of, manifest_problem, write_manifest
 
 
 class Checkpoint(BaseModel):
@@ -212,7 +212,7 @@ def local_copy(path: Location, digest: str = "") -> Generator[Path]:
 
 def _expected_at(path: Location) -> list[ManifestEntry]:
     """Return the entries of the present content of ``path``; a file that is not a checkpoint gets an entry, too."""
-    entries = entries_of(path)
+    entries = entries_before_write(path)
     if not entries and isinstance(path, Path) and holds_parts(path):
         parts = parts_in(path)
         return [ManifestEntry(**_measured(parts), epoch=-1, step=-1)] if parts else []

@@ -144,7 +144,8 @@ class HistoryLog:
         if not self._length:
             return HistoryReference(records=list(self._records))
         digest = self._hash.hexdigest() if isinstance(self.path, Path) else self._digest
-        file = relative_to(self.directory.resolve() / self.path.name, directory.resolve())
+        beside = directory == self.directory
+        file = self.path.name if beside else relative_to(self.directory.resolve() / self.path.name, directory.resolve())
         return HistoryReference(file=file, length=self._length, digest=digest, records=list(self._records))
 
     def write(self) -> None:
@@ -181,7 +182,8 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 
 def _write_at(path: Path, position: int, data: bytes) -> os.stat_result:
     """Write to a file from a position on, sync it, and return its status; what a failed attempt left is replaced."""
-    make_directory(path.parent)
+    if not position:
+        make_directory(path.parent)
     check_regular(path)
     flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     handle = os.open(path, flags if position else flags | os.O_CREAT, 0o666)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -24,6 +25,8 @@ FORMAT: Final = 3
 """Version of the manifests that are read and written here."""
 SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
 """The start of a manifest."""
+_WRITTEN: deque[tuple[bytes, tuple[ManifestEntry, ...]]] = deque(maxlen=8)
+"""The text and the entries of the manifests that this process has written last."""
 
 
 class ManifestEntry(BaseModel):
@@ -133,11 +136,25 @@ def manifest_problem(path: Location) -> str:
     return f"{problem}of format {int(found[1])}, and this version of trainbus reads format {FORMAT}"
 
 
+def entries_before_write(path: Location) -> list[ManifestEntry]:
+    """Return the same as ``entries_of``, for the process that writes there.
+
+    A manifest that it wrote last is not parsed again, so tuples in a run state are not lists yet.
+    """
+    try:
+        text = backend_for(manifest_of(path)).read()
+    except FileNotFoundError:
+        return []
+    return next((list(entries) for known, entries in tuple(_WRITTEN) if known == text), None) or list(_parse(text))
+
+
 def write_manifest(path: Location, entries: list[ManifestEntry]) -> None:
     """Replace the manifest of a payload with one that has these entries, newest first."""
     start, rest = '{"digest":"', f'","format":{FORMAT},"entries":[{",".join(entry.text for entry in entries)}]}}'
     digest = hashlib.sha256(f"{start}{rest}".encode()).hexdigest()
-    backend_for(manifest_of(path)).replace(f"{start}{digest}{rest}")
+    text = f"{start}{digest}{rest}"
+    backend_for(manifest_of(path)).replace(text)
+    _WRITTEN.append((text.encode(), tuple(entries)))
 
 
 def _is_intact(text: bytes) -> bool:

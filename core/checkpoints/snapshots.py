@@ -19,7 +19,7 @@ from ..storage.sharded_directory import digest_of_parts, link_parts, publish_par
 from .collective_commit import Write, write_collectively
 from .commit import Checkpoint
 from .discovery import payloads_below
-from .manifest import entries_of, manifest_of
+from .manifest import entries_before_write, manifest_of
 
 PREFIX = f"{RESERVED}slot-"
 """Prefix of the names of snapshot files."""
@@ -292,7 +292,7 @@ def references_in(slots: Any) -> dict[str, SnapshotReference]:
 
 def _names_in(payload: Location) -> set[str]:
     """Return the names of the snapshot files in a checkpoint's manifest."""
-    found = (references_in(entry.run_state.get("slots")) for entry in entries_of(payload))
+    found = (references_in(entry.run_state.get("slots")) for entry in entries_before_write(payload))
     paths = (each.file for references in found for each in references.values() if each.file)
     return {resolve_relative(payload.parent, path).name for path in paths}
 

@@ -38,8 +38,11 @@ class Decision:
         return bool(self.actions)
 
     def __iter__(self) -> Iterator[Action]:
-        if self._ordered is None:  # sorting is most of what it costs to handle a decision
-            ordered = sorted(self.actions, key=lambda action: (action.order, repr(action), repr(action.values)))
+        if self._ordered is None:
+            ordered = sorted(self.actions, key=lambda action: action.order)
+            kinds = {action.order for action in ordered}
+            if len(kinds) < len(ordered):  # text orders actions of one kind; most decisions have one of each
+                ordered.sort(key=lambda action: (action.order, repr(action), repr(action.values)))
             object.__setattr__(self, "_ordered", tuple(ordered))
         return iter(self._ordered or ())
 

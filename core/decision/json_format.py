@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from math import isfinite
 from typing import Any, cast
 
@@ -58,17 +59,21 @@ def action_to_json(action: Action) -> dict[str, Any]:
     >>> action_to_json(Forget("a.pt", values={"best": nan}))
     {'action': 'Forget', 'reason': '', 'by': '', 'values': {'best': {'$': 'float', 'value': 'nan'}}, 'source': 'a.pt'}
     """
-    data: dict[str, Any] = {"action": type(action).__name__}
-    for each in fields(action):
-        value: Any = getattr(action, each.name)
-        if each.name == "values":
+    kind: Any = type(action)
+    data: dict[str, Any] = {"action": kind.__name__}
+    for each in _names_in(kind):
+        value: Any = getattr(action, each)
+        if each == "values":
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
-        elif value or each.name != "rule":
-            data[each.name] = _to_json(
-                cast("Any", value) if isinstance(value, (Mapping, tuple)) else as_plain_value(value)
-            )
+        elif value or each != "rule":
+            data[each] = _to_json(cast("Any", value) if isinstance(value, (Mapping, tuple)) else as_plain_value(value))
     return data
+
+
+@cache
+def _names_in(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 def action_from_json(data: object) -> Action:

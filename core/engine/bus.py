@@ -12,13 +12,20 @@ import pluggy
 from ..decision import NOTHING, Decision, join
 from ..errors import LoopError, SettingsError
 from ..failures import Failures, is_observer
-from ..hooks import HOOKS, PROJECT, Hooks
+from ..hooks import COMMON, HOOKS, PROJECT, Hooks
 from .dispatch import CompiledHook, HookResults, call_all, compile_hook
 from .execution_result import ExecutionResult
 from .refused_saves import RefusesSaves, without_refused_saves
 
 ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error"})
 """Hooks that only report; their return values have no effect."""
+
+
+class _Manager(pluggy.PluginManager):
+    """Looks for hooks only among the attributes that not every object has, since each look-up takes long."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        return None if name in COMMON else super().parse_hookimpl_opts(plugin, name)
 
 
 class Bus:
@@ -48,7 +55,7 @@ class Bus:
     def __init__(
         self, failures: Failures, bind: Callable[[str, CompiledHook], CompiledHook] = lambda _, hook: hook
     ) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager = _Manager(PROJECT)
         self._manager.add_hookspecs(Hooks)
         self._failures = failures
         self._bind = bind

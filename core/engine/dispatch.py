@@ -8,7 +8,8 @@ otherwise it joins the results, in which each None is kept, so that the index of
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from functools import lru_cache, partial
+from types import CodeType
 from typing import Any, TypeVar
 
 import pluggy
@@ -78,13 +79,19 @@ def compile_hook(
     # The implementations are globals of the generated function, which Python finds faster than variables of a closure.
     scope: dict[str, Any] = {f"f{i}": each.function for i, each in enumerate(implementations)}
     scope |= {"add_note": add_note, "record": record, "join": join}
-    exec(compile("\n".join(lines), f"<trainbus hook {hook.name}>", "exec"), scope)
+    exec(_code("\n".join(lines), f"<trainbus hook {hook.name}>"), scope)
     for i, each in enumerate(implementations):
         if is_observer(each.plugin):
             # A loop may use the function until the end of its epoch.
             failures.on_disabled(each.plugin_name, partial(scope.__setitem__, f"f{i}", _disabled))
     compiled: Callable[..., T | None] = scope[hook.name]
     return compiled
+
+
+@lru_cache(maxsize=64)
+def _code(text: str, name: str) -> CodeType:
+    """Compile a function; runs with the same callbacks share it."""
+    return compile(text, name, "exec")
 
 
 def call_all(

@@ -135,6 +135,8 @@ class RunHistory:
     def _directory_of(self, path: Location) -> Location:
         """Return the innermost owned directory around a file, else its own directory."""
         start, directory = self._source.start, path.parent
+        if directory in map(start.fixed, self.directories):  # as it is for most files, without asking the disk
+            return directory
         owned = set(map(start.identity, self.directories))
         while start.identity(directory) not in owned:
             if directory.parent == directory:

@@ -194,12 +194,13 @@ class CheckpointState(BaseModel):
             start: Where relative paths start.
             slots: The snapshots, as the checkpoint names them.
         """
+        directory = start.fixed(path).parent
 
         def relative(named: Iterable[tuple[str, Any]]) -> dict[str, str]:
             found: dict[str, str] = {}
             for key, given in named:
                 with suppress(SettingsError, ValueError, TypeError):  # it is no path
-                    found[key] = relative_to(start.fixed(location(given)), start.fixed(path).parent)
+                    found[key] = relative_to(start.fixed(location(given)), directory)
             return found
 
         named = [each[1] for action in self.decision if (each := _path_in(action, slots))]

@@ -27,6 +27,8 @@ BUFFER = 1 << 16
 """Size of the buffer of a ``HashedFile`` in bytes; a full buffer is written and hashed."""
 PIECE = 1 << 20
 """Number of bytes that are read or written at once."""
+SMALL = 1 << 18
+"""Bytes up to which a file is hashed at once."""
 
 INTERRUPTED_TWICE = "the run was interrupted twice"
 DIFFERS = "the file's content differs from what was written to it"
@@ -119,8 +121,9 @@ def fill(path: Path, write: Callable[[Path], object]) -> str:
     """
     try:
         meant = returned_digest(write(path))
-        sync(path)
-        return verified(path, meant)
+        with open_regular(path) as file:
+            os.fsync(file.fileno())
+            return _compared(_digest_in(file), meant)
     except BaseException:
         discard(path)
         raise
@@ -136,7 +139,10 @@ def verified(path: Path, meant: str = "") -> str:
     Raises:
         OSError: The content has a different digest.
     """
-    digest = digest_of(path)
+    return _compared(digest_of(path), meant)
+
+
+def _compared(digest: str, meant: str) -> str:
     if meant and meant != digest:
         raise OSError(DIFFERS)
     return digest
@@ -230,7 +236,13 @@ def discard(staged: Path) -> None:
 def digest_of(path: Path) -> str:
     """Return the SHA-256 digest of a file, in hexadecimal digits."""
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return _digest_in(file)
+
+
+def _digest_in(file: io.BufferedReader) -> str:
+    if os.fstat(file.fileno()).st_size <= SMALL:  # otherwise a large buffer would be made for each small file
+        return hashlib.sha256(file.read()).hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_debris(directory: Path) -> list[Path]:

@@ -14,12 +14,12 @@ from .paths import Location
 
 Kind = Literal["file", "directory", "FIFO", "socket", "device", "broken link", ""]
 
-_KINDS: tuple[tuple[int, Kind], ...] = (
-    (stat.S_IFREG, "file"),
-    (stat.S_IFDIR, "directory"),
-    (stat.S_IFIFO, "FIFO"),
-    (stat.S_IFSOCK, "socket"),
-)
+_KINDS: dict[int, Kind] = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFSOCK: "socket",
+}
 
 
 def kind_of(path: Path) -> Kind:
@@ -41,8 +41,7 @@ def kind_of(path: Path) -> Kind:
         raise
     except ValueError:  # a null character
         return ""
-    kinds = dict(_KINDS)
-    return kinds.get(stat.S_IFMT(mode), "device")
+    return _KINDS.get(stat.S_IFMT(mode), "device")
 
 
 def check_regular(path: Path, what: str = "a regular file") -> None:
@@ -51,7 +50,11 @@ def check_regular(path: Path, what: str = "a regular file") -> None:
     Raises:
         OSError: The path is a directory, a FIFO, a socket or a device.
     """
-    kind = kind_of(path)
+    check_kind(kind_of(path), path, what)
+
+
+def check_kind(kind: Kind, path: Path, what: str = "a regular file") -> None:
+    """Do the same as ``check_regular`` for a path whose kind is known."""
     if kind == "directory":
         raise IsADirectoryError(errno.EISDIR, f"it is a directory; give {what}", os.fspath(path))
     if kind in ("FIFO", "socket", "device"):

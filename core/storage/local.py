@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from .atomic_file import DIFFERS, STAGED, copy, discard, fill, make_directory, remove_debris, suffix_of, sync
-from .file_kind import check_regular, check_searched, check_size, kind_of, open_regular
+from .file_kind import check_kind, check_searched, check_size, kind_of, open_regular
 from .locks.file_lock import FileLock, check_locks
 from .locks.owner import Parts
 from .paths import Location
@@ -122,13 +122,20 @@ class LocalBackend:
         """Make an empty file next to the path, and open it for reading and writing."""
         path = self.path
         check_locks(path)
-        if kind_of(path) == "directory":
+        kind = kind_of(path)
+        if kind == "directory":
             raise IsADirectoryError(f"{str(path)!r} is a directory; name a file in it")
-        check_regular(path)
-        make_directory(path.parent)
+        check_kind(kind, path)
         # with a random name, no other run uses the file, and an attacker cannot place a link there
         staged = path.parent / f"{STAGED}{secrets.token_hex(8)}{suffix_of(path)}"
-        return staged, os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        try:
+            return staged, os.open(staged, flags, 0o666)
+        except OSError:  # the directory is there almost always
+            if path.parent.is_dir():
+                raise
+        make_directory(path.parent)
+        return staged, os.open(staged, flags, 0o666)
 
     def hard_link(self, name: str) -> None:
         check_locks(self.path)

@@ -7,6 +7,7 @@ import posixpath
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -85,6 +86,10 @@ def location(source: Source) -> Location:
     if isinstance(source, RemotePath):
         return source
     text = os.fspath(source)
+    return _parsed(text) if text.startswith("~") else _known(text)  # the home directory may change
+
+
+def _parsed(text: str) -> Location:
     if _SQUEEZED.match(text):
         right = re.sub(r":[/\\]", "://", text, count=1)
         raise SettingsError(f"{text!r}: pathlib removes a slash from URLs; give the string {right!r}")
@@ -97,6 +102,10 @@ def location(source: Source) -> Location:
     if protocol in ("file", "local"):
         return Path(key)
     return RemotePath(protocol, posixpath.normpath(key) if key else "")
+
+
+_known = lru_cache(maxsize=256)(_parsed)
+"""The same for texts that were parsed before: a run names the same few files in each epoch."""
 
 
 def _real(path: Path) -> Path:
@@ -131,7 +140,7 @@ class StartDirectory:
         """Return the absolute form of a location, with ``..`` resolved, since it may lead through a link."""
         if not isinstance(place, Path):
             return place
-        full = self._directory / place
+        full = place if place.is_absolute() else self._directory / place
         return _real(full) if ".." in full.parts else full
 
     def identity(self, place: Location) -> Location:
@@ -218,6 +227,8 @@ def relative_to(path: Location, directory: Location) -> str:
     '../a.pt'
     """
     if isinstance(path, Path) and isinstance(directory, Path):
+        if path.name and path.parent == directory and ".." not in path.parts:  # as it is for most files
+            return path.name
         return os.path.relpath(path, directory)
     if isinstance(path, RemotePath) and isinstance(directory, RemotePath) and path.protocol == directory.protocol:
         return posixpath.relpath(f"/{path.key}", f"/{directory.key}")

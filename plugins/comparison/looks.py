@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, Protocol
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from trainbus import Decision, MissingMetric, Run, hookimpl
@@ -107,7 +106,7 @@ class ValidationLooks:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        self.looker.check_state_dict(parsed(TypeAdapter(_SavedLooks), saved)["looker"])
+        self.looker.check_state_dict(parsed(_SavedLooks, saved)["looker"])
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
@@ -210,7 +209,7 @@ class BatchLooks:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        self.looker.check_state_dict(parsed(TypeAdapter(_SavedBatchLooks), saved)["looker"])
+        self.looker.check_state_dict(parsed(_SavedBatchLooks, saved)["looker"])
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""

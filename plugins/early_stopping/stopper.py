@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from trainbus import Decision, Run, decision, hookimpl
@@ -124,7 +123,7 @@ class Stopper:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        metrics = parsed(TypeAdapter(_Saved), saved)["metrics"]
+        metrics = parsed(_Saved, saved)["metrics"]
         if len(metrics) != len(self.metrics):
             raise ValueError(f"it has {len(metrics)} metrics in place of {len(self.metrics)}")
         for each, state in zip(self.metrics, metrics, strict=True):

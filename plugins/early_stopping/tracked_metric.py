@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from trainbus import Run
@@ -120,7 +119,7 @@ class TrackedMetric:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        smoothing = parsed(TypeAdapter(SavedMetric), saved)["smoothing"]
+        smoothing = parsed(SavedMetric, saved)["smoothing"]
         if len(smoothing) != len(self.smoothing_state):
             raise ValueError(f"it has {len(smoothing)} smoothed values in place of {len(self.smoothing_state)}")
 

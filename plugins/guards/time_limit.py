@@ -28,7 +28,7 @@ class _Saved(TypedDict):
     used: Seconds
 
 
-_SAVED = TypeAdapter(_Saved)
+
 
 
 class TimeLimit(Callback):

@@ -9,11 +9,10 @@ import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from trainbus import (
@@ -54,9 +53,6 @@ class _Saved(TypedDict):
     length: Step
     seconds: Seconds
     elapsed: Seconds
-
-
-_SAVED = TypeAdapter(_Saved)
 
 
 class DisabledJournal:
@@ -220,7 +216,7 @@ class JournalRecorder:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue the run's record; lines that were written after the state was saved become invalid."""
         if not self.header_written:
-            state = parsed(_SAVED, saved)
+            state = parsed(_Saved, saved)
             self.run, self.valid_size = state["run"], max(state["length"], 0)
             self.resumed_seconds, self.earlier_seconds = state["elapsed"], state["seconds"]
 
@@ -309,9 +305,8 @@ def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
 
 
 def _record_of(action: Action) -> journal.ActionRecord:
-    options = {
-        each.name: _plain(getattr(action, each.name)) for each in fields(action) if each.name not in COMMON_FIELDS
-    }
+    kind: Any = type(action)
+    options = {name: _plain(getattr(action, name)) for name in _options_of(kind)}
     common = {name: getattr(action, name) for name in COMMON_FIELDS}
     return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
 
@@ -327,6 +322,11 @@ def _recordable(value: object) -> bool | float | str | None:
         return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}..."
     number = value if value is None or isinstance(value, (bool, int)) else plain_number(value)
     return number if number is None or isinstance(number, (bool, int, float)) else f"<{type(value).__name__}>"
+
+
+@cache
+def _options_of(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind) if each.name not in COMMON_FIELDS)
 
 
 def _describe(error: BaseException) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NotRequired
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
@@ -45,9 +44,6 @@ class _SavedWithSchedule(_Saved):
     schedule: NotRequired[SavedSchedule]
     known: NotRequired[Flag]
     missed: NotRequired[Flag]
-
-
-_SAVED, _SAVED_WITH_SCHEDULE = TypeAdapter(_Saved), TypeAdapter(_SavedWithSchedule)
 
 
 class Saver:
@@ -203,7 +199,7 @@ class Saver:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        parsed(_SAVED, saved)
+        parsed(_Saved, saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
@@ -306,7 +302,7 @@ class BatchSaver:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return; a saver at the end of epochs has no schedule."""
-        parsed(_SAVED_WITH_SCHEDULE, saved)
+        parsed(_SavedWithSchedule, saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""

@@ -10,7 +10,7 @@ from ..environment import environment
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 """What HTML writes for its own characters: Markdown leaves tags in the text, and a browser would load their images."""
-_SPECIAL = "|*_`[]{}!\\"
+_ESCAPES = str.maketrans(_ENTITIES | {each: f"\\{each}" for each in "|*_`[]{}!\\"})
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -26,8 +26,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    plain = " ".join(str(value).split())
-    return "".join(_ENTITIES.get(each) or (f"\\{each}" if each in _SPECIAL else each) for each in plain)
+    return " ".join(str(value).split()).translate(_ESCAPES)
 
 
 def settings_table(run: Run) -> str:

@@ -6,7 +6,8 @@ Anyone can write a manifest, so a state may hold any plain data. A plugin that d
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -26,25 +27,31 @@ Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
 
 
-def parsed(kind: TypeAdapter[T], saved: object) -> T:
+def parsed(kind: type[T] | TypeAdapter[T], saved: object) -> T:
     """Return a saved state as the type that it must have.
 
     Args:
-        kind: The type.
+        kind: The type, or pydantic's adapter of it. That of a type is made when it is first needed, by a resume.
         saved: The state.
 
     Raises:
         ValueError: The state is of another type; the message names the first wrong value.
 
-    >>> parsed(TypeAdapter(list[Number]), [3, 10**30])
+    >>> parsed(list[Number], [3, 10**30])
     Traceback (most recent call last):
         ...
     ValueError: [1]: input should be less than or equal to 9007199254740992
     """
+    adapter: TypeAdapter[T] = kind if isinstance(kind, TypeAdapter) else _adapter_of(cast("Any", kind))
     try:
-        return kind.validate_python(saved)
+        return adapter.validate_python(saved)
     except ValidationError as error:
         first: Any = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = "".join(f"[{each!r}]" for each in first["loc"])
         why = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
         raise ValueError(f"{place}: {why}"[:MESSAGE] if place else why[:MESSAGE]) from None
+
+
+@cache
+def _adapter_of(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -22,6 +22,8 @@ _DEEPEST = 4
 _MOST = 200
 """Maximum number of objects to search; a loader with a generator holds few."""
 _MOST_ITEMS = 16
+_LEAVES = frozenset({bool, int, float, str, bytes, type(None)})
+"""Types of attributes that neither are a generator nor hold one."""
 TENSOR = "$tensor"
 """The key of the mapping that stores a tensor, to distinguish it from an array."""
 
@@ -99,7 +101,7 @@ def _held_by(loader: Any) -> Iterator[Any]:
                     seen[id(each)] = each
                     below.append(each)
                     yield each
-        level = [each for each in below if _as_generator(each) is None]
+        level = [each for each in below if type(each) not in _LEAVES and _as_generator(each) is None]
 
 
 def _parts_of(holder: Any) -> list[Any]:
@@ -116,28 +118,41 @@ def _parts_of(holder: Any) -> list[Any]:
 
 
 def _as_generator(part: Any) -> Drawn | None:
-    def set_python(saved: Any) -> None:
+    if isinstance(part, random.Random):
+        return _python_generator(part)
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and isinstance(part, (numpy.random.Generator, numpy.random.RandomState)):
+        return _numpy_generator(part, legacy=isinstance(part, numpy.random.RandomState))
+    # torch's metaclass has a slower check in Python, for objects that only torch's compiler makes
+    if torch is not None and type.__instancecheck__(torch.Generator, part):
+        return _torch_generator(part)
+    return None
+
+
+def _python_generator(part: random.Random) -> Drawn:
+    def set_state(saved: Any) -> None:
         part.setstate((saved[0], tuple(saved[1]), saved[2]))
 
+    return Drawn(part.getstate, set_state)
+
+
+def _torch_generator(part: Any) -> Drawn:
+    def set_state(saved: Any) -> None:
+        part.set_state(sys.modules["torch"].as_tensor(saved))
+
+    return Drawn(part.get_state, set_state)
+
+
+def _numpy_generator(part: Any, *, legacy: bool) -> Drawn:
     def set_bits(saved: Any) -> None:
         part.bit_generator.state = checked_numpy_state(saved)
 
     def set_legacy(saved: Any) -> None:
         part.set_state(checked_numpy_state(saved))
 
-    def set_torch(saved: Any) -> None:
-        part.set_state(sys.modules["torch"].as_tensor(saved))
-
-    if isinstance(part, random.Random):
-        return Drawn(part.getstate, set_python)
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    if numpy is not None and isinstance(part, numpy.random.Generator):
-        return Drawn(lambda: part.bit_generator.state, set_bits)
-    if numpy is not None and isinstance(part, numpy.random.RandomState):
+    if legacy:
         return Drawn(lambda: part.get_state(legacy=False), set_legacy)
-    if torch is not None and isinstance(part, torch.Generator):
-        return Drawn(part.get_state, set_torch)
-    return None
+    return Drawn(lambda: part.bit_generator.state, set_bits)
 
 
 def capture_loader(loader: Any) -> Any:

@@ -16,6 +16,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, init_device_mesh
 
 from trainbus.adapters.torch import TorchSubject
+from trainbus.adapters.torch.parameter_names import parameter_names
 from trainbus.adapters.torch.sharding import (
     RANKS,
     ShardedLayout,
@@ -59,6 +60,11 @@ def state_of(model: nn.Module, optimizers: dict[str, Any], extra: Any = None) ->
     }
 
 
+def layout_of(model: nn.Module, optimizers: dict[str, Any]) -> ShardedLayout:
+    """Return the layout of a state of the model and the optimizers."""
+    return ShardedLayout(model, {name: parameter_names(model, each) for name, each in optimizers.items()})
+
+
 def trained(kind: str = "mlp") -> tuple[nn.Module, dict[str, Any]]:
     """Return a model and its optimizers after a step, each with a part of the parameters."""
     model = tiny(kind)
@@ -79,7 +85,7 @@ def test_a_state_is_the_same_after_the_sharded_layout(kind: str, extra: Any) -> 
     """Whatever other objects hold: DCP alone would change keys that are numbers and drop empty mappings."""
     model, optimizers = trained(kind)
     state = state_of(model, optimizers, extra)
-    found = from_sharded(ShardedLayout(model, optimizers).to_sharded(state), model, optimizers)
+    found = from_sharded(layout_of(model, optimizers).to_sharded(state), model, optimizers)
 
     assert found.pop("own") == (state["random"], {})
     assert found.pop("trainbus").items() >= state.pop("trainbus").items()
@@ -101,8 +107,8 @@ def test_an_optimizers_state_is_under_the_names_of_its_parameters() -> None:
     foreign = {"first": torch.optim.SGD([model[0].weight, own], lr=0.1, momentum=0.9)}
     own.grad = torch.ones(1)
     foreign["first"].step()
-    sharded = ShardedLayout(model, optimizers).to_sharded(state_of(model, optimizers))["optimizers"]
-    other = ShardedLayout(model, foreign).to_sharded(state_of(model, foreign))["optimizers"]
+    sharded = layout_of(model, optimizers).to_sharded(state_of(model, optimizers))["optimizers"]
+    other = layout_of(model, foreign).to_sharded(state_of(model, foreign))["optimizers"]
 
     assert sharded["first"]["state"].keys() == {"0.weight", "0.bias"}
     assert sharded["second"]["param_groups"][0]["params"] == ["2.weight", "2.bias"]
@@ -113,7 +119,7 @@ def test_weights_alone_are_a_plain_state_dict() -> None:
     """Their names are the model's, and they get its versions back."""
     model = tiny("noisy")
     weights = weights_of(model)
-    sharded = ShardedLayout(model, {}).to_sharded(weights)
+    sharded = layout_of(model, {}).to_sharded(weights)
     found = from_sharded(sharded, tiny("noisy"), {})
 
     assert list(sharded) == list(weights)
@@ -124,7 +130,7 @@ def test_weights_alone_are_a_plain_state_dict() -> None:
 def test_another_number_of_ranks_has_no_state_of_its_own() -> None:
     """Each rank's random state and buffers fit only the rank that wrote them."""
     model, optimizers = trained()
-    sharded = ShardedLayout(model, optimizers).to_sharded(state_of(model, optimizers))
+    sharded = layout_of(model, optimizers).to_sharded(state_of(model, optimizers))
     tag, header = sharded["trainbus"]
     assert header["ranks"] == 1
     sharded["trainbus"] = (tag, {**header, "ranks": 4})
@@ -137,7 +143,7 @@ def test_another_number_of_ranks_has_no_state_of_its_own() -> None:
 def test_kinds_that_a_directory_lacks_are_empty() -> None:
     """DCP drops a mapping without values."""
     model, optimizers = trained()
-    sharded = ShardedLayout(model, optimizers).to_sharded(state_of(model, optimizers))
+    sharded = layout_of(model, optimizers).to_sharded(state_of(model, optimizers))
     for kind in ("schedulers", "scaler", "extra"):
         del sharded[kind]
     found = from_sharded(sharded, model, optimizers)
@@ -203,7 +209,7 @@ def test_buffers_of_a_sharded_model_are_the_ranks_own(mesh: Any) -> None:
     """Each rank has other moving statistics: they are stored with its random state."""
     model = fully_shard(tiny("noisy"), mesh=mesh)
     state = state_of(model, {})
-    sharded = ShardedLayout(model, {}).to_sharded(state)
+    sharded = layout_of(model, {}).to_sharded(state)
     ((rank, (random, buffers)),) = sharded[RANKS].items()
 
     assert (rank, random) == ("0", state["random"])

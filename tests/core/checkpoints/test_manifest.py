@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from trainbus import CheckpointError
 from trainbus.checkpoints import manifest_of, newest_intact, read
+from trainbus.checkpoints.manifest import entries_before_write, entries_of
 
 from .committing import put
 
@@ -57,3 +58,19 @@ def test_a_manifest_of_another_format_is_refused_by_its_number() -> None:
     assert skipped.flaw == problem
     put(path, "next", 2)
     assert read(path).entry.run_state == {"text": "next"}
+
+
+@given(st.lists(st.sampled_from(["a.bin", "b.bin", "c.bin"]), min_size=1, max_size=12))
+def test_the_entries_before_a_write_are_those_on_the_disk(written: list[str]) -> None:
+    """However many manifests this process has written since, and whoever has replaced one."""
+    for step, name in enumerate(written):
+        put(Path(name), f"content {step}", step)
+    for path in map(Path, set(written)):
+        assert [each.text for each in entries_before_write(path)] == [each.text for each in entries_of(path)]
+    first, last = Path(written[0]), Path("d.bin")
+    put(last, "replaces", 99)
+    manifest_of(first).write_bytes(manifest_of(last).read_bytes())
+
+    assert [each.step for each in entries_before_write(first)] == [99]
+    manifest_of(first).write_bytes(b"damaged")
+    assert entries_before_write(first) == []

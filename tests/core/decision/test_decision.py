@@ -99,3 +99,12 @@ def test_options_of_a_cut_that_have_no_meaning_are_refused(options: Any) -> None
     """The message names the option and what was given."""
     with pytest.raises(SettingsError, match=rf"scale_learning_rate: {next(iter(options))}.*: give a "):
         decision.scale_learning_rate(0.5, **options)
+
+
+@given(st.lists(decisions))
+def test_the_order_is_that_of_kinds_then_texts(parts: list[Decision]) -> None:
+    """Whether a decision has several actions of one kind or only one of each."""
+    joined = join(parts)
+    expected = sorted(joined.actions, key=lambda action: (action.order, repr(action), repr(action.values)))
+
+    assert list(joined) == expected

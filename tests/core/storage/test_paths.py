@@ -80,3 +80,26 @@ def test_what_grows_is_written_on_this_machine(callback: Any) -> None:
         for _ in run.epochs(1):
             run.log(loss=1)
     assert not os.listdir()
+
+
+PARTS = st.sampled_from(["a", "b", "..", ".", "c.pt"])
+
+
+@given(st.lists(PARTS, max_size=5), st.lists(PARTS, max_size=4), st.booleans())
+def test_a_relative_path_is_the_one_of_the_standard_library(path: list[str], directory: list[str], above: bool) -> None:
+    """Also beside the directory, where it is the name, and with ``..`` in either."""
+    start = Path("/run") if above else Path("run")
+    place, other = start.joinpath(*directory, *path), start.joinpath(*directory)
+
+    assert relative_to(place, other) == os.path.relpath(place, other)
+
+
+def test_another_home_directory_changes_a_known_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only texts that do not name the home directory are parsed once."""
+    found: list[Path] = []
+    for home in ("/first", "/second"):
+        monkeypatch.setenv("HOME", home)
+        monkeypatch.setenv("USERPROFILE", home)
+        found.append(Path(str(location("~/best.pt"))))
+
+    assert found == [Path("/first/best.pt"), Path("/second/best.pt")]
