@@ -199,7 +199,8 @@ def check_plugin(name: str, plugin: object) -> None:
     """
     if isinstance(plugin, type):
         raise SettingsError(f"{name} is a class; list an object of it: {name}(...)")
-    for attribute, hears in event_listeners(plugin):
+    listeners = [*event_listeners(plugin)]
+    for attribute, hears in listeners:
         _check_listener(f"{name}.{attribute}", hears.event, getattr(plugin, attribute))
     found = _implementations(plugin)
     for attribute, options in found:
@@ -212,7 +213,7 @@ def check_plugin(name: str, plugin: object) -> None:
             _check_implementation(name, hook, getattr(plugin, attribute))
         elif attribute in HOOKS:
             raise SettingsError(f"{name}.{attribute} would not be called; mark it with @trainbus.hookimpl")
-    if all(options is None for _, options in found):
+    if not listeners and all(options is None for _, options in found):
         raise SettingsError(
             f"{name} is not a callback; list callbacks of trainbus.plugins, or objects with methods that are marked "
             f"@trainbus.hookimpl and named {', '.join(HOOKS)}"

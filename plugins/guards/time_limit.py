@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from trainbus import Callback, Run, SettingsError, hookimpl
@@ -26,9 +26,6 @@ class _Saved(TypedDict):
     """What a checkpoint stores: the seconds that the run has taken so far, over all resumes."""
 
     used: Seconds
-
-
-
 
 
 class TimeLimit(Callback):
@@ -170,7 +167,7 @@ class _Timer:
         return {"used": self.passed() if self.settings.over_resumes else 0.0}
 
     def check_state_dict(self, saved: object) -> None:
-        parsed(_SAVED, saved)
+        parsed(_Saved, saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         self.used = saved["used"] if self.settings.over_resumes else 0.0
