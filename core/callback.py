@@ -269,16 +269,19 @@ class MonitoredCallback(Callback):
         """Return whether the callback uses the metric with these options."""
         return True
 
+    def monitored(self) -> tuple[tuple[str, Mode], ...]:
+        """Return each metric that the callback uses, and its mode."""
+        return ((self.monitor, self.mode),) if self.monitors() else ()
+
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with the direction of the metric in words, and without the metric if it is not used."""
         settings = super().effective_settings(subject)
         if not self.monitors():
             return {name: value for name, value in settings.items() if name not in ("monitor", "mode")}
-        mode = self.mode
-        if mode == "auto":
-            with suppress(UnknownDirection):
-                mode = direction_for(subject, self.monitor)
-        return {**settings, "monitor": canonical(self.monitor), "mode": mode}
+        names = [canonical(name) for name, _ in self.monitored()]
+        modes = [_direction_or_auto(subject, *each) for each in self.monitored()]
+        several = len(names) > 1
+        return {**settings, "monitor": names if several else names[0], "mode": modes if several else modes[0]}
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether it monitors the same metric in the same direction, or does not use the metric."""
@@ -288,11 +291,20 @@ class MonitoredCallback(Callback):
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield a metric whose direction neither the subject nor its name gives."""
         yield from super().validate_for(subject)
-        if self.mode == "auto" and self.monitors() and missing(subject, HasDirections):
-            try:
-                direction_of(self.monitor)
-            except UnknownDirection as error:
-                yield UnknownDirection(f"{type(self).__name__}: {error}")
+        for name, mode in self.monitored():
+            if mode == "auto" and missing(subject, HasDirections):
+                try:
+                    direction_of(name)
+                except UnknownDirection as error:
+                    yield UnknownDirection(f"{type(self).__name__}: {error}")
+
+
+def _direction_or_auto(subject: object, metric: str, mode: Mode) -> Mode:
+    """Return the direction of a metric; "auto" if it is unknown before the training."""
+    if mode == "auto":
+        with suppress(UnknownDirection):
+            return direction_for(subject, metric)
+    return mode
 
 
 def journal_directory(callbacks: Iterable[Callback]) -> Path | None:

@@ -48,6 +48,14 @@ def is_observer(plugin: object) -> bool:
     return getattr(plugin, "critical", True) is False
 
 
+def is_on_every_rank(plugin: object) -> bool:
+    """Return whether every rank calls an observer, on its own: its attribute ``every_rank`` is True.
+
+    No rank waits at its hooks. It sees the metrics of its own rank, except where ranks meet in any case.
+    """
+    return getattr(plugin, "every_rank", False) is True
+
+
 def add_plugin_note(error: BaseException, hook: str, plugin: str) -> None:
     """Add a note to the error that names the plugin and the hook that raised it, unless the engine itself raised it."""
     if plugin != ENGINE:

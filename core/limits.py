@@ -73,6 +73,8 @@ CSV_LINE: Final = 1_000_000
 """Characters of one line of a table."""
 WHOLE_NUMBER: Final = (1 << 63) - 1
 """A whole number that is given as an option or an argument, in either direction: the integers of TOML and of arrays."""
+DURATION: Final = 100 * 365 * 86_400
+"""Seconds of a length of time that is given as an option."""
 SETTINGS_BYTES: Final = 256_000
 """A settings file."""
 SETTINGS_LINE: Final = 2_000

@@ -324,6 +324,7 @@ class Run:
         counters.steps += steps
         end = self._bus.on_batch_end
         if end is not None:
+            state.reported = metrics
             decision = end(self, state.epoch, batch, counters.steps, state.means if metrics is None else metrics)
             if decision is not None:
                 self._life.execute(self, decision)
@@ -376,7 +377,8 @@ class Run:
         Without an error, an epoch that is still open and has logged is ended first.
 
         Every plugin is called, even if one raises; the first error is raised again, unless ``error`` is given. Returns
-        whether ``error`` need not be raised: a signal ended the loop, and the user's own handler for it was called.
+        whether ``error`` need not be raised: a signal ended the loop, and the user's own handler for it was called; or
+        ``interrupt`` did.
         """
         if not isinstance(cast("object", error), (BaseException, NoneType)):
             raise SettingsError(f"end({error!r}): give the exception that ended the loop, or nothing")
@@ -465,6 +467,62 @@ class Run:
         """
         name = next((name for name, each in self.plugins.items() if each is plugin), type(plugin).__name__)
         self._life.failures.record(name, error, lost)
+
+    @checked("interrupt")
+    def interrupt(self, name: str) -> None:
+        """Ask the run to end as a signal does, but without an exception; may be called in any thread.
+
+        The run finishes the batch on all ranks, saves (``ModelCheckpoint(save_on="signal")``) and closes its files. The
+        epoch stays open: its end is not reached, and ``resume="auto"`` continues with its next batch. The program
+        continues after the ``with`` block. A run without batches ends at the end of the epoch.
+
+        Args:
+            name: What asks for it, for the log and ``run.result``.
+
+        Raises:
+            SettingsError: ``name`` is not text.
+            LoopError: The run has not begun.
+
+        >>> with Run() as run:
+        ...     for epoch in run.epochs(3):
+        ...         run.log(loss=0.5)
+        ...         run.interrupt("the power plan")
+        >>> run.result.reason, len(run.result.history)
+        ('the power plan asked for it', 1)
+        """
+        if not isinstance(cast("object", name), str) or not name:
+            raise SettingsError(f"interrupt({name!r}): give text that says what asks for it")
+        self._life.require_begun("interrupt()")
+        if self.state.phase == "open":  # a thread may call it while the run ends
+            self._life.stop_requests.request(name, quiet=True)
+
+    @checked("add_stats")
+    def add_stats(self, source: Callable[[], Mapping[str, float]]) -> None:
+        """Add measurements to each epoch, for charts, the journal and the printed line; no rule can monitor them.
+
+        Args:
+            source: Called at the end of each epoch; returns the measurements by name.
+        """
+        if not callable(source):
+            raise SettingsError(f"add_stats({source!r}): give a function that returns numbers by name")
+        self.state.stat_sources.append(source)
+
+    @checked("post_notice")
+    def post_notice(self, text: str) -> None:
+        """Post a short text for all other ranks; any thread may call it, and no rank waits.
+
+        Raises:
+            RankError: The other ranks cannot be reached.
+        """
+        self._life.group.bind("post_notice", lambda _: None)(text)
+
+    def read_notices(self) -> list[tuple[int, str]]:
+        """Return the notices of other ranks since the last call, each with its rank; any thread may call it.
+
+        Raises:
+            RankError: The other ranks cannot be reached.
+        """
+        return self._life.group.bind("read_notices", list[tuple[int, str]])()
 
     @checked("go_on")
     def go_on(self) -> None:

@@ -69,6 +69,7 @@ class Progress:
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Show all metrics, in the bar or in a line."""
+        metrics = {**metrics, **run.state.stats}
         if self.bar is not None:
             self.bar.draw(run.epoch + 1, _epoch(run), metrics)
         elif self.requested and not self.framework_draws:

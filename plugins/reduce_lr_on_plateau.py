@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,20 +16,23 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from trainbus import Decision, MonitoredCallback, Run, TrainbusError, decision, hookimpl
+from trainbus import Decision, Run, TrainbusError, decision, hookimpl
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import ScaleLearningRate
 from trainbus.resume.checks.plugin_values import Number, Score, Step, parsed
-from trainbus.rules import Plateau, plateau_rule
+from trainbus.rules import Plateau, plateau_rule, torch_plateau_rule
 
+from .comparison import ComparedMetric, ComparisonSettings, looking
 from .rate_groups import Floors, Groups, check_floors_in_groups, unknown_names
 
+RULES = {"keras": plateau_rule, "torch": torch_plateau_rule}
 
-class ReduceLROnPlateau(MonitoredCallback):
+
+class ReduceLROnPlateau(ComparisonSettings):
     """Multiply every learning rate by ``factor`` when the monitored metric has not improved for ``patience`` epochs.
 
-    Epochs that do not log the metric do not count. A value that is not finite is never an improvement. The rule is
-    that of Keras 3.15.1.
+    Epochs that do not log the metric do not count. A value that is not finite is never an improvement. By default the
+    rule is that of Keras 3.15.1.
 
     >>> ReduceLROnPlateau(factor=1.5)
     Traceback (most recent call last):
@@ -45,16 +48,22 @@ class ReduceLROnPlateau(MonitoredCallback):
         "lr_patience": "patience",
         "min_learning_rate": "min_lr",
         "threshold": "min_delta",
+        "threshold_mode": "min_delta_mode",
     }
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Factor by which every learning rate is multiplied."""
     patience: NonNegativeInt = 10
-    """Epochs without improvement after which the rate is reduced; 0 means 1."""
+    """Epochs without improvement after which the rate is reduced; 0 means 1. With ``rule="torch"``, the rate is reduced
+    one epoch later. With ``every``, looks instead of epochs."""
     min_delta: Annotated[float, AfterValidator(abs)] = 1e-4
-    """Smallest change that counts as an improvement; its sign does not matter."""
+    """Smallest change that counts as an improvement; its sign does not matter. With ``rule="torch"`` it is a fraction
+    of the best value, unless ``min_delta_mode="abs"``."""
     cooldown: NonNegativeInt = 0
-    """Epochs after a reduction, including its own, before counting starts again: 0 and 1 both mean no wait."""
+    """Epochs after a reduction, including its own, before counting starts again: 0 and 1 both mean no wait. With
+    ``rule="torch"``, its own epoch does not count."""
+    rule: Literal["keras", "torch"] = "keras"
+    """Whose counting and whose ``min_delta_mode`` to use: those of Keras's or of PyTorch's callback of this name."""
     min_lr: Floors = 0.0
     """Lower bound of every learning rate; a mapping gives one for each name, and 0 for the others."""
     groups: Groups = None
@@ -71,11 +80,23 @@ class ReduceLROnPlateau(MonitoredCallback):
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
 
+    @property
+    def relative(self) -> bool:
+        """Whether ``min_delta`` is a fraction of the best value."""
+        return self.min_delta_mode == "rel" or (self.min_delta_mode is None and self.rule == "torch")
+
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
-        """Return the settings with a patience and a cooldown of at least 1."""
+        """Return the settings with a patience and a cooldown of at least 1, for the rule of Keras."""
         settings = super().effective_settings(subject)
-        settings = {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
-        return settings if self.groups is None else {**settings, "groups": sorted(self.groups)}
+        if self.groups is not None:
+            settings["groups"] = sorted(self.groups)
+        if self.rule == "torch":
+            return settings
+        return {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
+
+    def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
+        """Return whether the metric, its direction and the rule are the same."""
+        return super().compatible_with(earlier, subject) and earlier.get("rule", "keras") == self.rule
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject whose learning rate can be changed."""
@@ -89,17 +110,14 @@ class ReduceLROnPlateau(MonitoredCallback):
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
-        return _Reducer(self)
+        return looking(self, _Reducer(self))
 
 
 class _SavedState(TypedDict):
     """What a checkpoint stores of the plugin."""
 
-    state: tuple[Score, Number, Step]
-    best_epoch: Number
-
-
-_STATE = TypeAdapter(_SavedState)
+    state: tuple[Score, Number, Step, Score]
+    at: tuple[Number, Step]
 
 
 class _Reducer:
@@ -107,46 +125,64 @@ class _Reducer:
 
     def __init__(self, settings: ReduceLROnPlateau) -> None:
         self.settings = settings
-        self.options = settings.model_dump(include={"patience", "min_delta", "cooldown"})
+        self.compared = ComparedMetric(settings, *settings.monitored()[0])
+        self.options = {**settings.better(), **settings.model_dump(include={"patience", "cooldown"})}
         self.cut = ScaleLearningRate(settings.factor, settings.min_lr, settings.groups or (), settings.eps)
         self.state = Plateau()
-        self.best_epoch = -1  # for the reason; the rule does not need it
+        self.at = (-1, 0)  # for the reason: epoch and step of the best value; the rule does not need it
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
-        self.monitor = run.monitor(self.settings.monitor, self.settings.mode)
+        self.compared.begin(run)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.compared.names
 
     @hookimpl
-    def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        score = self.monitor.score(metrics)
-        subject = run.subject
-        if score is None or not has(subject, HasLearningRate):
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+        if (run.epoch + 1) % self.settings.frequency.every:
             return None
-        settings, monitor, before, best_epoch = self.settings, self.monitor, self.state, self.best_epoch
+        return self.look_between(run, metrics, required=True)
+
+    def look_between(self, run: Run, metrics: Mapping[str, Any], *, required: bool) -> Decision | None:
+        seen, subject = self.compared.read(metrics, required=required), run.subject
+        if seen is None or not has(subject, HasLearningRate):
+            return None
+        settings, monitor, before, at = self.settings, self.compared.monitor, self.state, self.at
         due = before.wait + 1 >= settings.patience  # earlier epochs read no rate: that may wait for the device
         rates = subject.learning_rates().items() if due else ()
         reducible = any(self.cut.applied_to(rate, name) != rate for name, rate in rates)
-        self.state, verdict = plateau_rule(before, score, reducible=reducible, **self.options)
-        if verdict.improved:
-            self.best_epoch = epoch
+        rule = RULES[settings.rule]
+        self.state, verdict = rule(before, seen.score, second=seen.second, reducible=reducible, **self.options)
+        if verdict.best:
+            self.at = run.epoch, run.step
         if not verdict.reduce:
             return None
-        waited = before.wait + 1
+        waited, counted = before.wait + 1, {name: self.options[name] for name in ("patience", "cooldown")}
         return decision.scale_learning_rate(
             settings.factor,
             floor=settings.min_lr,
             groups=settings.groups or (),
             eps=settings.eps,
-            reason=monitor.stall_reason(score, before.best, best_epoch, waited, min_delta=settings.min_delta),
-            rule=plateau_rule.__name__,
-            values={**monitor.journal_values(score, before.best, best_epoch), "wait": waited, **self.options},
+            reason=monitor.stall_reason(
+                seen.score, before.best, self.compared.in_words(at), waited, margin=self.compared.margin()
+            ),
+            rule=rule.__name__,
+            values={
+                **monitor.journal_values(seen.score, before.best, at[0]),
+                "wait": waited,
+                **self.compared.options(),
+                **counted,
+            },
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"state": list(self.state), "best_epoch": self.best_epoch}
+        return {"state": list(self.state), "at": list(self.at)}
 
     def check_state_dict(self, saved: object) -> None:
-        parsed(_STATE, saved)
+        parsed(TypeAdapter(_SavedState), saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        self.state, self.best_epoch = Plateau(*saved["state"]), saved["best_epoch"]
+        epoch, step = saved["at"]
+        self.state, self.at = Plateau(*saved["state"]), (epoch, step)

@@ -23,6 +23,7 @@ from ..journal import (
     EventEmitted,
     ExceptionRaised,
     FailureReported,
+    HangReported,
     PluginRecord,
     RunEnded,
     RunJournal,
@@ -215,6 +216,8 @@ def _lines(event: Event) -> Iterator[str]:
             yield printable(f"{where}: {event.lost}: {event.error}" if event.lost else f"{where} failed: {event.error}")
         case ExceptionRaised():
             yield printable(f"epoch {event.epoch + 1}: {event.error}")
+        case HangReported():
+            yield printable(f"rank {event.rank}: {event.reason}, {_clock(event)}")
         case StopRequested():
             yield printable(f"epoch {event.epoch + 1}: {event.name} ended the run after {plural(event.step, 'step')}")
         case _:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ _CALLBACK_OPTIONS = {
 }
 
 
+_OUTSIDE_BRACKETS = re.compile(r",(?![^\[{]*[\]}])")
+"""A comma between two options, not one within a list or a table."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *map(chr, (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20)))
 """First characters of formulas; spreadsheets also accept their full-width forms, and white space before them."""
 
@@ -77,6 +80,11 @@ def add_sweep(add: Callable[..., argparse.ArgumentParser]) -> None:
     _add_common(parser)
     for name, axis in _AXES.items():
         parser.add_argument(_flag(name), metavar="VALUES", help=f"values to try: {axis.example}")
+    parser.add_argument(
+        "--early-stopping",
+        metavar="OPTIONS",
+        help="options that all policies share: min_delta_mode=rel,stopping_threshold=0.1",
+    )
     parser.set_defaults(command=_sweep)
 
 
@@ -145,8 +153,13 @@ def _sweep(options: argparse.Namespace) -> int:
     from ..replay.report.text import sweep_text  # noqa: PLC0415
 
     recordings = _read(options)
-    axes = {name: _parse_values(getattr(options, name), _flag(name), axis) for name, axis in _AXES.items()}
-    found = replay.sweep(recordings, **axes, by=options.library, monitor=options.monitor, mode=options.mode)
+    axes: dict[str, Any] = {
+        name: _parse_values(getattr(options, name), _flag(name), axis) for name, axis in _AXES.items()
+    }
+    shared = options.early_stopping
+    fixed = None if shared is None else _callback("EarlyStopping", "--early-stopping", shared, options.library)
+    common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
+    found = replay.sweep(recordings, **axes, fixed=fixed, **common)
     if options.html:
         _write_page(options, recordings, None, found)
     _print(options, found, lambda: sweep_text(recordings, found))
@@ -225,9 +238,11 @@ def _parse_options(option: str, text: str) -> dict[str, Any]:
 
     >>> _parse_options("--early-stopping", "patience=3,min_delta=1e-3,monitor=val_loss,restore_best_weights=true")
     {'patience': 3, 'min_delta': 0.001, 'monitor': 'val_loss', 'restore_best_weights': True}
+    >>> _parse_options("--early-stopping", "monitor=[val_loss, val_f1],stop_when=all")
+    {'monitor': ['val_loss', 'val_f1'], 'stop_when': 'all'}
     """
     found: dict[str, Any] = {}
-    for part in filter(None, (each.strip() for each in text.split(","))):
+    for part in filter(None, (each.strip() for each in _OUTSIDE_BRACKETS.split(text))):
         name, equals, value = part.partition("=")
         if not equals:
             raise SettingsError(f"{option}: {part!r} is not an option; write name=value, as in patience=3")
@@ -245,6 +260,8 @@ def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except ValueError:  # no TOML, or a number that Python refuses to read since that takes long
+        if text.startswith("[") and text.endswith("]"):
+            return [_parse_value(each.strip()) for each in text[1:-1].split(",")]
         return text
 
 

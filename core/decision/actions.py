@@ -156,3 +156,5 @@ class Stop(Action):
 
     kind: ClassVar[str] = "stop"
     order: ClassVar[int] = 5
+    unless_cut: bool = False
+    """Whether a cut of the learning rate in the same decision cancels this stop."""

@@ -32,7 +32,7 @@ class Decision:
     _ordered: tuple[Action, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __or__(self, other: Decision) -> Decision:
-        return Decision(self.actions | other.actions)
+        return Decision(_joined(self.actions | other.actions))
 
     def __bool__(self) -> bool:
         return bool(self.actions)
@@ -77,18 +77,23 @@ def _only(action: Action) -> Decision:
     return Decision(frozenset([action]))
 
 
-def stop(reason: str, *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:
+def stop(
+    reason: str, *, unless_cut: bool = False, rule: str = "", values: Mapping[str, Value] | None = None
+) -> Decision:
     """Return the decision to end the training in an orderly way.
 
     Args:
         reason: Why, in words; shown to the user and kept in the journal, as for every action.
+        unless_cut: Whether a cut of the learning rate that is decided at the same time cancels the stop.
         rule: Name of the rule that asks for it, for the journal.
         values: The rule's input, for the journal.
 
     >>> stop("no progress").reasons
     ('no progress',)
+    >>> (stop("no progress", unless_cut=True) | scale_learning_rate(0.1)).stops
+    False
     """
-    return _only(Stop(reason=reason, rule=rule, values=FrozenValues(values)))
+    return _only(Stop(unless_cut, reason=reason, rule=rule, values=FrozenValues(values)))
 
 
 def save(
@@ -245,4 +250,11 @@ def join(decisions: Iterable[Decision]) -> Decision:
     >>> len(list(join([stop("enough"), stop("enough"), save("a.pt")])))
     2
     """
-    return Decision(frozenset(action for decision in decisions for action in decision.actions))
+    return Decision(_joined(frozenset(action for decision in decisions for action in decision.actions)))
+
+
+def _joined(actions: frozenset[Action]) -> frozenset[Action]:
+    """Return the actions without the stops that a cut of the learning rate among them cancels."""
+    if not any(isinstance(each, ScaleLearningRate) for each in actions):
+        return actions
+    return frozenset(each for each in actions if not (isinstance(each, Stop) and each.unless_cut))

@@ -34,6 +34,7 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     "groups": lambda value: isinstance(value, list) and all(map(_is_text, cast("list[object]", value))),
     "eps": _is_number,
     "weights_only": lambda value: type(value) is bool,
+    "unless_cut": lambda value: type(value) is bool,
     "on_error": lambda value: value in ("raise", "warn"),
     "background": lambda value: value is None or type(value) is bool,
 }

@@ -10,11 +10,13 @@ from ..capabilities import HasLearningRate, Ranks, has
 from ..decision import NOTHING, Decision, Stop
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
+from ..engine.run_state import RankTime
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans
 from .coordinated_stop import CoordinatedStop
 from .metric_reduction import MetricReducer
-from .rendezvous import BATCHES, BarrierResult, Point, RankMismatch, Rendezvous, describe_failures
+from .rank_times import EpochClock, row_of, times_in
+from .rendezvous import BATCHES, PAYLOAD, SIZE, BarrierResult, Point, RankMismatch, Rendezvous, describe_failures
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +31,9 @@ class LoopState(Protocol):
     planned_batches: int | None
     means: RunningMeans
     validated: bool
+    rank_times: Sequence[RankTime]
     requested: str
+    quiet: bool
     interrupted: bool
     stop_actions: list[Stop]
 
@@ -88,6 +92,8 @@ class Coordinator:
         self._state = state
         self._leads = ranks.rank == 0
         self._reducer = MetricReducer(ranks.rank)
+        self.clock = EpochClock(lambda: self.rendezvous.waited)
+        """Measures how long this rank is busy in an epoch."""
         self._pending = NOTHING
         self._uneven: tuple[int, int] | None = None
 
@@ -168,6 +174,7 @@ class Coordinator:
         message: dict[str, Any] = {}
         if self._state.requested:
             message["requested"] = self._state.requested
+            message["quiet"] = self._state.quiet
         if self.proposed:
             message["decision"] = decision_to_json(self.proposed)
         if self._leads and point == "on_epoch_end" and any(self.results):
@@ -177,7 +184,7 @@ class Coordinator:
     def _read_side_channel(self, messages: Sequence[Mapping[str, Any]]) -> None:
         for message in messages:
             if message.get("requested"):
-                self._receive({"request": message["requested"]})
+                self._receive({"request": message["requested"], **({"quiet": "yes"} if message.get("quiet") else {})})
                 self.coordinated_stop.reset()
             self._pending |= decision_from_json(message.get("decision", ()))
             if "results" in message and not self._leads:
@@ -187,7 +194,8 @@ class Coordinator:
         """Return the metrics of all ranks; None if other ranks have no such batch."""
         reducer, rendezvous, state = self._reducer, self.rendezvous, self._state
         reducer.take(state.means)
-        values = [float(state.validated), *reducer.row()]
+        times = self._times(len(reducer.row())) if point == "on_epoch_end" else []
+        values = [float(state.validated), *times, *reducer.row()]
         met = self.barrier(point, values=values, layout=reducer.layout, error=error)
         if met is None:
             return None
@@ -197,8 +205,16 @@ class Coordinator:
                 reducer.agree(rendezvous.all_gather(reducer.layout))
             except SettingsError as raised:
                 raise self.mark_shared(raised) from None
-            sums = rendezvous.sum([float(state.validated), *reducer.row()])
+            sums = rendezvous.sum([float(state.validated), *times, *reducer.row()])
         candidates = reducer.candidates()
         extremes = rendezvous.maximum(candidates) if candidates else []
         state.validated = sums[0] > 0
-        return reducer.means(sums[1:], extremes)
+        if point == "on_epoch_end":
+            state.rank_times = times_in(sums[1 : 1 + len(times)])
+        return reducer.means(sums[1 + len(times) :], extremes)
+
+    def _times(self, others: int) -> list[float]:
+        """Return the times of this rank, if those of all ranks fit into the same message as so many other values."""
+        ranks = self.rendezvous.ranks
+        row = row_of(self.clock.read(), ranks.rank, ranks.size)
+        return row if 1 + len(row) + others <= SIZE - PAYLOAD else []

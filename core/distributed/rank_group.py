@@ -14,12 +14,14 @@ from ..engine.dispatch import CompiledHook
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor, needs_files
 from ..errors import LoopError, RankError, SettingsError
-from ..failures import is_observer
+from ..failures import LOG, is_observer, is_on_every_rank
 from ..metrics.running_means import RunningMeans
 from ..resume.state import RankState
 from .coordinator import Coordinator, LoopState, StopReceiver, attempt
 from .follower import Follower
 from .group import Group, Solo, execute_alone
+from .notices import Notices
+from .rank_times import slow_rank
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
 from .shared_resume import SharedResume
 
@@ -62,8 +64,11 @@ class RankGroup:
         self._agreed: Decision | None = None
         """The last decision that all ranks have."""
         self._closed = False
+        self._slow: int | None = None
+        """The rank that was reported as slow."""
         self._checked_loop: tuple[int, int] | None = None
         """The epoch and the number of the loop over batches in which the ranks have compared their batches."""
+        notices = Notices(ranks)
         resume = SharedResume(self._coordinator, ranks.rank, ranks.size)
         self._wrappers: dict[str, Callable[..., Any]] = {
             **{name: partial(self._decide, name) for name in DECIDING},
@@ -72,15 +77,18 @@ class RankGroup:
             "find_checkpoint": resume.find,
             "load_checkpoint": resume.load,
             "remaining_actions": self._remaining_actions,
+            "start_epoch": self._start_epoch,
             "epoch_results": self._epoch_results,
             "last_decision": self._last_decision,
             "decision_about_error": self._last_decision,
             "last_files": self._last_files,
+            "post_notice": notices.post,
+            "read_notices": notices.read,
         }
 
     def calls(self, plugin: object) -> bool:
-        """Return whether the plugin decides, or this is rank 0."""
-        return self._leads or not is_observer(plugin)
+        """Return whether the plugin decides, or this is rank 0, or it observes every rank."""
+        return self._leads or not is_observer(plugin) or is_on_every_rank(plugin)
 
     def bind(self, name: str, step: Callable[P, T]) -> Callable[P, T]:
         """Return a function that executes the step together with the other ranks."""
@@ -219,7 +227,21 @@ class RankGroup:
         reduced = self._coordinator.reduce("on_epoch_end", error)
         assert reduced is not None
         results, self._coordinator.results = self._coordinator.results, ExecutionResult()
+        self._report_slow()
         return reduced, results
+
+    def _start_epoch(self, step: Callable[[int], None], epoch: int) -> None:
+        """Begin the epoch, and to measure how long this rank is busy."""
+        step(epoch)
+        self._coordinator.clock.begin()
+
+    def _report_slow(self) -> None:
+        """Log, on rank 0, a rank that is slow, once until another one is."""
+        found = slow_rank(self._state.rank_times)
+        rank = None if found is None else found[0]
+        if found is not None and rank != self._slow and self._leads:
+            LOG.warning("%s", found[1])
+        self._slow = rank
 
     def _remaining_actions(self, step: Callable[[], ExecutionResult]) -> ExecutionResult:
         """Return rank 0's remaining actions on every rank."""

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 from ..capabilities import Ranks
 from ..errors import RankError
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 Point = Literal[
     "on_batch_begin",
@@ -90,6 +94,8 @@ class Rendezvous:
         self.ranks = ranks
         self.exchanges = 0
         """The number of collective operations so far."""
+        self.waited = 0.0
+        """The seconds that they took, most of which this rank has waited for others."""
 
     def barrier(
         self,
@@ -148,22 +154,29 @@ class Rendezvous:
     def sum(self, values: Sequence[float]) -> list[float]:
         """Return the sums over all ranks."""
         self.exchanges += 1
-        return self.ranks.all_reduce_sum(values)
+        return self._timed(self.ranks.all_reduce_sum, values)
 
     def maximum(self, values: Sequence[float]) -> list[float]:
         """Return the maxima over all ranks."""
         self.exchanges += 1
-        return self.ranks.all_reduce_max(values)
+        return self._timed(self.ranks.all_reduce_max, values)
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks on rank 0, nothing elsewhere."""
         self.exchanges += 1
-        return self.ranks.gather(value)
+        return self._timed(self.ranks.gather, value)
 
     def all_gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks, on all of them."""
         self.exchanges += 2
-        return list(self.ranks.broadcast(self.ranks.gather(value)))
+        return list(self._timed(self.ranks.broadcast, self._timed(self.ranks.gather, value)))
+
+    def _timed(self, collective: Callable[[V], T], value: V) -> T:
+        began = time.perf_counter()
+        try:
+            return collective(value)
+        finally:
+            self.waited += time.perf_counter() - began
 
     def _waits(self, point: Point, present: list[Point], messages: list[dict[str, Any]]) -> bool:
         """Return whether this rank must wait for ranks at other points; if not, it skips its point."""
@@ -206,7 +219,7 @@ class Rendezvous:
             return None
         if length > (SIZE - PAYLOAD) * BYTES_PER_VALUE:
             self.exchanges += 1
-            return self.ranks.broadcast(value)
+            return self._timed(self.ranks.broadcast, value)
         data = b"".join(int(number).to_bytes(BYTES_PER_VALUE, "little") for number in sums[PAYLOAD:])
         return json.loads(data[:length])
 

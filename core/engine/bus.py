@@ -15,6 +15,7 @@ from ..failures import Failures, is_observer
 from ..hooks import HOOKS, PROJECT, Hooks
 from .dispatch import CompiledHook, HookResults, call_all, compile_hook
 from .execution_result import ExecutionResult
+from .refused_saves import RefusesSaves, without_refused_saves
 
 ANSWERS_IGNORED = frozenset({"on_decision", "on_checkpoint", "on_checkpoint_error"})
 """Hooks that only report; their return values have no effect."""
@@ -52,6 +53,8 @@ class Bus:
         self._failures = failures
         self._bind = bind
         self._hooks: dict[str, CompiledHook] = {}
+        self._refusers: list[tuple[str, object]] = []
+        """The plugins that can refuse saves, with their names."""
         self._compile()
 
     def register(self, plugins: Iterable[tuple[str, object]]) -> None:
@@ -65,6 +68,8 @@ class Bus:
                 self._manager.register(plugin, name)
             except ValueError:
                 raise SettingsError(f"{name} is listed twice; list each plugin object once") from None
+            if isinstance(plugin, RefusesSaves):
+                self._refusers.append((name, plugin))
         self._compile()
 
     def drop_disabled(self) -> None:
@@ -76,6 +81,10 @@ class Bus:
         """Call a hook again with its arguments from before a resume; its decisions were already executed."""
         if name in self._hooks:
             self._hooks[name](*values)
+
+    def allowed(self, decision: Decision) -> Decision:
+        """Return a decision of the loop without the saves that a plugin refuses."""
+        return without_refused_saves(decision, self._refusers)
 
     def announce(self, run: object, result: ExecutionResult) -> None:
         """Call the hooks that report executed decisions, written files and failed saves."""
@@ -125,7 +134,7 @@ class Bus:
     ) -> tuple[Decision, list[Exception]]:
         hook: pluggy.HookCaller = getattr(self._manager.hook, name)
         results, errors = call_all(hook, values, self._failures, without, check=partial(_check, name))
-        return _joined(_plugins_of(hook), results), errors
+        return without_refused_saves(_joined(_plugins_of(hook), results), self._refusers), errors
 
     def _compile(self) -> None:
         self._compiled_without = disabled = set(self._failures.disabled)
@@ -133,7 +142,7 @@ class Bus:
         for name in HOOKS:
             hook: pluggy.HookCaller = getattr(self._manager.hook, name)
             plugins = [each for each in _plugins_of(hook) if each[0] not in disabled]
-            join = _ignore if name in ANSWERS_IGNORED else partial(_join, name, plugins, self._failures)
+            join = _ignore if name in ANSWERS_IGNORED else partial(_join, name, plugins, self._failures, self._refusers)
             call = compile_hook(hook, self._failures, join)
             if call is not None:
                 self._hooks[name] = call
@@ -151,8 +160,14 @@ def _ignore(_: HookResults) -> None:
     """Return no decision; replaces the function that joins the results."""
 
 
-def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, results: HookResults) -> Decision:
-    """Return the union of the decisions; report each result of an observer that is not a decision.
+def _join(
+    hook: str,
+    plugins: list[tuple[str, object]],
+    failures: Failures,
+    refusers: list[tuple[str, object]],
+    results: HookResults,
+) -> Decision:
+    """Return the union of the decisions, without refused saves; report a result of an observer that is no decision.
 
     Raises:
         LoopError: A critical plugin returned something else.
@@ -164,7 +179,7 @@ def _join(hook: str, plugins: list[tuple[str, object]], failures: Failures, resu
             if not is_observer(plugin):
                 raise
             failures.record_hook_error(name, hook, error)
-    return _joined(plugins, results)
+    return without_refused_saves(_joined(plugins, results), refusers)
 
 
 def _check(hook: str, plugin: str, result: object) -> None:

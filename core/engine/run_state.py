@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..checkpoints import Checkpoint
@@ -19,6 +19,15 @@ from ..settings.arguments import whole_number
 from ..storage.paths import Location, StartDirectory, location
 from .counters import Counters
 from .execution_result import ExecutionResult
+
+
+class RankTime(NamedTuple):
+    """The seconds of one rank in one epoch."""
+
+    busy: float
+    """From the epoch's beginning until the rank met the others at its end, without its waits at meetings of the run."""
+    computed: float
+    """The processor time of the training thread meanwhile; a wait for other ranks or for data does not count."""
 
 
 class SavedCheckpoint(NamedTuple):
@@ -71,6 +80,14 @@ class RunState:
         """What the user writes to have a metric logged."""
         self.means = RunningMeans()
         """The running means of the current epoch."""
+        self.reported: Mapping[str, Any] | None = None
+        """The means that an adapter has reported at the end of the last batch; None if they are ``means``."""
+        self.rank_times: Sequence[RankTime] = ()
+        """How long each rank was busy in the last epoch; empty for one process."""
+        self.stat_sources: list[Callable[[], Mapping[str, float]]] = []
+        """What returns measurements when an epoch ends: of the machine, the loader, the ranks."""
+        self.stats: Mapping[str, float] = {}
+        """The measurements of the last epoch: no metrics, so that no rule can monitor them."""
         self.script_learning_rates: Mapping[str, float] = {}
         """The rates that the script had set before the run began."""
         self.script_options: Mapping[str, str] = {}
@@ -108,6 +125,8 @@ class RunState:
         """Whether such a run was killed before its end was complete, so that the resumed run ends it."""
         self.requested = ""
         """The signal or the stop file that asked the run to end; empty if none did."""
+        self.quiet = False
+        """Whether the request ends the run without an exception."""
         self.interrupted = False
         """Whether that request has ended the run before its planned end."""
         self.error: BaseException | None = None
@@ -232,6 +251,10 @@ class RunState:
         """Remove the metrics of a validation that has raised an error."""
         self._broken_off = True
         self.means.discard_validation()
+
+    def measure(self) -> None:
+        """Take the measurements of the epoch that ends."""
+        self.stats = {name: value for source in self.stat_sources for name, value in source().items()}
 
     def finish_epoch(self, metrics: Mapping[str, Any]) -> None:
         """Record the end of the epoch and its metrics."""

@@ -128,6 +128,8 @@ class EpochEnded(_Event):
     """Duration of the epoch, including its validation."""
     metrics: dict[str, Number]
     """The metrics of the epoch that are single numbers, and its learning rates."""
+    stats: dict[str, Number] = Field(default_factory=dict[str, Any])
+    """Measurements of the epoch that are no metrics: of the ranks, and of DeviceStats."""
 
 
 class DecisionMade(_Event):
@@ -191,6 +193,17 @@ class ExceptionRaised(_Event):
     traceback: str = ""
 
 
+class HangReported(_Event):
+    """A rank had no event for so long; it may still hang."""
+
+    event: Literal["hang"] = "hang"
+    rank: int
+    reason: str
+    """How long, and since when, in words."""
+    stacks: str
+    """The stack of each thread of that rank."""
+
+
 class StopRequested(_Event):
     """A signal or a stop file ends the run."""
 
@@ -227,6 +240,7 @@ Event: TypeAlias = (
     | EventEmitted
     | FailureReported
     | ExceptionRaised
+    | HangReported
     | StopRequested
     | RunEnded
 )

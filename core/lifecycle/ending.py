@@ -48,10 +48,13 @@ class Ending:
             close_loop: Closes the loop over batches that an error has left.
 
         Returns:
-            Whether ``error`` was raised for a signal that the user's own handler has handled.
+            Whether ``error`` need not be raised: it was raised for a signal that the user's own handler has handled, or
+            for a request to end without an exception.
         """
         state, executor, stop_requests = self.state, self.executor, self.stop_requests
-        over = False
+        over, raised = False, error
+        if stop_requests.ends_quietly(error):
+            error = None
         with ExitStack() as last, self.locks:  # directories are unlocked even if this is interrupted
             last.callback(stop_requests.close)
             with self.closed:
@@ -66,7 +69,7 @@ class Ending:
         self.rates.end_epoch()  # of an epoch that was left
         for more in errors if error is not None else errors[1:]:
             (error or errors[0]).add_note(f"at the end of the run also: {type(more).__name__}: {more}")
-        handled = stop_requests.exit(error, [*errors, *([error] if isinstance(error, Exception) else [])])
+        handled = stop_requests.exit(raised, [*errors, *([error] if isinstance(error, Exception) else [])])
         if errors and (error is None or handled):
             raise errors[0]
         return handled

@@ -51,6 +51,7 @@ class Lifecycle:
         self.ending = Ending(parts)
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
+        self._start_epoch = self.group.bind("start_epoch", state.start_epoch)
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
         self._epoch_loop: Callable[[], EpochLoop | None] = lambda: None
 
@@ -86,7 +87,7 @@ class Lifecycle:
             raise SettingsError(
                 f"decide({decision!r}): give a decision of trainbus.decision, such as stop('reached the goal')"
             )
-        self.execute(run, decision.signed("loop"))
+        self.execute(run, self.bus.allowed(decision.signed("loop")))
 
     def emit(self, run: object, event: str, values: Mapping[str, Any]) -> None:
         """Call the plugins that listen to an event of the loop, and execute their decision like one of the loop."""
@@ -201,7 +202,7 @@ class Lifecycle:
         self.require("open", "an epoch begins only after begin() and before end()")
         epoch = whole_number("epoch", epoch, 0)
         self.ending.train(partial(self.record, run))
-        self.state.start_epoch(epoch)
+        self._start_epoch(epoch)
         self.bus.drop_disabled()
         if self.resumer.mid_epoch:
             self.bus.replay("on_epoch_begin", run, epoch)
@@ -258,6 +259,7 @@ class Lifecycle:
             check_name(name)
         rates = self.rates.end_epoch()
         means, written = self._epoch_results()
+        state.measure()
         state.finish_epoch(fetch_together(rates, means, means.without_value, metrics))
         self.rates.check(rates)
         self.record(run, written)
@@ -298,7 +300,8 @@ class Lifecycle:
         """End the training.
 
         Returns:
-            Whether ``error`` was raised for a signal that the user's own handler has handled.
+            Whether ``error`` need not be raised: a handler of the user was called for a signal, or the run was asked to
+            end without an exception.
         """
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False

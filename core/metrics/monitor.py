@@ -170,31 +170,24 @@ class Monitor:
         return f"{self.metric} improved from {self.sign * best:.5f} to {self.sign * score:.5f}"
 
     def stall_reason(
-        self,
-        score: float,
-        best: float,
-        epoch: int,
-        times: int,
-        *,
-        min_delta: float = 0.0,
-        baseline: float | None = None,
+        self, score: float, best: float, at: str, times: int, *, margin: str = "", baseline: float | None = None
     ) -> str:
         """Describe in words that the metric did not improve.
 
         Args:
             score: The current score.
             best: The best score; -inf if there is none.
-            epoch: The epoch of ``best``, counted from 0.
-            times: Number of epochs without an improvement, this one included.
-            min_delta: Minimum change that counts as an improvement.
+            at: When ``best`` was reached, such as "epoch 3".
+            times: Number of looks without an improvement, this one included.
+            margin: By how much a value must be better to count as an improvement, such as "0.1" or "1 %".
             baseline: A value of the metric that an improvement must also beat.
         """
         often, now = f"for the {_ordinal(times)} time", f"{self.metric} {self.sign * score:.5g}"
         if best == -inf:
             return f"{now} is not a finite number {often}"
-        least = f" by more than {min_delta:g}" if min_delta else ""
+        least = f" by more than {margin}" if margin else ""
         line = "" if baseline is None else f" and the baseline {baseline:.5g}"
-        return f"{now} did not improve on {self.sign * best:.5g} (epoch {epoch + 1}){line}{least} {often}"
+        return f"{now} did not improve on {self.sign * best:.5g} ({at}){line}{least} {often}"
 
     def journal_values(self, score: float | None, best: float, epoch: int) -> dict[str, Value]:
         """Return the input of a rule for the journal, which stores values of the metric, not scores.

@@ -31,6 +31,8 @@ REDUCTIONS: tuple[Any, ...] = (*get_args(get_args(Reduce)[0]), None)
 
 _EARLIER: Final = "\0"
 """In the names of earlier sums, the delimiter around the restart number; no metric name contains it."""
+_LAST: Final = "\1"
+"""Before the name of a metric, the mark of its last value; no metric name contains it."""
 
 
 class RunningMeans(LazyMetrics):
@@ -55,6 +57,7 @@ class RunningMeans(LazyMetrics):
         self._restarts = 0
         self._validating = False  # whether the values since the last restart are those of an incomplete validation
         self._names: set[str] = set()  # names that were checked already
+        self._last: dict[str, list[Any]] | None = None  # name -> [last value, count]; None if not kept
         self.without_value: dict[str, None] = {}
         """The metrics that were logged only as None or as masked NumPy values."""
         self.low_precision: set[str] = set()
@@ -94,6 +97,8 @@ class RunningMeans(LazyMetrics):
             raise SettingsError(
                 f"count={shown(count)} of {name!r}: give the number of samples, a finite number above 0"
             )
+        if self._last is not None:
+            self._last[name] = [value, count]
         combine = None
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
@@ -123,7 +128,36 @@ class RunningMeans(LazyMetrics):
         self._sums.clear()
         self._earlier.clear()
         self.without_value.clear()
+        if self._last is not None:
+            self._last.clear()
         self._validating = False
+
+    def keep_last(self) -> None:
+        """Keep the last value of each metric from now on."""
+        if self._last is None:
+            self._last = {}
+
+    def last_values(self) -> dict[str, Any]:
+        """Return the last value of each metric, or the mean of the ranks' last values; empty if they are not kept.
+
+        >>> means = RunningMeans()
+        >>> means.keep_last()
+        >>> for loss in (3.0, 1.0):
+        ...     means.add("loss", loss)
+        >>> means.last_values(), dict(means)
+        ({'loss': 1.0}, {'loss': 2.0})
+        """
+        latest = {name: value for name, (value, _) in (self._last or {}).items()}
+        return {name: plain_number(value) for name, value in on_host(latest).items()}
+
+    def stamp(self, name: str) -> tuple[int, float] | None:
+        """Return the number of a metric's validation and its samples since then; None if it is reduced to no mean.
+
+        They change whenever the metric gets a value.
+        """
+        if name in self.reduced:
+            return None
+        return (self._restarts if is_validated(name) else 0), self._entry(name)[1]
 
     def restart_validation(self) -> None:
         """Restart the validation metrics: the next value of each replaces all its earlier values.
@@ -177,7 +211,8 @@ class RunningMeans(LazyMetrics):
             f"{_EARLIER}{number}{_EARLIER}{name}": (total, count, *reduced.get(name, ()))
             for name, (number, (total, count)) in self._earlier.items()
         }
-        return {**found, **earlier, **dict.fromkeys(self.without_value, (None, 0))}
+        last = {_LAST + name: (value * count, count) for name, (value, count) in (self._last or {}).items()}
+        return {**found, **earlier, **last, **dict.fromkeys(self.without_value, (None, 0))}
 
     def read(self) -> dict[str, Any]:
         """Return all means; waits for each device once."""
@@ -192,6 +227,10 @@ class RunningMeans(LazyMetrics):
         """Return the same means without waiting, each on its device."""
         return {name: _mean(*self._entry(name)) for name in self}
 
+    def totals(self) -> dict[str, Any]:
+        """Return the sums without waiting, each on its device: one is finite exactly if its mean is."""
+        return {name: entry[0] for name, entry in self._sums.items()}
+
     def load_sums(self, sums: Mapping[str, Any]) -> None:
         """Continue from the result of ``sums``.
 
@@ -200,7 +239,12 @@ class RunningMeans(LazyMetrics):
         """
         check_sums(sums)
         self._sums, self._earlier, self.without_value, self._restarts = {}, {}, {}, 0
+        last = {key.removeprefix(_LAST): each for key, each in sums.items() if key.startswith(_LAST)}
+        if last or self._last is not None:
+            self._last = {name: [_mean(total, count), count] for name, (total, count) in last.items()}
         for key, (total, count, *reduced) in sums.items():
+            if key.startswith(_LAST):
+                continue
             *restart, name = key.rsplit(_EARLIER, 1)
             number = int(restart[0].strip(_EARLIER)) if restart else 0
             if reduced:
@@ -257,7 +301,7 @@ def check_sums(sums: Mapping[str, Any]) -> None:
     ValueError: the sum of 'loss' is damaged
     """
     for key, entry in sums.items():
-        *restart, name = str(key).rsplit(_EARLIER, 1)
+        *restart, name = str(key).removeprefix(_LAST).rsplit(_EARLIER, 1)
         try:
             check_name(name)
             total, count, *reduced = entry

@@ -55,6 +55,38 @@ class Curves:
         finite = np.where(np.isfinite(self.scores), self.scores, -np.inf)
         return np.asarray(np.maximum.accumulate(finite, axis=1))
 
+    def every(self, number: int) -> Curves:
+        """Return the curves of the epochs whose number, counted from 1, is a multiple of this one."""
+        if number == 1:
+            return self
+        wanted = (self.epochs >= 0) & ((self.epochs + 1) % number == 0)
+        lengths = wanted.sum(axis=1)
+        shape = len(self.names), int(lengths.max(initial=0))
+        scores, times, epochs = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
+        for row, length in enumerate(lengths.tolist()):
+            scores[row, :length] = self.scores[row, wanted[row]]
+            times[row, :length] = self.times[row, wanted[row]]
+            epochs[row, :length] = self.epochs[row, wanted[row]]
+        return replace(self, scores=scores, times=times, epochs=epochs, lengths=lengths)
+
+    def scores_of(self, recordings: Sequence[Recording], choice: MetricChoice) -> NDArray[np.float64]:
+        """Return the scores of another metric in the epochs of these curves, [run, column]; -inf where it is missing.
+
+        Args:
+            recordings: The runs of the curves.
+            choice: The other metric.
+        """
+        found = np.full(self.scores.shape, -np.inf)
+        for row, recording in enumerate(recordings):
+            name = choice.name_in(recording)
+            if name is None:
+                continue
+            values, logged = recording.metrics[name]
+            scores = np.where(logged & ~np.isnan(values), choice.sign * values, -np.inf)
+            columns = slice(0, self.lengths[row])
+            found[row, columns] = scores[np.searchsorted(recording.epochs, self.epochs[row, columns])]
+        return found
+
     def smoothed(self, setting: str | None) -> Curves:
         """Return the curves with smoothed scores, computed with the same rule as in a live callback.
 

@@ -20,17 +20,24 @@ A property test compares the results with the direct method, for each policy and
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rules import Patience, stopping_rule
+from trainbus.plugins import EarlyStopping
+
+from ..rules import Patience, early_stopping_rule, stopping_rule
 from .curves import Curves
 from .library_settings import LIBRARIES, Library
 from .long_runs import LongRun
+from .metric_choice import MetricChoice
 from .recommend import Grid
+from .records import Recording
 from .simulation import simulate_stops
+from .stepped_stops import step_stops
 
 Columns = NDArray[np.int32]
 
@@ -40,21 +47,60 @@ _BLOCK = 1 << 17
 """The number of (policy, run) pairs that are stepped together; small enough to fit into the processor's cache."""
 
 
-def find_stops(curves: Curves, grid: Grid, library: Library = LIBRARIES["trainbus"]) -> Columns:
-    """Return the column of the value at which each policy stops each run, -1 if it does not: [policy, run]."""
+def find_stops(
+    curves: Curves, grid: Grid, library: Library = LIBRARIES["trainbus"], fixed: Mapping[str, Any] | None = None
+) -> Columns:
+    """Return the column of the value at which each policy stops each run, -1 if it does not: [policy, run].
+
+    Args:
+        curves: The runs.
+        grid: The policies.
+        library: Whose rule to step.
+        fixed: Further options, which all policies share.
+    """
     shape = (*(len(values) for values in grid.axes.values()), len(curves.names))
     stops = np.full(shape, -1, dtype=np.int32)
     for number, smoothing in enumerate(grid.smoothing):
         smooth = curves.smoothed(smoothing)
-        if library.stopping.rule is stopping_rule:
+        if library.stopping.rule is early_stopping_rule and not fixed:
             for index, start in enumerate(grid.start_from_epoch):
                 stops[number, index] = _step_records(smooth, grid, start)
         else:
-            stops[number] = _step_all(smooth, grid, library).reshape(shape[1:])
+            stops[number] = _step_all(smooth, grid, library, fixed or {}).reshape(shape[1:])
     return stops.reshape(len(grid), len(curves.names))
 
 
-def _step_all(curves: Curves, grid: Grid, library: Library) -> Columns:
+def step_policies(
+    callbacks: Iterable[EarlyStopping],
+    recordings: Sequence[Recording],
+    choices: Sequence[MetricChoice],
+    tie_breaker: MetricChoice | None,
+    curves: Curves,
+) -> Columns:
+    """Return the same as ``find_stops``, for callbacks that monitor more than the metric of the curves.
+
+    Args:
+        callbacks: The policies.
+        recordings: The runs.
+        choices: The metrics that the callbacks monitor.
+        tie_breaker: The metric that breaks ties.
+        curves: The first metric of the runs.
+    """
+    found: list[list[int]] = []
+    for callback in callbacks:
+        stops = [step_stops(callback, each, choices, tie_breaker).stop for each in recordings]
+        found.append([_column_of(curves, row, stop) for row, stop in enumerate(stops)])
+    return np.array(found, dtype=np.int32).reshape(len(found), len(recordings))
+
+
+def _column_of(curves: Curves, row: int, epoch: int | None) -> int:
+    """Return the last column of a run up to an epoch; -1 for none."""
+    if epoch is None:
+        return -1
+    return int(np.searchsorted(curves.epochs[row, : curves.lengths[row]], epoch, side="right")) - 1
+
+
+def _step_all(curves: Curves, grid: Grid, library: Library, fixed: Mapping[str, Any]) -> Columns:
     """Step the rule over all values, a block of policies at a time."""
     names = ("start_from_epoch", "min_delta", "baseline", "patience")
     policies = list(product(*(grid.axes[name] for name in names)))
@@ -62,7 +108,7 @@ def _step_all(curves: Curves, grid: Grid, library: Library) -> Columns:
     parts: list[Columns] = []
     for begin in range(0, len(policies), block):
         table = np.array(policies[begin : begin + block], dtype=np.float64)  # None becomes NaN
-        options = {name: table[:, index, None] for index, name in enumerate(names)}
+        options: dict[str, Any] = {**fixed, **{name: table[:, index, None] for index, name in enumerate(names)}}
         options["threshold"] = options["min_delta"]
         parts.append(simulate_stops(curves, library.stopping, options).column.astype(np.int32))
     return np.concatenate(parts)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..rules import Plateau, PlateauVerdict, StoppingVerdict, where
+from ..rules import Plateau, PlateauVerdict, StoppingVerdict, count_as_keras, count_as_torch, where
 
 
 def _single(value: Any) -> Any:
@@ -54,7 +54,7 @@ def keras_stopping_rule(
     wait = where(resets, 0, state.wait + counts)
     stop = counts & ~improved & (wait >= patience) & (epoch > 0)
     after = LibraryPatience(where(improved, score, state.best), wait, state.seen | counts)
-    return after, StoppingVerdict(improved, stop)
+    return after, StoppingVerdict(improved, stop, improved)
 
 
 def lightning_stopping_rule(
@@ -84,7 +84,7 @@ def lightning_stopping_rule(
     wait = where(improved, 0, state.wait + (counts & ~ends))
     stop = counts & (ends | (~improved & (wait >= patience)))
     after = LibraryPatience(where(improved, current, state.best), wait, state.seen | counts)
-    return after, StoppingVerdict(improved, stop)
+    return after, StoppingVerdict(improved, stop, improved)
 
 
 def ignite_stopping_rule(
@@ -112,7 +112,8 @@ def ignite_stopping_rule(
     improved = counts & ~stalled
     wait = where(improved, 0, state.wait + stalled)
     best = where(improved, score, where(stalled, raised, state.best))
-    return LibraryPatience(best, wait, seen | counts), StoppingVerdict(improved, stalled & (wait >= patience))
+    verdict = StoppingVerdict(improved, stalled & (wait >= patience), improved | (stalled & (best != state.best)))
+    return LibraryPatience(best, wait, seen | counts), verdict
 
 
 class KerasPlateau(NamedTuple):
@@ -137,15 +138,13 @@ def keras_plateau_rule(
 
     Source: keras 3.15.1, ``ReduceLROnPlateau.on_epoch_end``.
     """
-    cooling = np.asarray(state.cooldown > 0)
-    rest = state.cooldown - cooling
     improved = ~np.asarray(state.seen) | (_single(score - min_delta) > _single(state.best))
-    waiting = ~improved & (rest == 0)
-    wait = where(improved | cooling, 0, state.wait) + waiting
-    reduce = waiting & (wait >= patience) & reducible
+    count = count_as_keras(
+        state.wait, state.cooldown, improved, patience=patience, cooldown=cooldown, reducible=reducible
+    )
     best = where(improved, score, state.best)
-    after = KerasPlateau(best, where(reduce, 0, wait), where(reduce, cooldown, rest), np.asarray(True))  # noqa: FBT003
-    return after, PlateauVerdict(improved, reduce)
+    after = KerasPlateau(best, count.wait, count.cooldown, np.asarray(True))  # noqa: FBT003
+    return after, PlateauVerdict(improved, count.reduce, improved)
 
 
 def torch_plateau_rule(
@@ -166,11 +165,9 @@ def torch_plateau_rule(
     """
     with np.errstate(invalid="ignore"):
         improved: Any = np.asarray(score > _limit(state.best, threshold, scale))
-    cooling = np.asarray(state.cooldown > 0)
-    wait = where(improved | cooling, 0, state.wait + 1)
-    reduce = wait > patience
-    rest = where(reduce, cooldown, state.cooldown - cooling)
-    return Plateau(where(improved, score, state.best), where(reduce, 0, wait), rest), PlateauVerdict(improved, reduce)
+    count = count_as_torch(state.wait, state.cooldown, improved, patience=patience, cooldown=cooldown)
+    after = Plateau(where(improved, score, state.best), count.wait, count.cooldown)
+    return after, PlateauVerdict(improved, count.reduce, improved)
 
 
 def _limit(best: Any, threshold: Any, scale: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import inf, nan
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.metrics.names import hint
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.plugins.rate_groups import Floors
-from trainbus.rules import Patience, Plateau, plateau_rule, stopping_rule
+from trainbus.rules import Patience, Plateau, early_stopping_rule, plateau_rule, torch_plateau_rule
 
 from . import library_rules as rules
 
@@ -92,6 +93,12 @@ class RuleSpec(NamedTuple):
     has no such option."""
     takes_reducible: bool = False
     """Whether ``rule`` takes ``reducible``: whether the rate is above the floor."""
+    alternatives: Mapping[str, Callable[..., tuple[Any, Any]]] = MappingProxyType({})
+    """The rules that an option ``rule`` chooses in place of ``rule``."""
+
+    def chosen(self, options: Arguments) -> Callable[..., tuple[Any, Any]]:
+        """Return the rule for these options."""
+        return self.alternatives.get(options.get("rule", ""), self.rule)
 
 
 class Library(NamedTuple):
@@ -106,8 +113,26 @@ class Library(NamedTuple):
 
 
 def _trainbus_stopping(options: Arguments, sign: int) -> dict[str, Any]:
-    baseline = _score(options, "baseline", sign, none=-inf)
-    return {**_pick(options, "patience", "start_from_epoch", "min_delta"), "baseline": baseline}
+    return {
+        **_pick(options, "patience", "start_from_epoch", "check_finite", "min_epochs"),
+        **_better(options),
+        "baseline": _score(options, "baseline", sign, none=-inf),
+        "stopping_threshold": _score(options, "stopping_threshold", sign, none=inf),
+        "divergence_threshold": _score(options, "divergence_threshold", sign, none=-inf),
+    }
+
+
+def _better(options: Arguments) -> dict[str, Any]:
+    """Return what counts as better, as ``ComparisonSettings.better`` does, for options that may be arrays."""
+    mode = options.get("min_delta_mode")
+    relative = mode == "rel" or (mode is None and options.get("rule") == "torch")
+    delta = options["min_delta"]
+    return {
+        "min_delta": 0.0 if relative else delta,
+        "relative_delta": delta if relative else 0.0,
+        "creeping": not options.get("cumulative_delta", True),
+        "ties": options.get("ties") == "newer",
+    }
 
 
 def _keras_stopping(options: Arguments, sign: int) -> dict[str, Any]:
@@ -132,6 +157,10 @@ def _ignite_stopping(options: Arguments, sign: int) -> dict[str, Any]:
 
 
 def _trainbus_plateau(options: Arguments, _: int) -> dict[str, Any]:
+    return {**_pick(options, "patience", "cooldown"), **_better(options)}
+
+
+def _keras_plateau(options: Arguments, _: int) -> dict[str, Any]:
     return _pick(options, "patience", "min_delta", "cooldown")
 
 
@@ -162,8 +191,16 @@ def _keras_floor(min_lr: float) -> float:
 _TRAINBUS = Library(
     "trainbus",
     "trainbus",
-    RuleSpec(EarlyStopping, stopping_rule, Patience(), _trainbus_stopping),
-    RuleSpec(ReduceLROnPlateau, plateau_rule, Plateau(), _trainbus_plateau, float, takes_reducible=True),
+    RuleSpec(EarlyStopping, early_stopping_rule, Patience(), _trainbus_stopping),
+    RuleSpec(
+        ReduceLROnPlateau,
+        plateau_rule,
+        Plateau(),
+        _trainbus_plateau,
+        float,
+        takes_reducible=True,
+        alternatives={"torch": torch_plateau_rule},
+    ),
 )
 _KERAS = Library(
     "keras",
@@ -173,7 +210,7 @@ _KERAS = Library(
         KerasReduceLROnPlateau,
         rules.keras_plateau_rule,
         rules.KerasPlateau(),
-        _trainbus_plateau,
+        _keras_plateau,
         _keras_floor,
         takes_reducible=True,
     ),
@@ -199,7 +236,11 @@ _IGNITE = Library(
     RuleSpec(IgniteReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau),
 )
 LIBRARIES: Final[Mapping[str, Library]] = {each.name: each for each in (_TRAINBUS, _KERAS, _TORCH, _LIGHTNING, _IGNITE)}
-_SYNONYMS: Final = {"min_delta": "threshold"}
+_SYNONYMS: Final = {
+    "min_delta": "threshold",
+    "min_delta_mode": "threshold_mode",
+    "cumulative_delta": "cumulative",
+}
 _NO_EFFECT: Final = frozenset({"verbose", "restore_best_weights"})
 """Options that do not affect when a library stops; ``translate`` omits those that the library does not have."""
 

@@ -34,10 +34,19 @@ class Policy(NamedTuple):
         given = {name: value for name, value in self._asdict().items() if value != getattr(default, name)}
         return {"patience": self.patience, **{name: given[name] for name in reversed(given)}}
 
-    def callback(self, monitor: str, mode: str, library: Library) -> MonitoredCallback:
-        """Return the policy as a callback of the library; ``mode`` is set unless the library infers it."""
+    def callback(
+        self, monitor: str, mode: str, library: Library, fixed: Mapping[str, Any] | None = None
+    ) -> MonitoredCallback:
+        """Return the policy as a callback of the library; ``mode`` is set unless the library infers it.
+
+        Args:
+            monitor: The metric that decides.
+            mode: The direction in which it improves.
+            library: Whose callback to return.
+            fixed: Further options, which all policies share.
+        """
         inferred = library.name in ("trainbus", "torch") and known_direction(monitor) == mode
-        options = {"monitor": monitor, **({} if inferred else {"mode": mode}), **self.options}
+        options = {"monitor": monitor, **({} if inferred else {"mode": mode}), **(fixed or {}), **self.options}
         return build(library.stopping.settings, options)
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trainbus import BestValue, Callback, MissingMetric, MonitoredCallback, SettingsError, callbacks_from
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
@@ -19,7 +20,8 @@ from .curves import Curves, build_curves
 from .library_settings import Library, LibraryName, find_library, translate
 from .metric_choice import MetricChoice, choose_metric
 from .records import Recording, RunOutcome, SimulatedAction
-from .simulation import NEVER, add_cuts, add_stops, save_interval, simulate_saves, sort_actions
+from .simulation import NEVER, add_cuts, add_stepped_stops, add_stops, save_interval, simulate_saves, sort_actions
+from .stepped_stops import needs_steps
 
 _NAMES_SHOWN = 5
 
@@ -144,29 +146,42 @@ def replay(
         raise SettingsError(
             "none of these callbacks can be replayed; give an EarlyStopping, a ModelCheckpoint or a ReduceLROnPlateau"
         )
-    choices = {name: _choose(each, recordings, monitor, mode) for name, each in deciders.items()}
-    first = next(filter(None, choices.values()), None) or choose_metric(recordings, monitor, mode)
-    wanted = list(dict.fromkeys([first, *filter(None, choices.values())]))
+    choices = {name: choose_metrics(each, recordings, monitor, mode) for name, each in deciders.items()}
+    ties = {name: choose_tie_breaker(each, recordings) for name, each in deciders.items()}
+    monitored = [each for several in choices.values() for each in several]
+    first = monitored[0] if monitored else choose_metric(recordings, monitor, mode)
+    wanted = list(dict.fromkeys([first, *monitored, *filter(None, ties.values())]))
     runs, left_out = with_metrics(recordings, wanted)
     curves = {choice: build_curves(runs, choice) for choice in wanted}
     actions: list[list[SimulatedAction]] = [[] for _ in runs]
     kept: list[set[int]] = [set() for _ in runs]
     stops = np.full(len(runs), NEVER)
     for name, callback in deciders.items():
-        choice = choices[name]
-        if choice is not None and isinstance(callback, library.stopping.settings):
-            stops = np.minimum(stops, add_stops(name, callback, curves[choice], library.stopping, actions))
-        elif choice is not None and isinstance(callback, library.plateau.settings):
-            add_cuts(name, callback, curves[choice], library.plateau, runs, actions)
+        if isinstance(callback, library.plateau.settings) and looks_are_recorded(callback):
+            add_cuts(name, callback, curves[choices[name][0]], library.plateau, runs, actions, ties[name])
+    for name, callback in deciders.items():  # after the cuts, on which they may depend
+        if not isinstance(callback, library.stopping.settings) or not looks_are_recorded(callback):
+            continue
+        if isinstance(callback, EarlyStopping) and needs_steps(callback):
+            found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions)
+        else:
+            found = add_stops(name, callback, curves[choices[name][0]], library.stopping, actions)
+        stops = np.minimum(stops, found)
     for name, callback in deciders.items():
         if isinstance(callback, ModelCheckpoint):
             for row, run in enumerate(runs):
-                saves, epochs = simulate_saves(name, callback, run, choices[name], int(stops[row]))
+                choice = choices[name][0] if choices[name] else None
+                saves, epochs = simulate_saves(name, callback, run, choice, int(stops[row]))
                 actions[row] += saves
                 kept[row].update(epochs)
     outcomes = _outcomes(runs, curves[first], stops, actions, kept)
     notes = (*left_out, *_limitations(named, deciders, library))
     return Replay(tuple(named.values()), library.name, first, tuple(outcomes), notes)
+
+
+def looks_are_recorded(callback: MonitoredCallback) -> bool:
+    """Return whether a callback looks where a record has values: at the end of epochs or validations."""
+    return not (isinstance(callback, ComparisonSettings) and callback.frequency.in_batches)
 
 
 def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice]) -> tuple[list[Recording], list[str]]:
@@ -205,19 +220,28 @@ def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -
         yield name, callback
 
 
-def _choose(
+def choose_metrics(
     callback: MonitoredCallback,
     recordings: Sequence[Recording],
     monitor: str | None,
     mode: Literal["auto", "min", "max"],
-) -> MetricChoice | None:
-    """Return the metric that the callback monitors; None if it monitors none."""
-    if not callback.monitors():
+) -> tuple[MetricChoice, ...]:
+    """Return the metrics that the callback monitors; the most suitable one if its options name none."""
+    monitored = callback.monitored()
+    if monitored and monitor is not None:
+        return (choose_metric(recordings, monitor, mode),)
+    named = "monitor" in callback.model_fields_set or len(monitored) > 1
+    return tuple(
+        choose_metric(recordings, name if named else None, mode if own == "auto" else own) for name, own in monitored
+    )
+
+
+def choose_tie_breaker(callback: MonitoredCallback, recordings: Sequence[Recording]) -> MetricChoice | None:
+    """Return the metric by which the callback breaks ties; None if it names none."""
+    name: str | None = getattr(callback, "tie_breaker", None)
+    if name is None:
         return None
-    if monitor is not None:
-        return choose_metric(recordings, monitor, mode)
-    own = callback.monitor if "monitor" in callback.model_fields_set else None
-    return choose_metric(recordings, own, mode if callback.mode == "auto" else callback.mode)
+    return choose_metric(recordings, name, getattr(callback, "tie_breaker_mode", "auto"))
 
 
 def _outcomes(
@@ -268,6 +292,13 @@ def _limitations(
     for name, callback in deciders.items():
         if isinstance(callback, ModelCheckpoint) and save_interval(callback) is None:
             yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, of which nothing is recorded."
+        if not looks_are_recorded(callback):
+            every: str = getattr(callback, "every", "")
+            yield f"{name}: every={every!r} looks inside epochs, of which nothing is recorded."
+        if isinstance(callback, ComparisonSettings) and callback.every == "validation":
+            yield f"{name}: every='validation' counts each recorded value as one validation."
+        if isinstance(callback, EarlyStopping) and callback.min_steps:
+            yield f"{name}: min_steps={callback.min_steps} is ignored, since steps are not recorded."
     if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
         yield "Checkpoints follow trainbus's own rules, regardless of the library."
     if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":

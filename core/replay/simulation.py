@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.filename_template import render, template_fields
 from trainbus.metrics.names import canonical, resolve
-from trainbus.plugins import ModelCheckpoint
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
 from trainbus.plugins.rate_groups import unknown_rate
 from trainbus.rules import Best, Kept, best_rule, retention_rule
@@ -24,6 +24,7 @@ from .curves import Curves
 from .library_settings import RuleSpec
 from .metric_choice import MetricChoice
 from .records import Action, Recording, SimulatedAction
+from .stepped_stops import step_stops
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 """The stop epoch of a run that no callback stops."""
@@ -55,16 +56,16 @@ def simulate_stops(
     """
     arguments = spec.arguments(options, curves.sign)
     runs, columns = curves.scores.shape
-    state = spec.initial_state
+    rule, state = spec.chosen(options), spec.initial_state
     shape = np.broadcast_shapes((runs,), *(np.shape(each) for each in arguments.values()))
     stops = np.full(shape, -1, dtype=np.int64)
     improved = np.zeros((columns, *shape), dtype=np.bool_) if improvements else None
     scores, epochs = np.ascontiguousarray(curves.scores.T), np.ascontiguousarray(curves.epochs.T)
     for column in range(columns):
-        state, verdict = spec.rule(state, scores[column], epochs[column], **arguments)
+        state, verdict = rule(state, scores[column], epochs[column], **arguments)
         running = stops < 0
         if improved is not None:
-            improved[column] = verdict.improved & running
+            improved[column] = verdict.best & running
         stops[running & verdict.stop] = column
         if not running.any():
             break
@@ -89,14 +90,38 @@ def add_stops(
     columns, improved = simulate_stops(smooth, spec, options, improvements=True)
     stops = np.where(columns < 0, NEVER, curves.epochs[np.arange(len(columns)), columns])
     for row, stop in enumerate(stops.tolist()):
-        if stop != NEVER:
-            actions[row].append(SimulatedAction(stop, name, "stop", stop))
+        kept = list[int]()
         if restores and improved is not None:
             kept = curves.epochs[row, np.flatnonzero(improved[:, row])].tolist()
-            actions[row] += [SimulatedAction(epoch, name, "keep", epoch) for epoch in kept]
-            if stop != NEVER and kept:
-                actions[row].append(SimulatedAction(stop, name, "restore", kept[-1]))
+        actions[row] += _stop_actions(name, None if stop == NEVER else stop, kept)
     return stops
+
+
+def add_stepped_stops(
+    name: str,
+    callback: EarlyStopping,
+    recordings: Sequence[Recording],
+    choices: Sequence[MetricChoice],
+    tie_breaker: MetricChoice | None,
+    actions: list[list[SimulatedAction]],
+) -> NDArray[np.int64]:
+    """Do the same as ``add_stops``, run by run; the lists of actions have the cuts already."""
+    stops = np.full(len(recordings), NEVER)
+    for row, recording in enumerate(recordings):
+        cuts = {each.epoch for each in actions[row] if each.action == "scale_learning_rate"}
+        found = step_stops(callback, recording, choices, tie_breaker, cuts)
+        stops[row] = NEVER if found.stop is None else found.stop
+        actions[row] += _stop_actions(name, found.stop, found.bests if callback.restore_best_weights else ())
+    return stops
+
+
+def _stop_actions(name: str, stop: int | None, kept: Sequence[int]) -> list[SimulatedAction]:
+    """Return the actions of early stopping: keeping the weights of some epochs, the stop, restoring the last."""
+    actions = [SimulatedAction(epoch, name, "keep", epoch) for epoch in kept]
+    if stop is not None:
+        actions.append(SimulatedAction(stop, name, "stop", stop))
+        actions += [SimulatedAction(stop, name, "restore", kept[-1])] if kept else []
+    return actions
 
 
 class RecordedRates(NamedTuple):
@@ -197,6 +222,7 @@ def add_cuts(
     spec: RuleSpec,
     recordings: Sequence[Recording],
     actions: list[list[SimulatedAction]],
+    tie_breaker: MetricChoice | None = None,
 ) -> None:
     """Add the learning rate cuts to the list of each run; a cut that the recorded run did not make is not exact.
 
@@ -207,20 +233,24 @@ def add_cuts(
         SettingsError: An option names a rate that a run with rates has not logged.
     """
     options = callback.model_dump()
+    if isinstance(callback, ReduceLROnPlateau) and callback.frequency.unit == "epoch":
+        curves = curves.every(callback.frequency.every)
     arguments = spec.arguments(options, curves.sign)
+    seconds = None if tie_breaker is None else curves.scores_of(recordings, tie_breaker)
     factor, smallest_change = options["factor"], options.get("eps", 0.0)
     bound = 0.0 if spec.floor is None else options["min_lr"]
     rates = read_rates(recordings, curves, bound, options.get("groups"), spec.floor or float)
     floor = rates.floor
-    state, scale = spec.initial_state, np.ones(len(curves.names))
+    rule, state, scale = spec.chosen(options), spec.initial_state, np.ones(len(curves.names))
     for column in range(curves.scores.shape[1]):
         recorded = rates.at[:, :, column]
         rate = np.where(scale < 1, np.maximum(recorded * scale, floor), recorded)
         unknown = np.isnan(rate).all(axis=0)
         lowered = (rate > floor) & (rate - np.maximum(rate * factor, floor) > smallest_change)
         changes = unknown | lowered.any(axis=0)
-        reducible = {"reducible": changes} if spec.takes_reducible else {}
-        state, verdict = spec.rule(state, curves.scores[:, column], **arguments, **reducible)
+        observed = {"reducible": changes} if spec.takes_reducible else {}
+        observed |= {} if seconds is None else {"second": seconds[:, column]}
+        state, verdict = rule(state, curves.scores[:, column], **arguments, **observed)
         cut = verdict.reduce & (column < curves.lengths) & changes
         shown = cut & (scale == 1) & rates.show_cut(column, factor, lowered)
         scale = np.where(cut & ~shown, scale * factor, scale)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import MonitoredCallback, SettingsError
+from trainbus import Callback, MonitoredCallback, SettingsError
+from trainbus.plugins import EarlyStopping
 
 from .curves import Curves, build_curves
-from .grid_search import find_stops
-from .library_settings import LibraryName, find_library
+from .grid_search import find_stops, step_policies
+from .library_settings import Library, LibraryName, find_library, translate
 from .metric_choice import MetricChoice, choose_metric
 from .recommend import (
     ADVICE,
@@ -29,10 +30,15 @@ from .recommend import (
     pareto_frontier,
 )
 from .records import Recording
-from .replayer import with_metrics
+from .replayer import choose_metrics, choose_tie_breaker, looks_are_recorded, with_metrics
+from .stepped_stops import needs_steps
 
 _MOST_STOPS = 20_000_000
 """The maximum number of policies times runs; more would not fit into the memory of a small machine."""
+
+
+_FRACTIONS = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+"""The values of ``min_delta`` that are tried if it is a fraction of the best value."""
 
 
 class Recommendation(NamedTuple):
@@ -60,6 +66,8 @@ class Sweep:
     stops: NDArray[np.int32]
     """The column of ``curves`` at which the run stops, -1 if it does not."""
     notes: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The options of early stopping that all policies share."""
 
     @cached_property
     def stopped(self) -> NDArray[np.int64]:
@@ -171,7 +179,8 @@ class Sweep:
             self.epochs_saved.astype(np.float64), self.epochs.astype(np.float64), self.fraction_lost, limit
         )
         policy = self.grid[number]
-        callback = policy.callback(self.choice.monitor, self.choice.mode, find_library(self.library))
+        library = find_library(self.library)
+        callback = policy.callback(self.choice.monitor, self.choice.mode, library, self.fixed)
         return Recommendation(advice, number, policy, callback, self.estimate(number), others)
 
 
@@ -183,6 +192,7 @@ def sweep(
     start_from_epoch: Sequence[int] | None = None,
     baseline: Sequence[float | None] | None = None,
     smoothing: Sequence[str | None] | None = None,
+    fixed: Callback | None = None,
     by: str = "trainbus",
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
@@ -198,6 +208,7 @@ def sweep(
         start_from_epoch: Values to try.
         baseline: Values to try, with None for no baseline; by default only None is tried.
         smoothing: Values to try, with None for no smoothing.
+        fixed: An early stopping whose options all policies share, but for those that are tried; and its metrics.
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite".
         monitor: The metric that decides; by default val_loss, else the most suitable one that is logged.
         mode: The direction in which it improves; "auto" infers it from the name.
@@ -218,9 +229,12 @@ def sweep(
     ([[2], [3], [7]], [[1.0], [1.0], [0.0]])
     """
     library = find_library(by)
-    choice = choose_metric(recordings, monitor, mode)
-    runs, notes = with_metrics(recordings, [choice])
+    shared, choices, tie_breaker = _shared(fixed, library, recordings, monitor, mode)
+    choice = choices[0]
+    runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
     curves = build_curves(runs, choice)
+    if min_delta is None and shared.get("min_delta_mode") == "rel":
+        min_delta = _FRACTIONS
     grid = default_grid(
         curves,
         library,
@@ -235,7 +249,36 @@ def sweep(
             f"{len(grid):,} policies on {len(runs):,} runs are too many: the limit is {_MOST_STOPS:,} "
             "pairs of a policy and a run; give fewer values"
         )
-    return Sweep(grid, library.name, choice, curves, find_stops(curves, grid, library), tuple(notes))
+    if isinstance(fixed, EarlyStopping) and library.stopping.settings is EarlyStopping and needs_steps(fixed):
+        policies = (EarlyStopping(**{**shared, **each.options}) for each in grid)
+        stops = step_policies(policies, runs, choices, tie_breaker, curves)
+    else:
+        stops = find_stops(curves, grid, library, {name: shared[name] for name in shared if name not in _OWN})
+    return Sweep(grid, library.name, choice, curves, stops, tuple(notes), shared)
+
+
+_OWN: Final = ("monitor", "mode", "verbose", "restore_best_weights", "min_steps")
+"""The options that do not change where a rule stops a recorded run."""
+
+
+def _shared(
+    fixed: Callback | None,
+    library: Library,
+    recordings: Sequence[Recording],
+    monitor: str | None,
+    mode: Literal["auto", "min", "max"],
+) -> tuple[Mapping[str, Any], tuple[MetricChoice, ...], MetricChoice | None]:
+    """Return the options that all policies share, the metrics that they monitor, and the one that breaks ties."""
+    if fixed is None:
+        return {}, (choose_metric(recordings, monitor, mode),), None
+    callback = translate(library, fixed)
+    if not isinstance(callback, library.stopping.settings):
+        raise SettingsError(f"fixed={type(fixed).__name__}: give an EarlyStopping, whose options all policies share")
+    if not looks_are_recorded(callback):
+        every: str = getattr(callback, "every", "")
+        raise SettingsError(f"fixed: every={every!r} looks inside epochs, of which nothing is recorded; leave it out")
+    shared = {name: getattr(callback, name) for name in callback.model_fields_set}
+    return shared, choose_metrics(callback, recordings, monitor, mode), choose_tie_breaker(callback, recordings)
 
 
 def _settings_of(callback: MonitoredCallback) -> dict[str, Any]:

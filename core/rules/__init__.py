@@ -9,22 +9,38 @@ No rule branches on a value, so that the same function steps one run (Python sca
 (NumPy arrays as state or as settings). Higher scores are better: the caller negates a metric for which lower is better,
 which is exact in IEEE arithmetic.
 
-The rules are those of the callbacks of Keras 3.15.1 with one exception: a score that is not finite is never an
-improvement (in Keras, a NaN in the first epoch stays the best value).
+By default, the rules are those of the callbacks of Keras 3.15.1 with one exception: a score that is not finite is never
+an improvement (in Keras, a NaN in the first epoch stays the best value).
 
 >>> state = Patience()
 >>> for epoch, score in enumerate([1.0, 2.0, 1.5, 1.6]):
 ...     state, verdict = stopping_rule(state, score, epoch, patience=2)
 >>> state, verdict.stop
-(Patience(best=2.0, best_epoch=1, wait=2), True)
+(Patience(best=2.0, best_epoch=1, wait=2, second=-inf), True)
 """
 
-from .improvement import Best, best_rule, improves
+from .improvement import Best, best_rule, breaks_tie, improves
 from .intervals import Intervals, crossing_rule, interval_rule
 from .numbers import where
-from .plateau import Plateau, PlateauVerdict, plateau_rule
+from .plateau import (
+    Plateau,
+    PlateauCount,
+    PlateauVerdict,
+    count_as_keras,
+    count_as_torch,
+    plateau_rule,
+    torch_plateau_rule,
+)
 from .retention import Kept, Retention, retention_rule
-from .stopping import Patience, StoppingVerdict, stopping_rule
+from .stopping import (
+    Patience,
+    StoppingVerdict,
+    ThresholdVerdict,
+    early_stopping_rule,
+    held_back,
+    stopping_rule,
+    threshold_rule,
+)
 
 __all__ = [
     "Best",
@@ -32,15 +48,24 @@ __all__ = [
     "Kept",
     "Patience",
     "Plateau",
+    "PlateauCount",
     "PlateauVerdict",
     "Retention",
     "StoppingVerdict",
+    "ThresholdVerdict",
     "best_rule",
+    "breaks_tie",
+    "count_as_keras",
+    "count_as_torch",
     "crossing_rule",
+    "early_stopping_rule",
+    "held_back",
     "improves",
     "interval_rule",
     "plateau_rule",
     "retention_rule",
     "stopping_rule",
+    "threshold_rule",
+    "torch_plateau_rule",
     "where",
 ]

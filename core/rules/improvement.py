@@ -8,32 +8,89 @@ from typing import NamedTuple
 from .numbers import Number, where
 
 
-def improves(score: Number, reference: Number, min_delta: Number = 0.0) -> Number:
+def improves(
+    score: Number,
+    reference: Number,
+    min_delta: Number = 0.0,
+    relative_delta: Number = 0.0,
+    ties: Number = False,  # noqa: FBT002 - it may be an array
+) -> Number:
     """Return whether a finite ``score`` exceeds ``reference`` by more than ``min_delta``.
 
     Args:
         score: The new score; one that is not finite never improves.
         reference: The score to exceed.
         min_delta: The difference that an improvement must exceed.
+        relative_delta: The same as a fraction of the magnitude of ``reference``; one of the two is 0.
+        ties: Whether a score that only reaches this limit improves, too.
 
     >>> improves(1.0, 1.0), improves(1.5, 1.0, 0.5), improves(float("nan"), -inf), improves(0.0, -inf)
     (False, False, False, True)
+    >>> improves(-0.95, -1.0, relative_delta=0.1), improves(-0.85, -1.0, relative_delta=0.1)
+    (False, True)
     """
-    return (abs(score) < inf) & (score - min_delta > reference)
+    lowered, limit = score - min_delta, _limit(reference, relative_delta)
+    return (abs(score) < inf) & ((lowered > limit) | (ties & (lowered == limit)))
+
+
+def _limit(reference: Number, relative_delta: Number) -> Number:
+    """Return the reference, raised by a fraction of its magnitude.
+
+    For a value that is not negative this is the formula of PyTorch, to the bit. For a negative one PyTorch would lower
+    the limit, so that a worse score improves.
+
+    Source: torch 2.13, ``torch.optim.lr_scheduler.ReduceLROnPlateau._is_better``.
+    """
+    if isinstance(relative_delta, (int, float)) and not relative_delta:  # as always, unless it is asked for
+        return reference
+    risen, fallen = (reference > 0) & (reference < inf), (reference < 0) & (reference > -inf)
+    return reference * (1 + relative_delta * (1 * risen - 1 * fallen))
 
 
 class Best(NamedTuple):
-    """The best score so far and its epoch."""
+    """The best score so far, its epoch, and its second score, which breaks ties."""
 
     score: Number = -inf
     epoch: Number = -1
+    second: Number = -inf
 
 
-def best_rule(state: Best, score: Number, epoch: Number) -> tuple[Best, Number]:
+def best_rule(
+    state: Best,
+    score: Number,
+    epoch: Number,
+    *,
+    second: Number = -inf,
+    ties: Number = False,
+) -> tuple[Best, Number]:
     """Keep the best of all scores; the verdict is whether this score is the best so far.
 
+    Args:
+        state: The state after the previous score.
+        score: The new score; higher is better.
+        epoch: Its epoch.
+        second: The score of a second metric: of equal scores, the one with the higher second score is better.
+        ties: Whether the newer of equal scores is the better one, if the second score does not decide.
+
     >>> best_rule(Best(score=1.0, epoch=0), 2.0, 1)
-    (Best(score=2.0, epoch=1), True)
+    (Best(score=2.0, epoch=1, second=-inf), True)
+    >>> best_rule(Best(score=2.0, epoch=0), 2.0, 1)[1], best_rule(Best(score=2.0, epoch=0), 2.0, 1, ties=True)[1]
+    (False, True)
     """
-    improved = improves(score, state.score)
-    return Best(where(improved, score, state.score), where(improved, epoch, state.epoch)), improved
+    improved = improves(score, state.score, ties=breaks_tie(second, state.second, ties))
+    after = Best(
+        where(improved, score, state.score),
+        where(improved, epoch, state.epoch),
+        where(improved, second, state.second),
+    )
+    return after, improved
+
+
+def breaks_tie(second: Number, best: Number, ties: Number) -> Number:
+    """Return whether an equal score is better, by its second score; ``ties`` decides if this is equal or not finite.
+
+    >>> breaks_tie(2.0, 1.0, False), breaks_tie(1.0, 2.0, True), breaks_tie(1.0, 1.0, True)
+    (True, False, True)
+    """
+    worse = (abs(best) < inf) & ((abs(second) < inf) ^ True | (second < best))
+    return improves(second, best) | (ties & (worse ^ True))

@@ -10,12 +10,16 @@ VERSION = "0.1.0"
 
 ENTRY_POINTS = {
     "trainbus.callbacks": {
-        "EarlyStopping": "plugins.early_stopping:EarlyStopping",
+        "DeviceStats": "plugins.guards.device_stats:DeviceStats",
+        "EarlyStopping": "plugins.early_stopping.callback:EarlyStopping",
         "Journal": "plugins.journal.callback:Journal",
         "LearningRateScheduler": "plugins.guards.learning_rate_scheduler:LearningRateScheduler",
         "ModelCheckpoint": "plugins.model_checkpoint.callback:ModelCheckpoint",
         "ReduceLROnPlateau": "plugins.reduce_lr_on_plateau:ReduceLROnPlateau",
         "TensorBoard": "plugins.tensorboard.callback:TensorBoard",
+        "TerminateOnNaN": "plugins.guards.terminate_on_nan:TerminateOnNaN",
+        "TimeLimit": "plugins.guards.time_limit:TimeLimit",
+        "Watchdog": "plugins.guards.watchdog:Watchdog",
     },
     "trainbus.adapters": {
         "keras": "adapters.keras:KerasSubject",

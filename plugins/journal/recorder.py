@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ from ..append_only_file import AppendOnlyFile
 from ..environment import environment
 from .journal_file import open_journal
 
+PATIENCE = 5.0
+"""Seconds that a thread waits for the one that writes."""
 COMMON_FIELDS = tuple(each.name for each in fields(Action))
 """The fields that every action has; the others are its options."""
 
@@ -88,6 +91,8 @@ class JournalRecorder:
         self.header_written = self.trains = False
         self.waiting: list[journal.Event] = []  # of a resumed run that has not trained yet, and may be over
         self.failures_written = 0
+        self.writing = threading.RLock()
+        """Held while lines are written: a thread may write an event."""
         self.start = self.epoch_start = time.monotonic()
         self.earlier_seconds = 0.0  # of the processes that trained the run before it was resumed
         self.in_epoch = False
@@ -130,7 +135,7 @@ class JournalRecorder:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, metrics=shown))
+        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, metrics=shown, stats=dict(run.state.stats)))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
@@ -188,6 +193,14 @@ class JournalRecorder:
             self.trains = True
             self._write(run)
 
+    def write_event(self, run: Run, event: journal.Event) -> None:
+        """Write an event at once; any thread may call this, also while the training hangs."""
+        if self.writing.acquire(timeout=PATIENCE):
+            try:
+                self._write(run, event)
+            finally:
+                self.writing.release()
+
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
@@ -218,6 +231,10 @@ class JournalRecorder:
 
     def _write(self, run: Run, *events: journal.Event) -> None:
         """Write events after the header and new failures; those of a run that may be finished wait until it trains."""
+        with self.writing:
+            self._write_lines(run, events)
+
+    def _write_lines(self, run: Run, events: tuple[journal.Event, ...]) -> None:
         if self.file is None:
             return
         if run.resumed is not None and not self.trains:

@@ -33,7 +33,7 @@ _SavedFile = tuple[Text, Number, Step, Score]
 class _Saved(TypedDict):
     """What a checkpoint stores of a saver."""
 
-    best: tuple[Score, Number]
+    best: tuple[Score, Number, Score]
     best_file: _SavedFile | None
     kept: list[_SavedFile]
     seen: list[Text]

@@ -66,7 +66,7 @@ class Selection:
             if not improved:
                 return NOTHING
             reason, rule = monitor.improvement_reason(best.score, score), best_rule.__name__
-            values = monitor.journal_values(score, *best)
+            values = monitor.journal_values(score, best.score, best.epoch)
         file, removed = path(), tuple[str, ...]()
         if settings.save_best_only and score is not None:
             self.best_file = Kept(file, run.epoch, run.step, score)
@@ -79,7 +79,7 @@ class Selection:
                 if verdict.among_best and not reason:
                     rank = f"among the best {settings.keep}" if settings.keep != 1 else "the best"
                     reason = f"{monitor.metric} of {monitor.sign * new.score:.5f} is {rank}"
-                values = monitor.journal_values(score, *best)
+                values = monitor.journal_values(score, best.score, best.epoch)
             rule, removed = retention_rule.__name__, verdict.forget
             values |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
         self.attempts = [*self.attempts[-1:], SaveAttempt(file, run.epoch, run.step, best, best_file, kept)]

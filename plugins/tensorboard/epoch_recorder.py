@@ -152,6 +152,7 @@ class EpochRecorder:
         for name, value in shown.items():
             series = layout.of_epoch(name)
             by_run[series.run][series.tag] = value
+        by_run[layout.main] |= {f"stats/{name}": value for name, value in run.state.stats.items()}
         if not layout.counts_epochs:
             by_run[layout.main]["epoch"] = float(epoch)
         for name, values in by_run.items():

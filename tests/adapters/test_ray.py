@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.reliability.listing import without_history
+
 from .ray_scenes import LOSSES
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +38,8 @@ def names(epoch: int) -> list[str]:
 
 def test_an_epoch_is_reported_with_its_checkpoint(found: dict[str, Any]) -> None:
     """When the next one begins, and the last when the run ends; trainbus's own files stay where they are."""
-    assert found["each"] == [None, names(0), names(1), names(2)]
+    assert found["each"][0] is None
+    assert [*map(without_history, found["each"][1:])] == [names(0), names(1), names(2)]
     assert found["kept"] == ["m-2.npz", "m-3.npz"]
 
 
@@ -68,4 +71,4 @@ def test_snapshots_that_a_manifest_refers_to_are_reported_with_it(found: dict[st
 
 def test_a_run_that_fails_does_not_report_its_last_epoch(found: dict[str, Any]) -> None:
     """Ray restarts it from the epoch before."""
-    assert found["fails"] == names(0)
+    assert without_history(found["fails"]) == names(0)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+import logging
+import math
 import os
 import random
 import resource
@@ -30,7 +33,15 @@ from torch.utils.data import DataLoader, DistributedSampler
 import trainbus
 from trainbus import Decision, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
-from trainbus.plugins import EarlyStopping, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.failures import LOG
+from trainbus.plugins import (
+    EarlyStopping,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+    Watchdog,
+)
 from trainbus.testing import EventRecorder
 
 from .jobs import report
@@ -428,7 +439,7 @@ def different_loops(rank: int, size: int) -> Any:
 @scene
 def asked_to_end(rank: int, size: int) -> Any:
     """A signal or a stop file in an epoch without end; a handler records the signal that would end the process."""
-    cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]]}
+    cases = {"SIGTERM": [[0], [size - 1], list(range(size))], "SIGINT": [[1]], "stop": [[1]], "interrupt": [[0], [1]]}
     return {
         f"{what} at {who}": asked(what, rank in who, rank, f"asked-{what}-{len(who)}-{who[0]}")
         for what, whom in cases.items()
@@ -449,6 +460,8 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
                     run.log(loss=step(trained, torch.randn(8, 6)))
                     if here and batch == 3 + rank and what == "stop":
                         Path(folder, "stop").touch()
+                    elif here and batch == 3 + rank and what == "interrupt":
+                        run.interrupt("the clock")
                     elif here and batch == 3 + rank:
                         os.kill(os.getpid(), signal.Signals[what])
 
@@ -462,6 +475,56 @@ def asked(what: str, here: bool, rank: int, folder: str) -> Any:
         [str(path) for path in run.state.files],
         noted,
     ]
+
+
+@scene
+def nan_on_one_rank(rank: int, size: int) -> Any:
+    """The last rank has a loss that is NaN from the third batch of the second epoch on."""
+    trained, seen = subject(), 0
+    run = Run(trained, [ModelCheckpoint("nan/m-{epoch}"), TerminateOnNaN(save="nan-dump/nan")], verbose=0)
+    with run:
+        for epoch in run.epochs(3):
+            for batch in run.batches(itertools.count() if epoch == 1 else range(4)):
+                seen += 1
+                loss = step(trained, torch.randn(8, 6))
+                run.log(loss=math.nan if rank == size - 1 and (epoch, batch) >= (1, 2) else loss)
+    return [run.result.reason, run.step, seen, [str(path) for path in run.state.files]]
+
+
+@scene
+def hanging(rank: int, size: int) -> Any:
+    """The last rank hangs in a batch, until rank 0 has its stacks in the journal; the others wait for it."""
+    trained, written = subject(), Path("hanging/journal.jsonl")
+    with Run(trained, [ModelCheckpoint("hanging/m"), Watchdog("0.3 seconds")], verbose=0) as run:
+        for _ in run.epochs(1):
+            for batch in run.batches(range(4)):
+                run.log(loss=step(trained, torch.randn(8, 6)))
+                while batch == 2 and rank == size - 1 and f'"rank":{rank}' not in written.read_text().replace(" ", ""):
+                    time.sleep(0.01)
+    return [json.loads(line) for line in written.read_text().splitlines() if '"hang"' in line]
+
+
+@scene
+def slow_rank(rank: int, size: int) -> Any:
+    """Rank 1 computes alone before each batch, which the others wait for: at the end of the epoch, or in the batch."""
+    found = []
+    for steps in (False, True):
+        trained, lines, times = subject(), [], []
+        handler = logging.Handler()
+        handler.emit = lambda record, lines=lines: lines.append(record.getMessage())  # type: ignore[method-assign]
+        LOG.addHandler(handler)
+        with Run(trained, verbose=0) as run:
+            for _ in run.epochs(2):
+                for _ in run.batches(range(3)):
+                    began = time.thread_time()
+                    while rank == 1 and time.thread_time() < began + 0.15:
+                        pass
+                    run.log(loss=step(trained, torch.randn(8, 6)) if steps else 1.0)
+                times += [list(run.state.rank_times)] if run.epoch else []
+        times.append(list(run.state.rank_times))
+        LOG.removeHandler(handler)
+        found.append([lines, dict(run.state.stats), times])
+    return found
 
 
 @scene

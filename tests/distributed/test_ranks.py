@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from trainbus.distributed.rank_times import slow_rank
+from trainbus.engine.run_state import RankTime
+
 from .jobs import job
 from .scenes import HOOKS, SCENES, SCORES
 
 Reports = dict[int, list[dict[str, Any]]]
 ALONE = frozenset({"uneven_batches", "raising_plugins", "raising_loop", "full_disk", "different_loops", "other_files",
-                   "resized_inside"})  # fmt: skip
+                   "resized_inside", "slow_rank"})  # fmt: skip
 """Scenes in which the ranks' reports differ."""
 
 
@@ -182,11 +185,44 @@ def test_ranks_that_differ_are_named(reports: Reports) -> None:
         assert "'m.pt' is not the file that rank 0 sees there" in each["other_files"]
 
 
+def test_the_stacks_of_a_rank_that_hangs_are_in_the_journal_of_rank_0(reports: Reports) -> None:
+    """It posts them for all, and no rank waits for it."""
+    hangs = {each["rank"]: each for each in reports[4][0]["hanging"]}
+    assert hangs[3]["reason"] == "no event for 0.3 seconds since batch 3 of epoch 1"
+    assert "in hanging" in hangs[3]["stacks"]
+
+
+def test_a_slow_rank_is_reported_once_by_rank_0_and_measured_on_all(reports: Reports) -> None:
+    """Whether the others wait for it at the end of the epoch, or in the collectives of each batch."""
+    for rank, each in enumerate(reports[4]):
+        for (lines, stats, epochs), did in zip(each["slow_rank"], ("was busy", "computed"), strict=True):
+            times = [[RankTime(*one) for one in epoch] for epoch in epochs]
+            found = [slow_rank(epoch) for epoch in times]
+            assert lines == ([] if rank else [found[0][1]] if found[0] else [found[1][1]] if found[1] else [])
+            assert did != "was busy" or found[0] is not None  # a loaded machine may keep all ranks from computing
+            assert all(line.startswith(f"rank 1 is slow: it {did} for ") for line in lines)
+            assert all(max(epoch, key=lambda one: one.computed) == epoch[1] for epoch in times)
+            assert all(len(epoch) == 4 and epoch[1].computed >= 0.45 for epoch in times)
+            assert stats["rank_compute_seconds_max"] == times[-1][1].computed
+
+
+def test_nan_on_one_rank_stops_all_after_the_same_batch(reports: Reports) -> None:
+    """No later state is saved, except in the file for it."""
+    ranks = reports[4]
+    assert len({tuple(each["nan_on_one_rank"][1:3]) for each in ranks}) == 1
+    for each in ranks:
+        reason, step, seen, _ = each["nan_on_one_rank"]
+        assert "loss is nan in " in reason
+        assert 7 <= step == seen
+    assert ranks[0]["nan_on_one_rank"][3] == ["nan/m-1.pt", "nan-dump/nan.pt"]
+
+
 def test_all_ranks_end_together_whichever_is_asked_to_end(reports: Reports) -> None:
     """After the same batch, with one checkpoint of it, and each by its signal, or after its handler has taken note."""
     for ranks in reports.values():
         for case, (error, requested, batches, _, files, noted) in ranks[0]["asked_to_end"].items():
-            assert error == ("nothing" if "SIGTERM" in case else f"KeyboardInterrupt: {requested}")
+            quiet = "SIGTERM" in case or "interrupt" in case
+            assert error == ("nothing" if quiet else f"KeyboardInterrupt: {requested}")
             assert batches > 3
             assert [Path(file).name for file in files] == ["signal.pt"]
             assert noted == ([15] if "SIGTERM" in case else [])

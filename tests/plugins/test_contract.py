@@ -8,7 +8,8 @@ from trainbus import Callback, installed
 from trainbus.testing import check_callback
 
 HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float("nan"), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)]
-NEEDED = {"filepath": "saved-{epoch}", "schedule": "math:sqrt", "target": 1.5}
+NEEDED = {"filepath": "saved-{epoch}", "schedule": "math:sqrt", "target": 1.5, "limit": "1 hour"}
+ALWAYS: dict[str, dict[str, Any]] = {"TimeLimit": {"limit": "1 hour"}}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
     "ModelCheckpoint": [
@@ -21,6 +22,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"patience": 1, "cooldown": 2, "min_lr": 0.01},
         {"patience": 1, "min_lr": {"learning_rate": 0.01}, "groups": ["learning_rate"], "eps": 1e-8},
     ],
+    "TerminateOnNaN": [{"every": "epoch"}, {"monitor": "loss", "save": "nan/dump"}],
+    "TimeLimit": [{"over_resumes": True}],
+    "Watchdog": [{"end": True}],
     "TensorBoard": [{"histogram_freq": 2}, {"update_freq": "batch", "write_graph": False, "write_images": False}],
 }
 CASES = [
@@ -36,4 +40,4 @@ def test_every_installed_callback_keeps_the_contract(name: str, options: dict[st
     kind: type[Callback] = installed("callbacks")[name].load()
     needed = {field: NEEDED[field] for field, info in kind.model_fields.items() if info.is_required()}
 
-    check_callback(kind(**needed, **options), HISTORY)
+    check_callback(kind(**ALWAYS.get(name, {}), **needed, **options), HISTORY)

@@ -22,7 +22,7 @@ LABELS = (ROWS[:, 0] > 0).astype("int64")
 HELD_OUT = _random.normal(size=(15, 6)).astype("float32")
 
 
-def train_torch(callbacks: list[Any], epochs: int = 3) -> Run:
+def train_torch(callbacks: list[Any], epochs: int = 3, **options: Any) -> Run:
     """Shuffled, with batch normalisation, dropout and work in place."""
     torch.manual_seed(1)
     model = torch.nn.Sequential(
@@ -37,7 +37,7 @@ def train_torch(callbacks: list[Any], epochs: int = 3) -> Run:
     loader = torch.utils.data.DataLoader(data, 8, shuffle=True)
     held_out = torch.utils.data.DataLoader(torch.from_numpy(HELD_OUT), 7, shuffle=True)
     loss_of = torch.nn.functional.cross_entropy
-    with Run(TorchSubject(model, optimizer, probe=held_out), callbacks) as run:
+    with Run(TorchSubject(model, optimizer, probe=held_out), callbacks, **options) as run:
         for _ in run.epochs(epochs):
             model.train()
             for rows, labels in run.batches(loader):
@@ -51,7 +51,7 @@ def train_torch(callbacks: list[Any], epochs: int = 3) -> Run:
     return run
 
 
-def train_keras(callbacks: list[Any], epochs: int = 3) -> Run:
+def train_keras(callbacks: list[Any], epochs: int = 3, **options: Any) -> Run:
     """As above."""
     keras.utils.set_random_seed(1)
     layers = keras.layers
@@ -66,13 +66,13 @@ def train_keras(callbacks: list[Any], epochs: int = 3) -> Run:
         name="small",
     )
     model.compile("adam", "sparse_categorical_crossentropy")
-    bus = KerasCallback(callbacks)
+    bus = KerasCallback(callbacks, **options)
     held_out = HELD_OUT, np.zeros(len(HELD_OUT), "int64")
     model.fit(ROWS, LABELS, batch_size=8, epochs=epochs, validation_data=held_out, callbacks=[bus], verbose=0)
     return bus.run
 
 
-def train_sklearn(callbacks: list[Any], epochs: int = 3) -> Run:
+def train_sklearn(callbacks: list[Any], epochs: int = 3, **options: Any) -> Run:
     """A multi-layer perceptron."""
     model = MLPClassifier((8, 4), learning_rate_init=0.05, random_state=1)
     held_out = HELD_OUT, np.zeros(len(HELD_OUT), "int64")
@@ -85,6 +85,7 @@ def train_sklearn(callbacks: list[Any], epochs: int = 3) -> Run:
         validation_data=held_out,
         callbacks=callbacks,
         random_state=np.random.RandomState(1),
+        **options,
     )
 
 

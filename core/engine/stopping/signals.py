@@ -108,6 +108,11 @@ class Signals:
         return True
 
     @property
+    def any(self) -> bool:
+        """Whether a signal was recorded, here or on another rank."""
+        return bool(self.received) or self._received_elsewhere is not None
+
+    @property
     def is_forked(self) -> bool:
         """Whether this process was forked from the one that installed the handlers."""
         return os.getpid() != self._owner

@@ -21,6 +21,7 @@ class RequestedState(Protocol):
     """The part of ``RunState`` in which requests are recorded."""
 
     requested: str
+    quiet: bool
     interrupted: bool
     stop_actions: list[Stop]
     epoch: int
@@ -82,10 +83,16 @@ class StopRequests:
         self._signals = Signals(self._names, _weak(self._answer), loop_is_alive)
         self._group.bind("watch_stop_file", self._watch)(directories)
 
-    def request(self, name: str) -> None:
-        """Record that ``name`` asks the run to end; may be called from a signal handler or another thread."""
+    def request(self, name: str, *, quiet: bool = False) -> None:
+        """Record that ``name`` asks the run to end; may be called from a signal handler or another thread.
+
+        Args:
+            name: What asks for it.
+            quiet: Whether the run ends without an exception.
+        """
         if not self._state.requested:
-            self._group.request_stop({"request": name})
+            self._state.quiet = quiet
+            self._group.request_stop({"request": name, **({"quiet": "yes"} if quiet else {})})
             self._state.requested = name
             self._state.stop_actions.append(Stop(reason=f"{name} asked for it", by=REQUEST))
 
@@ -99,7 +106,7 @@ class StopRequests:
         if "request" in what:
             if self._signals is not None:
                 self._signals.record_elsewhere(what["request"])
-            self.request(what["request"])
+            self.request(what["request"], quiet="quiet" in what)
         elif (stop := Stop(reason=what["stop"], by="loop")) not in self._state.stop_actions:
             self._state.stop_actions.append(stop)
 
@@ -118,6 +125,11 @@ class StopRequests:
         """Look for a stop file on this machine's disk now; a thread also looks twice a second."""
         if self._stop_file is not None:
             self._stop_file.look()
+
+    def ends_quietly(self, error: BaseException | None) -> bool:
+        """Return whether the error is that of a request to end without an exception, and no signal came as well."""
+        raised = isinstance(error, KeyboardInterrupt) and self._state.interrupted
+        return raised and self._state.quiet and self._signals is not None and not self._signals.any
 
     def decision(self) -> Decision:
         """Return the decision by which a request has ended the run; empty if none did."""
@@ -142,17 +154,18 @@ class StopRequests:
             errors: What was raised at the end of the run.
 
         Returns:
-            Whether a handler of the user was called for the signal and the process continues, so that ``error``, with
-            which the run ended its loop, need not be raised.
+            Whether ``error``, with which the run ended its loop, need not be raised: a handler of the user was called
+            for the signal and the process continues, or the request was a quiet one and no signal came as well.
         """
         if self._signals is None:
             return False
         if self._state.requested:
             self._group.bind("log_end", self._log_end)(errors)
         handled = self._signals.exit(error, interrupted=self._state.interrupted)
-        if isinstance(error, KeyboardInterrupt) and self._state.interrupted:
-            hide_traceback(error)
-        return handled
+        if not (isinstance(error, KeyboardInterrupt) and self._state.interrupted):
+            return handled
+        hide_traceback(error)
+        return handled or self.ends_quietly(error)
 
     def _watch(self, directories: Iterable[Location]) -> None:
         self._stop_file = StopFile(directories, _weak(self.request))

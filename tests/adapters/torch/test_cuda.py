@@ -21,7 +21,7 @@ from trainbus import Run
 from trainbus.adapters.shared.torch_rng import set_torch_random_state, torch_random_state
 from trainbus.adapters.torch import TorchSubject
 from trainbus.metrics.running_means import RunningMeans
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard, TerminateOnNaN
 
 from .trainings import TYPES, same
 
@@ -30,6 +30,22 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 EPOCHS, BATCHES = 4, 6
 X = torch.linspace(-1, 1, 96).reshape(24, 4)
 Y = X.sum(1, keepdim=True).sin()
+
+
+@pytest.mark.parametrize("bad", [0, 3, 5, 99])
+def test_no_batch_waits_for_the_flags_of_nan(bad: int) -> None:
+    """PyTorch raises an error where the host waits for the device, before anything is found."""
+    with Run(None, TerminateOnNaN()) as run:
+        for _ in run.epochs(1):
+            for batch in run.batches(range(BATCHES)):
+                waits = batch >= min(bad + 2, BATCHES - 1)  # its end reads the value for the message
+                torch.cuda.set_sync_debug_mode("default" if waits else "error")
+                run.log(loss=torch.full((), float("nan") if batch == bad else 1.0, device="cuda"))
+    torch.cuda.set_sync_debug_mode("default")
+
+    assert run.failures == []
+    assert run.step == min(bad + 3, BATCHES)
+    assert run.stopped == (bad < BATCHES)
 
 
 class Interrupted(Exception):

@@ -8,7 +8,8 @@ def test_the_schema_describes_every_event_and_every_field_with_its_meaning() -> 
     defined = schema()["$defs"]
 
     assert set(schema()["discriminator"]["mapping"]) == {
-        *("begin", "resumed", "epoch", "decision", "checkpoint", "failure", "exception", "signal", "emitted", "end")
+        *("begin", "resumed", "epoch", "decision", "checkpoint", "failure", "exception", "hang", "signal", "emitted"),
+        "end",
     }
     assert {"enum": ["NaN", "Infinity", "-Infinity"]} in defined["EpochEnded"]["properties"]["metrics"][
         "additionalProperties"

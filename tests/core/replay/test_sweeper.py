@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingMetric, SettingsError
-from trainbus.plugins import EarlyStopping
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import Recording, replay, sweep
+from trainbus.replay.library_settings import find_library
 
 from .recorded import History, finite, recording
 
@@ -87,3 +88,47 @@ def test_wrong_options_of_a_sweep_are_refused(options: dict[str, Any], sentence:
     """Wrong options are refused before any work, and the message names the fix."""
     with pytest.raises((SettingsError, MissingMetric), match=sentence):
         sweep(recordings([[1.0, 2.0]]), **options)
+
+
+SHARED: list[EarlyStopping | None] = [
+    None,
+    EarlyStopping(min_delta_mode="rel"),
+    EarlyStopping(cumulative_delta=False),
+    EarlyStopping(stopping_threshold=0.1),
+    EarlyStopping(divergence_threshold=0.3, check_finite=True),
+    EarlyStopping(min_epochs=20),
+    EarlyStopping(monitor=["val_loss", "val_acc"], stop_when="all"),
+    EarlyStopping(monitor=["val_loss", "val_acc"]),
+    EarlyStopping(every="2 epochs"),
+    EarlyStopping(every="validation"),
+    EarlyStopping(ties="newer"),
+    EarlyStopping(tie_breaker="val_acc"),
+]
+
+
+@pytest.mark.parametrize("fixed", SHARED, ids=lambda each: str(each and each.model_dump(exclude_unset=True)))
+def test_options_that_all_policies_share(fixed: EarlyStopping | None) -> None:
+    """Each policy stops each run where a replay of its callback does."""
+    draw, runs = np.random.default_rng(0), list[Recording]()
+    for number in range(5):
+        loss = (np.exp(-np.arange(30) / 10) + draw.normal(0, 0.03, 30)).round(2)
+        runs.append(recording({"val_loss": loss.tolist(), "val_acc": (1 - loss).tolist()}, f"run {number}"))
+    found = sweep(runs, fixed=fixed, patience=[1, 3], min_delta=[0, 0.02], start_from_epoch=[0, 3], smoothing=[None])
+
+    for number, policy in enumerate(found.grid):
+        callback = policy.callback("val_loss", "min", find_library("trainbus"), found.fixed)
+        stops = [each.stop.epoch if each.stop else -1 for each in replay(runs, callback).outcomes]
+        assert found.stopped[number].tolist() == stops, policy
+
+
+@pytest.mark.parametrize(
+    ("fixed", "why"),
+    [
+        (EarlyStopping(every="500 steps"), "every='500 steps' looks inside epochs, of which nothing is recorded"),
+        (ReduceLROnPlateau(), "fixed=ReduceLROnPlateau: give an EarlyStopping"),
+    ],
+)
+def test_shared_options_that_no_record_can_answer_are_refused(fixed: Any, why: str) -> None:
+    """The message names the option."""
+    with pytest.raises(SettingsError, match=why):
+        sweep([recording([1.0, 2.0])], fixed=fixed)

@@ -166,3 +166,31 @@ def test_requests_keep_no_run_alive() -> None:
 
     assert lost() is None
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+def test_a_quiet_request_raises_nothing_unless_a_signal_comes_too(
+    listening: tuple[StopRequests, RunState], signalled: bool
+) -> None:
+    requests, _ = listening
+    requests.request("the clock", quiet=True)
+    with pytest.raises(KeyboardInterrupt, match="the clock") as raised:
+        requests.check()
+    assert requests.ends_quietly(raised.value)
+    assert not requests.ends_quietly(OSError())
+    assert not requests.ends_quietly(None)
+    if signalled:
+        requests.receive({"request": "SIGTERM"})
+
+    assert requests.ends_quietly(raised.value) != signalled
+
+
+def test_a_quiet_request_is_a_quiet_one_on_every_rank() -> None:
+    here, there = Together(), Together()
+    asks, receives = StopRequests([], RunState(), here), StopRequests([], state := RunState(), there)
+    asks.request("the clock", quiet=True)
+    (message,) = here.asked
+    receives.receive(message)
+
+    assert state.requested == "the clock"
+    assert there.asked == [message]

@@ -1,0 +1,117 @@
+"""Early stopping on one recorded run, epoch by epoch, for options that depend on more than one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from math import inf, isnan
+from typing import Any, NamedTuple
+
+from trainbus.metrics.smoothing import Smoothing
+from trainbus.plugins import EarlyStopping
+from trainbus.rules import Patience, early_stopping_rule, held_back
+
+from .metric_choice import MetricChoice
+from .records import Recording
+
+
+class SteppedStops(NamedTuple):
+    """Where early stopping stops a run, and where the first metric was the best so far. Epochs count from 0."""
+
+    stop: int | None
+    bests: tuple[int, ...]
+
+
+def needs_steps(callback: EarlyStopping) -> bool:
+    """Return whether the rule cannot step many runs at once with these options."""
+    return bool(
+        len(callback.monitored()) > 1 or callback.tie_breaker or callback.reset_on_lr_cut or callback.every != "epoch"
+    )
+
+
+def step_stops(
+    callback: EarlyStopping,
+    recording: Recording,
+    choices: Sequence[MetricChoice],
+    tie_breaker: MetricChoice | None = None,
+    cuts: Collection[int] = (),
+) -> SteppedStops:
+    """Step the rules of the live callback over the epochs of one run.
+
+    Args:
+        callback: The callback; its looks are at the end of epochs or of validations, of which each row is one.
+        recording: The run.
+        choices: The metrics that the callback monitors.
+        tie_breaker: The metric that breaks ties.
+        cuts: The epochs in which the learning rate is cut.
+    """
+    metrics = [_Metric(callback, recording, each, tie_breaker) for each in choices]
+    stalled, bests = [False] * len(metrics), list[int]()
+    every, by_epoch = callback.frequency.every, callback.frequency.unit == "epoch"
+    looks, last = 0, -1
+    for index, epoch in enumerate(recording.epochs.tolist()):
+        if by_epoch and (epoch + 1) % every:
+            continue
+        if not by_epoch and epoch < callback.start_from_epoch:
+            continue
+        if callback.reset_on_lr_cut and any(last <= cut < epoch for cut in cuts):
+            for each in metrics:
+                each.state = each.state._replace(wait=0)
+            stalled = [False] * len(metrics)
+        verdicts = [each.look(index, epoch if by_epoch else looks) for each in metrics]
+        if all(each is None for each in verdicts):
+            continue
+        last, looks = epoch, looks + 1
+        stalled = [was if each is None else bool(each.stop) for was, each in zip(stalled, verdicts, strict=True)]
+        if verdicts[0] is not None and verdicts[0].best:
+            bests.append(epoch)
+        stops = [each is not None and bool(each.stop) for each in verdicts]
+        due = all(stalled) if callback.stop_when == "all" else any(stops)
+        if not due or held_back(epoch, min_epochs=callback.min_epochs):
+            continue
+        if not (callback.reset_on_lr_cut and epoch in cuts):
+            return SteppedStops(epoch, tuple(bests))
+    return SteppedStops(None, tuple(bests))
+
+
+class _Metric:
+    """One metric of a run, with the state of its rule."""
+
+    def __init__(
+        self, callback: EarlyStopping, recording: Recording, choice: MetricChoice, tie_breaker: MetricChoice | None
+    ) -> None:
+        self.state = Patience()
+        self.scores = _scores(recording, choice)
+        self.seconds = None if tie_breaker is None else _scores(recording, tie_breaker)
+        self.smoothing = Smoothing.parse(callback.smoothing) if callback.smoothing else None
+        self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
+        by_epoch = callback.frequency.unit == "epoch"
+        self.options: Mapping[str, Any] = {
+            **callback.better(),
+            **callback.bounds(choice.sign),
+            "patience": callback.patience,
+            "start_from_epoch": callback.start_from_epoch if by_epoch else 0,
+        }
+
+    def look(self, index: int, number: int) -> Any:
+        """Step the rule; return its verdict, None if the metric was not logged."""
+        score = self.scores[index]
+        if score is None:
+            return None
+        if self.smoothing is not None:
+            self.smoothing_state, score = self.smoothing.step(self.smoothing_state, score)
+        second = None if self.seconds is None else self.seconds[index]
+        self.state, verdict = early_stopping_rule(
+            self.state, score, number, second=-inf if second is None or isnan(second) else second, **self.options
+        )
+        return verdict
+
+
+def _scores(recording: Recording, choice: MetricChoice) -> list[float | None]:
+    """Return the score of each epoch; None where the metric was not logged."""
+    name = choice.name_in(recording)
+    if name is None:
+        return [None] * len(recording.epochs)
+    values, logged = recording.metrics[name]
+    return [
+        choice.sign * value if known else None for value, known in zip(values.tolist(), logged.tolist(), strict=True)
+    ]

@@ -1,0 +1,102 @@
+"""The options of callbacks that wait for a better value of a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ValidationInfo, field_validator
+
+from trainbus import MonitoredCallback
+from trainbus.callback import Mode
+
+from .look_frequency import LookFrequency, check_every
+
+
+class ComparisonSettings(MonitoredCallback):
+    """The options of callbacks that wait for a better value of a metric."""
+
+    min_delta: Annotated[float, AfterValidator(abs)] = 0.0
+    """Smallest change that counts as an improvement; its sign does not matter."""
+    min_delta_mode: Literal["abs", "rel"] | None = None
+    """Whether ``min_delta`` is a difference ("abs", the default) or a fraction of the magnitude of the best value
+    ("rel"), so that 0.01 means 1 %."""
+    cumulative_delta: bool = True
+    """Whether small improvements add up: the value to beat is that of the last improvement. With False, each better
+    value becomes the one to beat, even if it is too close to the last to count as an improvement."""
+    ties: Literal["older", "newer"] = "older"
+    """Which of equal values is the better one; with "newer" and a ``min_delta`` of 0, an equal value is an
+    improvement."""
+    tie_breaker: str | None = None
+    """Name of a second metric: of equal values, the one with the better second value is better."""
+    tie_breaker_mode: Mode = "auto"
+    """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
+    every: Annotated[str, AfterValidator(check_every)] = "epoch"
+    """When the callback looks at the metric: "epoch", at the end of every epoch; "validation", at the end of every
+    validation, also of several in an epoch; "500 steps", at the end of the batch in which the weight updates of the run
+    reach a multiple of 500; "10 minutes", at the end of the first batch that ends at least 10 minutes after the last
+    look. A look counts only if the metric has a new value, and ``patience`` counts looks."""
+    value: Literal["mean", "last"] = "mean"
+    """What a look inside an epoch reads of a metric that batches log: its mean since the epoch began, or the value of
+    the last batch."""
+
+    @property
+    def frequency(self) -> LookFrequency:
+        """When the callback looks."""
+        return LookFrequency.parse(self.every)
+
+    @property
+    def relative(self) -> bool:
+        """Whether ``min_delta`` is a fraction of the best value."""
+        return self.min_delta_mode == "rel"
+
+    def better(self) -> dict[str, Any]:
+        """Return the arguments of a rule that say what counts as better."""
+        return {
+            "min_delta": 0.0 if self.relative else self.min_delta,
+            "relative_delta": self.min_delta if self.relative else 0.0,
+            "creeping": not self.cumulative_delta,
+            "ties": self.ties == "newer",
+        }
+
+    def effective_settings(self, subject: object = None) -> dict[str, Any]:
+        """Return the settings without those that have no effect."""
+        settings = super().effective_settings(subject)
+        unused = [] if self.tie_breaker else ["tie_breaker_mode"]
+        unused += [] if self.min_delta else ["min_delta_mode"]
+        unused += [] if self.frequency.in_batches else ["value"]
+        settings["min_delta_mode"] = "rel" if self.relative else "abs"
+        return {name: each for name, each in settings.items() if name not in unused}
+
+    def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
+        """Return whether metric and direction are the same, and what the callback counts."""
+        return super().compatible_with(earlier, subject) and all(
+            earlier.get(name, default) == getattr(self, name)
+            for name, default in (("every", "epoch"), ("tie_breaker", None))
+        )
+
+    @field_validator("tie_breaker")
+    @classmethod
+    def _check_tie_breaker(cls, value: str | None, info: ValidationInfo) -> str | None:
+        monitor: Any = info.data.get("monitor")
+        if value == "":
+            raise ValueError("give the name of a metric")
+        if value is not None and value in ([monitor] if isinstance(monitor, str) else monitor or ()):
+            raise ValueError(f"a metric does not break its own ties; monitor={monitor!r}: name another metric")
+        return value
+
+    @field_validator("value")
+    @classmethod
+    def _check_value(cls, value: str, info: ValidationInfo) -> str:
+        every: str = info.data.get("every", "")
+        if value == "last" and every and not LookFrequency.parse(every).in_batches:
+            raise ValueError(f'every={every!r} reads no single batches; set every="500 steps", or leave value out')
+        return value
+
+    @field_validator("min_delta_mode")
+    @classmethod
+    def _check_fraction(cls, value: str | None, info: ValidationInfo) -> str | None:
+        delta: float = info.data.get("min_delta", 0.0)
+        if value == "rel" and delta >= 1:
+            raise ValueError(f"min_delta={delta:g} is not a fraction below 1; 0.01 means 1 % of the best value")
+        return value

@@ -1,0 +1,164 @@
+"""The plugin of EarlyStopping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from trainbus import Decision, Run, decision, hookimpl
+from trainbus.decision import NOTHING, ScaleLearningRate
+from trainbus.resume.checks.plugin_values import Flag, Number, Step, parsed
+from trainbus.rules import held_back, stopping_rule
+
+from .tracked_metric import Look, SavedMetric, TrackedMetric
+
+if TYPE_CHECKING:
+    from .callback import EarlyStopping
+
+RULE = stopping_rule.__name__
+
+
+class _Saved(TypedDict):
+    """What a checkpoint stores of the plugin."""
+
+    metrics: list[SavedMetric]
+    stalled: list[Flag]
+    looks: Step
+    cuts: tuple[Number, Step]
+
+
+class Stopper:
+    """The state of one run.
+
+    Args:
+        settings: The options of the callback.
+    """
+
+    def __init__(self, settings: EarlyStopping) -> None:
+        self.settings = settings
+        self.metrics = [TrackedMetric(settings, *each) for each in settings.monitored()]
+        self.stalled = [False] * len(self.metrics)
+        """Whether the last look at each metric asked to stop."""
+        self.looks = 0
+        self.cuts = _Cuts()
+        self.slot = f"best {self.metrics[0].name}"
+        self._options = settings.model_dump(
+            include={"patience", "start_from_epoch", "baseline", "smoothing"}
+            | {name for name in ("min_epochs", "min_steps", "reset_on_lr_cut") if getattr(settings, name)}
+        )
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        """Prepare for the run."""
+        for each in self.metrics:
+            each.begin(run)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the metrics that it reads."""
+        return [name for each in self.metrics for name in each.compared.names]
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+        """Look at the metrics of the epoch."""
+        if (run.epoch + 1) % self.settings.frequency.every:
+            return None
+        return self.look(run, metrics, run.epoch, required=True)
+
+    def look_between(self, run: Run, metrics: Mapping[str, Any], *, required: bool) -> Decision | None:
+        """Look at metrics inside an epoch; the rule then counts looks instead of epochs."""
+        if run.epoch < self.settings.start_from_epoch:
+            return None
+        return self.look(run, metrics, self.looks, required=required)
+
+    def look(self, run: Run, metrics: Mapping[str, Any], number: int, *, required: bool) -> Decision | None:
+        """Return what follows from the metrics.
+
+        Args:
+            run: The run.
+            metrics: Metrics by name.
+            number: The number of the look, counted from 0; of an epoch, if it is the epoch's end.
+            required: Whether a metric that no epoch has logged by its end is an error.
+        """
+        settings = self.settings
+        if settings.reset_on_lr_cut and self.cuts.are_new(run.state.decision_log):
+            for each in self.metrics:
+                each.restart_patience()
+            self.stalled = [False] * len(self.metrics)
+        looks = [each.look(run, metrics, number, required=required) for each in self.metrics]
+        if not any(looks):
+            return None
+        self.looks += 1
+        self.stalled = [was if each is None else each.stop for was, each in zip(self.stalled, looks, strict=True)]
+        answer, first = NOTHING, looks[0]
+        if first is not None and first.is_best and settings.restore_best_weights:
+            answer = decision.keep(self.slot, first.improvement, rule=RULE, values=self._seen(first))
+        stopping = [each for each in looks if each is not None and each.stop]
+        due = all(self.stalled) if settings.stop_when == "all" else bool(stopping)
+        if due and not held_back(run.epoch, run.step, min_epochs=settings.min_epochs, min_steps=settings.min_steps):
+            reason = " and ".join(each.reason for each in stopping)
+            answer |= decision.stop(
+                reason, unless_cut=settings.reset_on_lr_cut, rule=RULE, values=self._seen(stopping[0])
+            )
+        return answer or None
+
+    @hookimpl
+    def on_train_end(self, run: Run) -> Decision | None:
+        """Restore the best weights; after an error, the user wants to inspect the weights that led to it."""
+        first = self.metrics[0]
+        if not self.settings.restore_best_weights or first.state.best_epoch < 0 or run.error is not None:
+            return None
+        return decision.restore(self.slot, first.best_in_words(), rule=RULE, values=self._values(first.values(None)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        return {
+            "metrics": [each.state_dict() for each in self.metrics],
+            "stalled": self.stalled,
+            "looks": self.looks,
+            "cuts": list(self.cuts.seen),
+        }
+
+    def check_state_dict(self, saved: object) -> None:
+        """Refuse what ``state_dict`` does not return."""
+        metrics = parsed(TypeAdapter(_Saved), saved)["metrics"]
+        if len(metrics) != len(self.metrics):
+            raise ValueError(f"it has {len(metrics)} metrics in place of {len(self.metrics)}")
+        for each, state in zip(self.metrics, metrics, strict=True):
+            each.check_state_dict(state)
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned."""
+        for each, state in zip(self.metrics, saved["metrics"], strict=True):
+            each.load_state_dict(state)
+        self.stalled, self.looks = list(saved["stalled"]), saved["looks"]
+        first, number = saved["cuts"]
+        self.cuts.seen = first, number
+
+    def _seen(self, look: Look) -> dict[str, Any]:
+        return self._values(look.values)
+
+    def _values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**values, **self._options}
+
+
+class _Cuts:
+    """Notices that the learning rate was cut since the last look."""
+
+    def __init__(self) -> None:
+        self.seen = (-1, 0)
+        """The epoch of the last cut that was noticed, and the number of cuts in this epoch."""
+        self._last = (-1, 0)
+        self._read = 0
+
+    def are_new(self, log: Any) -> bool:
+        """Return whether the log has a cut that was not noticed before."""
+        for epoch, executed in log[self._read :]:
+            if any(isinstance(action, ScaleLearningRate) for action in executed):
+                self._last = epoch, (self._last[1] + 1 if epoch == self._last[0] else 1)
+        self._read = len(log)
+        new, self.seen = self._last > self.seen, max(self._last, self.seen)
+        return new
