@@ -36,6 +36,10 @@ def _refuse(*_: object) -> Never:
     raise LoopError("report events after begin(), or inside `with run:`")
 
 
+def _no_other_rank(text: str) -> None:
+    """Post a notice in a single process: no other rank reads it."""
+
+
 _NOT_BEGUN: Any = SimpleNamespace(on_batch_begin=_refuse, on_batch_end=_refuse)
 """The hooks of batches before the run begins, so that no batch asks whether it has."""
 
@@ -489,7 +493,7 @@ class Run:
         Raises:
             RankError: The other ranks cannot be reached.
         """
-        self._life.group.bind("post_notice", lambda _: None)(text)
+        self._life.group.bind("post_notice", _no_other_rank)(text)
 
     def read_notices(self) -> list[tuple[int, str]]:
         """Return the notices of other ranks since the last call, each with its rank; any thread may call it.
