@@ -466,8 +466,8 @@ class Run:
         ...     for epoch in run.epochs(3):
         ...         run.log(loss=0.5)
         ...         run.interrupt("the power plan")
-        >>> run.result.reason, len(run.result.history)
-        ('the power plan asked for it', 1)
+        >>> run.result.reason, run.history
+        ('the power plan asked for it', {'loss': [0.5]})
         """
         if not isinstance(cast("object", name), str) or not name:
             raise SettingsError(f"interrupt({name!r}): give text that says what asks for it")
