@@ -36,6 +36,10 @@ def _refuse(*_: object) -> Never:
     raise LoopError("report events after begin(), or inside `with run:`")
 
 
+def _no_other_rank(text: str) -> None:
+    """Post a notice in a single process: no other rank reads it."""
+
+
 _NOT_BEGUN: Any = SimpleNamespace(on_batch_begin=_refuse, on_batch_end=_refuse)
 """The hooks of batches before the run begins, so that no batch asks whether it has."""
 
@@ -487,8 +491,8 @@ class Run:
         ...     for epoch in run.epochs(3):
         ...         run.log(loss=0.5)
         ...         run.interrupt("the power plan")
-        >>> run.result.reason, len(run.result.history)
-        ('the power plan asked for it', 1)
+        >>> run.result.reason, run.history
+        ('the power plan asked for it', {'loss': [0.5]})
         """
         if not isinstance(cast("object", name), str) or not name:
             raise SettingsError(f"interrupt({name!r}): give text that says what asks for it")
@@ -514,7 +518,7 @@ class Run:
         Raises:
             RankError: The other ranks cannot be reached.
         """
-        self._life.group.bind("post_notice", lambda _: None)(text)
+        self._life.group.bind("post_notice", _no_other_rank)(text)
 
     def read_notices(self) -> list[tuple[int, str]]:
         """Return the notices of other ranks since the last call, each with its rank; any thread may call it.

@@ -217,7 +217,7 @@ def _lines(event: Event) -> Iterator[str]:
         case ExceptionRaised():
             yield printable(f"epoch {event.epoch + 1}: {event.error}")
         case HangReported():
-            yield printable(f"rank {event.rank}: {event.reason}, {_clock(event)}")
+            yield printable(f"{event.reason}, {_clock(event)}")
         case StopRequested():
             yield printable(f"epoch {event.epoch + 1}: {event.name} ended the run after {plural(event.step, 'step')}")
         case _:

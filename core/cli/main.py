@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     >>> main(["callbacks"])  # doctest: +ELLIPSIS
     callbacks
+      DeviceStats ...
       EarlyStopping ...
     0
     """

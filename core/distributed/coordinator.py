@@ -32,6 +32,7 @@ class LoopState(Protocol):
     means: RunningMeans
     validated: bool
     rank_times: Sequence[RankTime]
+    stat_sources: list[Callable[[], Mapping[str, float]]]
     requested: str
     quiet: bool
     interrupted: bool

@@ -21,7 +21,7 @@ from .coordinator import Coordinator, LoopState, StopReceiver, attempt
 from .follower import Follower
 from .group import Group, Solo, execute_alone
 from .notices import Notices
-from .rank_times import slow_rank
+from .rank_times import slow_rank, stats_of
 from .rendezvous import BATCHES, Point, describe_error, describe_failures
 from .shared_resume import SharedResume
 
@@ -64,6 +64,7 @@ class RankGroup:
         self._agreed: Decision | None = None
         """The last decision that all ranks have."""
         self._closed = False
+        state.stat_sources.append(lambda: stats_of(state.rank_times))
         self._slow: int | None = None
         """The rank that was reported as slow."""
         self._checked_loop: tuple[int, int] | None = None

@@ -199,7 +199,7 @@ class HangReported(_Event):
     event: Literal["hang"] = "hang"
     rank: int
     reason: str
-    """How long, and since when, in words."""
+    """How long, since when and, of several ranks, on which, in words."""
     stacks: str
     """The stack of each thread of that rank."""
 

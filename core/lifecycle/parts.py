@@ -11,7 +11,6 @@ from ..callback import Callback, Verbose
 from ..capabilities import HasLearningRate
 from ..distributed.group import Group
 from ..distributed.rank_group import group_for
-from ..distributed.rank_times import stats_of
 from ..engine.bus import Bus
 from ..engine.events import Events
 from ..engine.executor import Executor
@@ -77,8 +76,6 @@ def assemble(
         raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
     state = RunState(subject)
     group = group_for(subject, state)
-    if group.size > 1:
-        state.stat_sources.append(lambda: stats_of(state.rank_times))
     failures = Failures()
     entries = build_plugins(callbacks, subject, verbose=verbose)
     made_by = {each.name: each.callback for each in entries if each.callback is not None}

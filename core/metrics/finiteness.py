@@ -34,7 +34,7 @@ class DeviceFlags:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._names = list(values)
         self._copied: Any = None
-        flags = [abs(value) < math.inf for value in values.values()]
+        flags: list[Any] = [abs(value) < math.inf for value in values.values()]
         if _is_jax(flags[0]):
             for flag in flags:
                 flag.copy_to_host_async()
@@ -52,7 +52,7 @@ class DeviceFlags:
         """Return the metrics that are NaN or infinite; may wait until the device has computed them."""
         if self._copied is not None:
             self._copied.synchronize()
-        flags = map(bool, self._flags) if isinstance(self._flags, list) else self._flags.tolist()
+        flags: Any = self._flags.tolist() if hasattr(self._flags, "tolist") else map(bool, self._flags)
         return [name for name, finite in zip(self._names, flags, strict=True) if not finite]
 
 

@@ -13,6 +13,10 @@ LONGEST = 100_000
 """Characters of the text."""
 
 
+def _frames() -> dict[int, FrameType]:
+    return sys._current_frames()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - Python documents it
+
+
 def stacks_of_all_threads() -> str:
     """Return the stack of each thread except the calling one, the main thread first, innermost call last.
 
@@ -21,7 +25,7 @@ def stacks_of_all_threads() -> str:
     """
     names = {each.ident: each.name for each in threading.enumerate()}
     main, own = threading.main_thread().ident, threading.get_ident()
-    frames = sorted(sys._current_frames().items(), key=lambda each: each[0] != main)  # noqa: SLF001 - documented
+    frames = sorted(_frames().items(), key=lambda each: each[0] != main)
     parts = [
         f"Thread {names.get(ident, ident)} (most recent call last):\n{''.join(traceback.format_stack(frame))}"
         for ident, frame in frames
@@ -32,7 +36,7 @@ def stacks_of_all_threads() -> str:
 
 def is_in_debugger() -> bool:
     """Return whether a debugger has paused the main thread."""
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - documented
+    frame = _frames().get(threading.main_thread().ident or 0)
     return any(_is_of_debugger(each) for each in _outwards(frame))
 
 

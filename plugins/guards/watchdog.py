@@ -118,11 +118,11 @@ class _Watch:
     def report(self) -> None:
         """Report that this rank hangs, on standard error, in the journal and to the other ranks; end it if asked to."""
         run, stacks = self.run, stacks_of_all_threads()
-        reason = f"no event for {self.settings.limit} since batch {run.batch + 1} of epoch {run.epoch + 1}"
-        who = f"Watchdog: rank {run.rank}" if run.world_size > 1 else "Watchdog"
+        who = f"rank {run.rank}: " if run.world_size > 1 else ""
+        reason = f"{who}no event for {self.settings.limit} since batch {run.batch + 1} of epoch {run.epoch + 1}"
         if sys.stderr is not None:
             with suppress(OSError, ValueError):
-                sys.stderr.write(f"{who}: {reason}\n{stacks}\n")
+                sys.stderr.write(f"Watchdog: {reason}\n{stacks}\n")
                 sys.stderr.flush()
         with suppress(RankError):  # the other ranks may be gone
             run.post_notice(f"{reason}\n{stacks}")
@@ -136,7 +136,7 @@ class _Watch:
         with suppress(RankError):
             for rank, text in self.run.read_notices():
                 reason, _, stacks = text.partition("\n")
-                LOG.warning("Watchdog: rank %d: %s; its standard error has its stacks", rank, reason)
+                LOG.warning("Watchdog: %s; its standard error has its stacks", reason)
                 self.record(rank, reason, stacks)
 
     def record(self, rank: int, reason: str, stacks: str) -> None:

@@ -188,7 +188,7 @@ def test_ranks_that_differ_are_named(reports: Reports) -> None:
 def test_the_stacks_of_a_rank_that_hangs_are_in_the_journal_of_rank_0(reports: Reports) -> None:
     """It posts them for all, and no rank waits for it."""
     hangs = {each["rank"]: each for each in reports[4][0]["hanging"]}
-    assert hangs[3]["reason"] == "no event for 0.3 seconds since batch 3 of epoch 1"
+    assert hangs[3]["reason"] == "rank 3: no event for 0.3 seconds since batch 3 of epoch 1"
     assert "in hanging" in hangs[3]["stacks"]
 
 
