@@ -83,9 +83,12 @@ def rates_in(optimizer: torch.optim.Optimizer) -> list[float]:
 small = st.floats(1e-6, 1.0)
 
 
+@pytest.mark.parametrize("rule", ["keras", "torch"])
 @given(st.data(), st.integers(2, 3), st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.integers(0, 2), st.integers(0, 2))
-def test_floors_and_eps_are_those_of_torch(data: Any, count: int, factor: float, patience: int, cooldown: int) -> None:
-    """Torch counts a patience and a cooldown that are smaller by one; every rate is the same to the bit."""
+def test_floors_and_eps_are_those_of_torch(
+    rule: Any, data: Any, count: int, factor: float, patience: int, cooldown: int
+) -> None:
+    """Keras's rule counts a patience and a cooldown that are larger by one; every rate is the same to the bit."""
     rates, floors = (data.draw(st.lists(small, min_size=count, max_size=count)) for _ in range(2))
     eps = data.draw(st.sampled_from([0.0, 1e-8, 1e-3, 0.05]))
     history = data.draw(st.lists(st.sampled_from([1.0, 0.5, 0.25, 2.0, float("nan")]), min_size=1, max_size=14))
@@ -98,14 +101,21 @@ def test_floors_and_eps_are_those_of_torch(data: Any, count: int, factor: float,
         min_lr=floors,
         eps=eps,
         threshold=1e-4,
-        threshold_mode="abs",
+        threshold_mode="abs" if rule == "keras" else "rel",
     )
     for value in history:
         scheduler.step(value)
     subject, mine = grouped(rates)
     named = {f"learning_rate/{number}": floor for number, floor in enumerate(floors)}
+    more = int(rule == "keras")
     callback = ReduceLROnPlateau(
-        monitor="loss", factor=factor, patience=patience + 1, cooldown=cooldown + 1, min_lr=named, eps=eps
+        monitor="loss",
+        factor=factor,
+        patience=patience + more,
+        cooldown=cooldown + more,
+        min_lr=named,
+        eps=eps,
+        rule=rule,
     )
     scripted([{"loss": value} for value in history], callback, subject)
 
