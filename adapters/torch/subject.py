@@ -38,7 +38,7 @@ from .metric_directions import declared_direction, declares_directions
 from .rate_tracker import RateTracker
 from .sharding import is_sharded, why_sharded
 from .state_dict import empty_on_cpu
-from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
+from .training_state import DCP, PICKLED, SAFETENSORS, Snapshot, TrainingState
 from .weights import as_array, joins, named_weights, unwrapped, why_unset
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
@@ -145,10 +145,10 @@ class TorchSubject:
     # --- files and snapshots
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return .pt, .pth (the same format), .safetensors (weights only) and .dcp; only .dcp for a sharded model."""
+        """Return .pt and others of that format, .safetensors (weights only) and .dcp; only .dcp for a sharded model."""
         if is_sharded(self.model):
             return (DCP,)
-        return (".pt", ".pth", SAFETENSORS, DCP) if weights_only else (".pt", ".pth", DCP)
+        return (*PICKLED, SAFETENSORS, DCP) if weights_only else (*PICKLED, DCP)
 
     @checked("save", "for example save(path, weights_only=True)")
     def save(self, path: str | Path, *, weights_only: bool) -> object:

@@ -25,6 +25,8 @@ from .sharding import ShardedLayout, from_sharded, placement_of
 from .state_dict import to_cpu_state
 from .weights import load_weights, mismatch, plain_names, weights_of
 
+PICKLED = (".pt", ".pth", ".pkl", ".pickle")
+"""Suffixes of the files of ``torch.save``, which files with a suffix that names no format are, too."""
 SAFETENSORS = ".safetensors"
 DCP = ".dcp"
 """Suffix of a directory that all ranks write together."""

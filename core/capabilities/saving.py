@@ -12,14 +12,14 @@ class Saveable(Protocol):
     """A subject that can be written to a file."""
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return the supported file suffixes, the default first, each with its dot."""
+        """Return the suffixes that name the supported formats, the default first, each with its dot."""
         ...
 
     def save(self, path: Path, *, weights_only: bool) -> object:
         """Write the state to a file; write all bytes or raise.
 
         Args:
-            path: The file; its suffix is one of ``suffixes``.
+            path: The file. If its suffix is none of ``suffixes``, such as ".ckpt", it gets the default format.
             weights_only: Whether to write only the weights, not the complete training state.
 
         Returns:
@@ -68,7 +68,7 @@ class Restorable(Protocol):
     """A subject that can be restored from a file that it wrote."""
 
     def load(self, path: Path) -> None:
-        """Load the state in ``path`` into the subject, in place.
+        """Load the state in ``path``, whatever its suffix, into the subject, in place.
 
         Raises:
             UnreadableCheckpoint: The file cannot be read, and nothing has been changed; a run that resumes then looks

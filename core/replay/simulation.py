@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus import MonitoredCallback
-from trainbus.checkpoints.filename_template import render, template_fields
+from trainbus.checkpoints.names.filename_template import render, template_fields
 from trainbus.metrics.names import canonical, resolve
 from trainbus.plugins import ModelCheckpoint
 from trainbus.plugins.model_checkpoint.schedule import SaveFrequency

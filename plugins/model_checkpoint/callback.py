@@ -9,7 +9,7 @@ from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
 from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, saves_in_background, supports
-from trainbus.checkpoints.filename_template import (
+from trainbus.checkpoints.names.filename_template import (
     LONGEST,
     fixed_name,
     glob_pattern,

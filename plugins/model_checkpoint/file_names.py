@@ -7,7 +7,7 @@ from math import nan
 from typing import Any
 
 from trainbus import Run
-from trainbus.checkpoints.filename_template import render, sibling_path, template_fields
+from trainbus.checkpoints.names.filename_template import render, sibling_path, template_fields
 from trainbus.failures import LOG
 from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.scalars import is_missing

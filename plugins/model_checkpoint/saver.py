@@ -86,9 +86,7 @@ class Saver:
                 "ModelCheckpoint: save_weights_only=True leaves out %s; save_weights_only=False saves it too",
                 ", ".join(more),
             )
-        template = settings.template_for(subject)
-        suffixes = subject.suffixes(weights_only=settings.save_weights_only)
-        self.names = FileNames(template, max((each for each in suffixes if template.endswith(each)), key=len))
+        self.names = FileNames(settings.template_for(subject), settings.suffix_for(subject))
         self.names.check_history(run)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor)

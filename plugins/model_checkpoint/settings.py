@@ -8,10 +8,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
 
-from trainbus import MonitoredCallback, SettingsError
+from trainbus import MonitoredCallback
 from trainbus.callback import PathText
-from trainbus.capabilities import Saveable
-from trainbus.checkpoints.filename_template import check_template, sibling_path, suffix_in, template_fields, with_suffix
+from trainbus.capabilities import Saveable, Sharded
+from trainbus.checkpoints.names.filename_template import (
+    check_template,
+    sibling_path,
+    suffix_in,
+    template_fields,
+    with_suffix,
+)
 from trainbus.storage.paths import location
 
 from .schedule import check_frequency
@@ -54,7 +60,8 @@ class CheckpointSettings(MonitoredCallback):
     filepath: Annotated[PathText, AfterValidator(_check_location), AfterValidator(check_template)] = Field(
         kw_only=False
     )
-    """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
+    """Path or URL of the file. Without a suffix it gets the framework's own; one that names no format, such as ".ckpt",
+    is kept, and the file has the framework's format. Fields in braces are filled in: {epoch}
     and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
     "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain any character except braces, as in "{val/mAP@0.50:.2f}";
     the text after the last colon is the number format. A value that does not fit it, such as a fraction for ":03d", is
@@ -127,16 +134,19 @@ class CheckpointSettings(MonitoredCallback):
         return {stem: sibling_path(self.filepath, stem, suffix_in(self.filepath)) for stem in stems}
 
     def template_for(self, subject: Saveable) -> str:
-        """Return the template with a suffix that the subject can write.
+        """Return the template with its suffix, or with the subject's own if it has none.
 
         Raises:
-            SettingsError: The template has another suffix.
+            SettingsError: The suffix names a format in which the subject cannot be saved with these options.
         """
         only = self.save_weights_only
         suffixes, others = subject.suffixes(weights_only=only), subject.suffixes(weights_only=not only)
-        try:
-            return with_suffix(self.filepath, suffixes)
-        except SettingsError as error:
-            if suffix_in(self.filepath) not in others:
-                raise
-            raise SettingsError(f"{error}, or, with save_weights_only={not only}, {suffix_in(self.filepath)}") from None
+        in_parts = isinstance(subject, Sharded) and subject.saves_sharded(suffixes[0])
+        how = f"with save_weights_only={not only}"
+        return with_suffix(self.filepath, suffixes, others, how, any_other=not in_parts)
+
+    def suffix_for(self, subject: Saveable) -> str:
+        """Return the suffix of all files, as ``template_for`` has it."""
+        template = self.template_for(subject)
+        suffixes = subject.suffixes(weights_only=self.save_weights_only)
+        return suffix_in(template) or max((each for each in suffixes if template.endswith(each)), key=len)

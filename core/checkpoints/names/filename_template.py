@@ -10,13 +10,12 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from ..errors import MissingMetric, SettingsError
-from ..metrics.names import canonical, hint, resolve
-from ..storage.atomic_file import suffix_of
+from ...errors import MissingMetric, SettingsError
+from ...metrics.names import canonical, hint, resolve
+from .suffix import check_suffix, suffix_at_end
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
@@ -39,8 +38,6 @@ _REAL = re.compile(
     r"(.*_)?(loss|accuracy|auc|precision|recall|mse|rmse|mae|mape|iou|dice|bleu|ppl|psnr|ssim|rate|f_1|r_2)(_.*)?"
 )
 """Canonical names of metrics that are no integers."""
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)?")
-"""A suffix: ".pt", or two such as ".weights.h5"; the end of "v1.5" is none."""
 _EXACT = 2**53
 """Integers below this are exact in double precision."""
 LONGEST = 240
@@ -241,32 +238,41 @@ def fixed_name(template: str) -> str:
 
 
 def suffix_in(template: str) -> str:
-    """Return the suffix of a template, empty for none: a dot, a letter, and letters or digits, without a field.
+    """Return the suffix of a template, empty for none; a field is no part of it.
 
     >>> suffix_in("m-{val_loss:.2f}"), suffix_in("{epoch}.weights.h5"), suffix_in("v1.5"), suffix_in("m.{epoch}")
     ('', '.weights.h5', '', '')
     """
-    suffix = suffix_of(Path(_FIELD.sub("{}", template)))
-    return suffix if _SUFFIX.fullmatch(suffix) else ""
+    return suffix_at_end(_FIELD.sub("{}", template))
 
 
-def with_suffix(template: str, suffixes: Iterable[str]) -> str:
-    """Return the template with one of these suffixes; the first one is added if it has none.
+def with_suffix(
+    template: str, suffixes: Sequence[str], others: Collection[str] = (), how: str = "", *, any_other: bool = True
+) -> str:
+    """Return the template with a suffix; the first of these is added if it has none.
+
+    Args:
+        template: The template.
+        suffixes: The suffixes that name the model's formats, the default first.
+        others: Further suffixes that the model could have with other options.
+        how: These options, in words.
+        any_other: Whether the template may have a suffix that names no format.
 
     Raises:
-        SettingsError: The template has another suffix.
+        SettingsError: The template has a suffix that the model cannot have.
 
-    >>> with_suffix("best-{val_loss:.2f}", [".pt"])
-    'best-{val_loss:.2f}.pt'
+    >>> with_suffix("best-{val_loss:.2f}", [".pt"]), with_suffix("best.pth.tar", [".pt"])
+    ('best-{val_loss:.2f}.pt', 'best.pth.tar')
     """
-    suffixes = list(suffixes)
-    plain = _FIELD.sub("0", template)
-    if any(plain.endswith(suffix) for suffix in suffixes):
-        return template
     suffix = suffix_in(template)
     if suffix:
-        raise SettingsError(f"{template!r}: this model cannot be saved as {suffix}; write {', '.join(suffixes)}")
-    return template + suffixes[0]
+        try:
+            check_suffix(suffix, suffixes, others, how, any_other=any_other)
+        except SettingsError as error:
+            raise SettingsError(f"{template!r}: {error}") from None
+    elif not _FIELD.sub("0", template).endswith(tuple(suffixes)):
+        return template + suffixes[0]
+    return template
 
 
 def _safe_part(part: str) -> str:
@@ -278,7 +284,7 @@ def _safe_part(part: str) -> str:
     encoded = part.encode("utf-8", "surrogatepass")
     if len(encoded) <= LONGEST:
         return part
-    suffix = suffix_of(Path(part))
+    suffix = suffix_at_end(part)
     suffix = suffix if len(suffix) <= len(".weights.h5") and suffix.isascii() else ""
     end = "~" + hashlib.sha256(encoded).hexdigest()[:_DIGITS] + suffix
     return encoded[: LONGEST - len(end)].decode("utf-8", "ignore") + end
