@@ -282,8 +282,8 @@ class MonitoredCallback(Callback):
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether it monitors the same metric in the same direction, or does not use the metric."""
-        present = self.effective_settings(subject)
-        return not self.monitors() or all(earlier.get(name) == present[name] for name in ("monitor", "mode"))
+        present, compared = self.effective_settings(subject), ("monitor", "mode")
+        return not self.monitors() or all(earlier.get(name) == present[name] for name in compared)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield a metric whose direction neither the subject nor its name gives."""

@@ -22,6 +22,7 @@ from trainbus.capabilities import (
     Node,
     Ranks,
     Saveable,
+    SavesContent,
     Snapshotable,
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
@@ -99,6 +100,8 @@ class KerasSubject:
         """Return why this model lacks the capability; None if it has it."""
         if capability is BackgroundSaveable and WHY_NOT:
             return WHY_NOT
+        if capability is SavesContent:
+            return "the files of Keras hold a model, and nothing else; save other values in a callback of your own"
         if capability is HasActivations:
             return why_unreadable(self._validation[0])
         if capability is HasGradients and keras.backend.backend() != "torch":

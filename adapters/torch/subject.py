@@ -38,7 +38,7 @@ from .metric_directions import declared_direction, declares_directions
 from .rate_tracker import RateTracker
 from .sharding import is_sharded, why_sharded
 from .state_dict import empty_on_cpu
-from .training_state import DCP, PICKLED, SAFETENSORS, Snapshot, TrainingState
+from .training_state import DCP, PICKLED, SAFETENSORS, Snapshot, TrainingState, content_writer
 from .weights import as_array, joins, named_weights, unwrapped, why_unset
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
@@ -122,9 +122,7 @@ class TorchSubject:
 
     def ranks(self) -> TorchRanks | None:
         """Return the processes of the default process group; None for a single process."""
-        if rank_and_size()[1] == 1:
-            return None
-        return TorchRanks(self.timeout)
+        return None if rank_and_size()[1] == 1 else TorchRanks(self.timeout)
 
     def joins_ranks(self) -> bool:
         """Return whether the model is inside ``DistributedDataParallel.join``, or has been."""
@@ -177,15 +175,16 @@ class TorchSubject:
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """Return a function that writes the current state, which is copied into main memory.
 
-        The copy replaces the one of the last call.
-
-        Raises:
-            CheckpointError: As for ``save``.
+        The copy replaces the one of the last call. It raises the errors of ``save``.
         """
         self.writer_group()
         state = self._state.on_cpu(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
         return self._writer(state)
+
+    def content_writer(self, content: Any) -> Callable[[Path], object]:
+        """Return a function that writes a copy of the content with ``torch.save``, its tensors on the CPU."""
+        return content_writer(content)
 
     @checked("load", "for example load(path)")
     def load(self, path: str | Path) -> None:

@@ -186,6 +186,11 @@ def _write(state: Any, layout: ShardedLayout, group: Any, path: Path) -> object:
     return dcp.write(layout.to_sharded(state), path, group)
 
 
+def content_writer(content: Any) -> Callable[[Path], object]:
+    """Return a function that writes a copy of any content with ``torch.save``, with its tensors on the CPU."""
+    return partial(pt.write, to_cpu_state(content, "content", copied=True))
+
+
 def _format(path: Path) -> Any:
     """Return the module that reads and writes files of the path's suffix."""
     if path.suffix != SAFETENSORS:

@@ -43,6 +43,18 @@ class BackgroundSaveable(Protocol):
 
 
 @runtime_checkable
+class SavesContent(Protocol):
+    """A subject that can write content of the user's own to a file of its framework's format."""
+
+    def content_writer(self, content: Any) -> Callable[[Path], object]:
+        """Copy the content; return a function that writes the copy to a path like ``save``, in any thread.
+
+        Later training cannot change the copy, even if the content holds the parameters of the model themselves.
+        """
+        ...
+
+
+@runtime_checkable
 class SavesSomeInBackground(Protocol):
     """A ``BackgroundSaveable`` subject that can write only some of its file formats in the background."""
 

@@ -21,6 +21,7 @@ from ..storage.atomic_file import INTERRUPTED_TWICE, abandoned_when
 from ..storage.paths import Location
 from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
+from .state_file import StateWriter
 
 _JOBS_OF: WeakKeyDictionary[threading.Thread, SimpleQueue[SaveJob | None]] = WeakKeyDictionary()
 """The running threads, for which the process waits before it exits."""
@@ -47,6 +48,8 @@ class PendingFile(NamedTuple):
     """This rank's own state, if rank 0 has not gathered it."""
     write_history: Callable[[], object] | None = None
     """Writes the history that the manifest names; called before the manifest is written."""
+    state: StateWriter | None = None
+    """Writes the training state beside the payload, if the payload does not hold it."""
 
 
 class FailedSave(NamedTuple):
@@ -83,7 +86,7 @@ class SaveJob:
                 try:
                     with abandoned_when(lambda: self.abandoned):
                         if file.ranks is None:
-                            done = commit(file.path, write, directory=file.in_parts, **file.metadata)
+                            done = commit(file.path, write, directory=file.in_parts, state=file.state, **file.metadata)
                         else:
                             done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
                     self.committed.append(done)

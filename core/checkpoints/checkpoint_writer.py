@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ..capabilities import (
     BackgroundSaveable,
     Saveable,
+    SavesContent,
     Sharded,
     SnapshotsMore,
     has,
@@ -27,6 +28,7 @@ from .collective_commit import Write
 from .commit import Checkpoint
 from .history_log import HistoryLog
 from .snapshots import SnapshotStore
+from .state_file import StateWriter
 from .writer_group import WriterGroup
 
 
@@ -89,6 +91,8 @@ class CheckpointWriter:
         """The directories that the run has locked."""
         self.start = StartDirectory()
         """The directory in which relative paths start."""
+        self.contents: Mapping[str, Callable[[], Any]] = {}
+        """Name of a plugin to the function that returns the content of its files, if it is not the training state."""
         self._subject = subject
         self._snapshots = snapshots
         self._group = group
@@ -132,7 +136,7 @@ class CheckpointWriter:
         mirror: Write | None = None
         job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
         with self._group.abort_all_on_error():
-            payload = self._payload(background=background)
+            payload, content = self._payload(background=background), self._content()
             try:
                 state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
                 own = ""
@@ -144,9 +148,12 @@ class CheckpointWriter:
                     place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
                     log = None if state is None else self._source.history_for(place)
                     metadata = self._metadata(place, actions, state, log)
-                    write = payload(metadata["weights_only"])
+                    write, beside = payload(metadata["weights_only"]), None
+                    if own_content := content(actions):
+                        beside = StateWriter(write, self._suffix(weights_only=False))
+                        write = own_content
                     write_history = None if log is None else log.write
-                    job.files.append(PendingFile(place, write, metadata, in_parts, ranks, own, write_history))
+                    job.files.append(PendingFile(place, write, metadata, in_parts, ranks, own, write_history, beside))
                 held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
                 if self._snapshots.unsaved and not held and self._saves_snapshots():
                     mirror = payload(not self._snapshots_more)
@@ -236,6 +243,37 @@ class CheckpointWriter:
 
         return payload
 
+    def _content(self) -> Callable[[list[Save]], Write | None]:
+        """Return a function of the saves of a file that returns the writer of their own content; None without one.
+
+        The content of each plugin is asked for and copied at most once.
+        """
+        subject = self._subject
+
+        @cache
+        def writer(plugin: str) -> Write:
+            assert has(subject, SavesContent)
+            try:
+                found = self.contents[plugin]()
+                if found is None:
+                    raise CheckpointError(f"content= of {plugin} returned None; return what the file should hold")
+                return subject.content_writer(found)
+            except CheckpointError:
+                raise
+            except Exception as error:
+                raise CheckpointError(f"content= of {plugin}: {error_text(error)}") from error
+
+        def content(saves: list[Save]) -> Write | None:
+            plugin = next((each.by for each in saves if each.by in self.contents), None)
+            return None if plugin is None else writer(plugin)
+
+        return content
+
+    def _suffix(self, *, weights_only: bool) -> str:
+        """Return the suffix of the subject's own files."""
+        assert has(self._subject, Saveable)
+        return self._subject.suffixes(weights_only=weights_only)[0]
+
     def _metadata(
         self, place: Location, actions: list[Save], state: StorableState | None, log: HistoryLog | None
     ) -> dict[str, Any]:
@@ -279,7 +317,7 @@ class CheckpointWriter:
             if snapshots.unsaved and holders:
                 snapshots.link_to(holders[0], linked=leads)
             elif mirror is not None and has(self._subject, Saveable):
-                suffix = self._subject.suffixes(weights_only=not self._snapshots_more)[0]
+                suffix = self._suffix(weights_only=not self._snapshots_more)
                 directory, ranks = self.directories[0], self._group.ranks
                 snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), ranks=ranks)
             if leads:

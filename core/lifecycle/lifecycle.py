@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from functools import partial
 from inspect import GEN_RUNNING, getgeneratorstate
 from itertools import count
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+from ..callback import Callback
 from ..decision import NOTHING, REQUEST, Decision
 from ..engine.batch_loop import length_of, observed_batches, unobserved_batches
 from ..engine.epoch_loop import EpochLoop
@@ -28,6 +29,15 @@ from .parts import Parts
 T = TypeVar("T")
 
 _IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end_epoch() in a loop of your own"
+
+
+@runtime_checkable
+class HasContent(Protocol):
+    """A callback whose files may hold content of the user's own."""
+
+    def file_content(self) -> Callable[[Any], Any] | None:
+        """Return a function of the run that returns this content; None if the files hold the training state."""
+        ...
 
 
 class Lifecycle:
@@ -110,6 +120,7 @@ class Lifecycle:
             settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
             self.group.begin(settings, self.stop_requests)
             directories = executor.note_directories(self.callbacks.values())
+            executor.writer.contents = _contents_of(self.callbacks, run)
             self.collector.enabled = bool(directories)
             self.ends.directories = self.collector.history.directories = directories
             state.start = executor.writer.start
@@ -287,6 +298,17 @@ class Lifecycle:
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
         return was_open and self.ending.end(run, error, partial(self.record, run), self._close_loop)
+
+
+def _contents_of(callbacks: Mapping[str, Callback], run: object) -> dict[str, Callable[[], Any]]:
+    """Return a function for each callback that returns the content of its files; it does not keep the run alive."""
+    own = {name: each.file_content() for name, each in callbacks.items() if isinstance(each, HasContent)}
+    functions = {name: function for name, function in own.items() if function is not None}
+    present = weakref.ref(run) if functions else None
+    return {
+        name: partial(lambda function: function(present and present()), function)
+        for name, function in functions.items()
+    }
 
 
 def report_dropped(epochs: Sequence[object], process: int) -> None:

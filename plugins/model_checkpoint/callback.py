@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
-from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, saves_in_background, supports
+from trainbus.capabilities import BackgroundSaveable, Saveable, SavesContent, Sharded, saves_in_background, supports
 from trainbus.checkpoints.names.filename_template import (
     LONGEST,
     fixed_name,
@@ -60,7 +60,7 @@ class ModelCheckpoint(CheckpointSettings):
         if supports(subject, Saveable):
             with suppress(SettingsError, MissingDependency):  # a run reports it
                 filepath = self.template_for(subject)
-        unused = ["background"] if self.save_best_only else ["background", "initial_value_threshold"]
+        unused = ["background", "content", *([] if self.save_best_only else ["initial_value_threshold"])]
         return {
             **{name: value for name, value in settings.items() if name not in unused},
             "filepath": absolute_entry(filepath),
@@ -69,13 +69,14 @@ class ModelCheckpoint(CheckpointSettings):
         }
 
     def requires(self) -> tuple[type, ...]:
-        """Require a subject that can be saved, in the background if ``background=True``."""
-        return (Saveable, BackgroundSaveable) if self.background else (Saveable,)
+        """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""
+        more = (BackgroundSaveable, self.background), (SavesContent, self.content)
+        return (Saveable, *(capability for capability, given in more if given))
 
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return the template and the fixed names in its directory, as absolute paths."""
         # several callbacks may write the file "signal", since all of them save the same model
-        fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal"]
+        fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal" or self.content]
         return tuple(absolute_entry(path) for path in (self.filepath, *fixed))
 
     def locked_directories(self) -> tuple[str, ...]:
@@ -121,6 +122,8 @@ class ModelCheckpoint(CheckpointSettings):
                 f"{self.filepath!r} cannot be written in the background; save as {suffix}, or leave background=True out"
             )
         if isinstance(subject, Sharded) and subject.saves_sharded(suffix_of(path)):
+            if self.content:
+                raise SettingsError(f"{str(path)!r} is a directory, which cannot hold content=; save as {suffix}")
             if not isinstance(path, Path):
                 raise SettingsError(
                     f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"

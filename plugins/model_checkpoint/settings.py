@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    ValidationInfo,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+)
 
 from trainbus import MonitoredCallback
 from trainbus.callback import PathText
@@ -20,6 +29,7 @@ from trainbus.checkpoints.names.filename_template import (
 )
 from trainbus.storage.paths import location
 
+from .content import check_content, name_of, portable
 from .schedule import check_frequency
 
 
@@ -95,6 +105,13 @@ class CheckpointSettings(MonitoredCallback):
     the final model, before other callbacks restore weights. The file "signal" is removed when a run that resumed from
     it ends."""
 
+    content: Annotated[
+        Callable[[Any], Any] | None, BeforeValidator(check_content), WithJsonSchema({"type": "null"})
+    ] = None
+    """A function of the run that returns what each file holds, in your own layout, as in
+    ``lambda run: {"net": net.state_dict(), "acc": run.metrics["val_acc"]}``. A second file beside it then has the
+    training state, so that a run resumes from it as from any other. None saves the training state itself."""
+
     on_error: Literal["raise", "warn"] = "raise"
     """What happens if a file cannot be written, for any reason: "raise" ends the run, "warn" logs a warning and
     continues. In both cases the previous file stays complete, and the next better model is saved.
@@ -123,6 +140,25 @@ class CheckpointSettings(MonitoredCallback):
     """Whether to write files in the background: the training waits only for a copy of the state, and for the previous
     save if it is not finished. None means True if the subject supports it; False waits for the disk.
     """
+
+    @field_validator("content")
+    @classmethod
+    def _check_content(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("save_weights_only"):
+            raise ValueError("content= and save_weights_only=True contradict each other; leave one of them out")
+        return value
+
+    @field_serializer("content")
+    def _name_content(self, value: Any) -> str | None:
+        return None if value is None else name_of(value)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "content": portable(self.content)}}
+
+    def file_content(self) -> Callable[[Any], Any] | None:
+        """Return ``content``."""
+        return self.content
 
     def monitors(self) -> bool:
         """Return whether the metric is used, to select the best models."""
