@@ -19,7 +19,6 @@ from trainbus.capabilities import (
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
 from trainbus.settings.arguments import checked
-from trainbus.settings.subjects import describe
 
 try:
     from torch import nn
@@ -35,6 +34,7 @@ from .inspection.module_graph import module_nodes
 from .inspection.probe import Probe, outputs, why_no_probe
 from .learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction, declares_directions
+from .models import as_module
 from .rate_tracker import RateTracker
 from .sharding import is_sharded, why_sharded
 from .state_dict import empty_on_cpu
@@ -51,7 +51,7 @@ class TorchSubject:
     The model's train or eval mode only changes while ``probe`` runs through it.
 
     Args:
-        model: The module to train; it may be wrapped.
+        model: The module to train; it may be wrapped. Several as a mapping from names, such as "netG" and "netD".
         optimizer: The optimizer; several as a mapping from names, or as a sequence, which takes the classes' names.
         scheduler: The learning rate schedulers, in the same forms. List all of them: a checkpoint holds their state,
             and an unlisted one would undo a learning rate that ReduceLROnPlateau has cut.
@@ -78,7 +78,7 @@ class TorchSubject:
     @checked("TorchSubject")
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Mapping[str, nn.Module],
         optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer] | None = None,
         *,
         scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
@@ -87,10 +87,9 @@ class TorchSubject:
         probe: Any = None,
         timeout: float = 1800,
     ) -> None:
-        if not isinstance(cast("object", model), nn.Module):
-            hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
-            raise SettingsError(f"model is {describe(model)}, not a torch.nn.Module{hint}")
-        self.model = model
+        if probe is not None and isinstance(model, Mapping):
+            raise SettingsError("probe= runs through one model, and several were given; leave it out")
+        self.model = model = as_module(model, swapped=isinstance(optimizer, nn.Module))
         self.optimizers = optimizers_by_name(optimizer)
         """Name to optimizer, without wrappers such as Accelerate's; a single one is "optimizer"."""
         self.schedulers = by_name("scheduler", scheduler)
