@@ -94,6 +94,7 @@ class _Stopper:
     def on_train_begin(self, run: Run) -> None:
         settings = self.settings
         self.monitor = run.monitor(settings.monitor, settings.mode, start_from_epoch=settings.start_from_epoch)
+        self.state = self.state._replace(best=max(self.state.best, self.monitor.first_score))
 
     @hookimpl
     def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:

@@ -83,6 +83,7 @@ class _Reducer:
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         self.monitor = run.monitor(self.settings.monitor, self.settings.mode)
+        self.state = self.state._replace(best=max(self.state.best, self.monitor.first_score))
 
     @hookimpl
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:

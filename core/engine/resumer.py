@@ -118,7 +118,9 @@ class Resumer:
             self._finished.restore(state)
             done = end.epochs
         if self._resumption is None and end is None:
-            return initial_epoch
+            if epochs is not None and epochs <= state.origin.epoch > 0:
+                self._report("start: all %d epochs are done; raise the number of epochs", epochs)
+            return max(initial_epoch, state.origin.epoch)
         stopped = bool(state.stop_actions) and not self.mid_epoch  # the epoch in which it was stopped is ended first
         state.stays_over = stopped or (epochs is not None and epochs <= done)
         state.end_is_missing = state.stays_over and end is None and not self._names_file

@@ -18,6 +18,7 @@ from ..engine.execution_result import ExecutionResult
 from ..errors import LoopError, SettingsError
 from ..failures import LOG, is_observer
 from ..metrics.names import check_name
+from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
@@ -56,7 +57,7 @@ class Lifecycle:
         self.failures, self.callbacks, self.plugins = parts.failures, parts.callbacks, parts.plugins
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
-        self.ending = Ending(parts)
+        self.origin, self.ending = parts.origin, Ending(parts)
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
@@ -130,17 +131,29 @@ class Lifecycle:
             self.ending.closed.callback(self.stop_requests.close_stop_file)
             state.script_learning_rates, state.script_options = rates_of(state.subject), options_of(state.subject)
             self.resumer.restore()
+            self._start()
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
                 bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
             resumer = self.resumer
             self.rates.resume(resumer.rate_changes, resumer.undone_rates, mid_epoch=resumer.had_update)
             self._dispatch_train_begin(run)
+            if unused := self.monitors.unknown(state.origin.best):
+                bind("report", LOG.warning)("start: no callback monitors %s", ", ".join(map(repr, unused)))
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()
         except BaseException as error:
             self.end(run, error)
             raise
+
+    def _start(self) -> None:
+        """Begin where ``start`` says, unless the run is resumed."""
+        if self.origin == Origin():
+            return
+        if self.state.resumed is None and not self.resumer.end_is_recorded:
+            self.state.begin_at(self.origin)
+        else:
+            self.group.bind("report", LOG.warning)("start= is not used, since the run is resumed")
 
     def _dispatch_train_begin(self, run: object) -> None:
         """Call the hook; what the run that is resumed has decided in it is not executed again."""

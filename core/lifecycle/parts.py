@@ -23,7 +23,9 @@ from ..errors import SettingsError
 from ..failures import ENGINE, LOG, Failures
 from ..hooks import hookimpl
 from ..metrics.monitor import Monitors
+from ..metrics.origin import Origin
 from ..resume.end_record import EndRecord, EndRecords
+from ..resume.given_data import hparams_of, origin_of
 from ..resume.locate import check_resume, locate
 from ..resume.resumption import Resumption
 from ..resume.script.rates import check_source
@@ -54,6 +56,8 @@ class Parts:
     stop_requests: StopRequests
     ends: EndRecords
     resumer: Resumer
+    origin: Origin
+    """Where the training starts if the run is not resumed."""
 
 
 def assemble(
@@ -65,6 +69,8 @@ def assemble(
     resume_strict: bool,
     resume_learning_rates: str,
     signals: Iterable[str],
+    start: Mapping[str, Any] | None = None,
+    hparams: Mapping[str, Any] | None = None,
 ) -> Parts:
     """Return the parts of a run; ``Run`` documents the arguments and the errors."""
     check_subject(subject)
@@ -72,7 +78,8 @@ def assemble(
     check_source(resume_learning_rates)
     if not isinstance(cast("object", resume_strict), bool):
         raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
-    state = RunState(subject)
+    state, origin = RunState(subject), origin_of(start)
+    state.hparams = hparams_of(hparams)
     group = group_for(subject, state)
     failures = Failures()
     entries = build_plugins(callbacks, subject, verbose=verbose)
@@ -127,6 +134,7 @@ def assemble(
         stop_requests=StopRequests(signals, state, group),
         ends=ends,
         resumer=resumer,
+        origin=origin,
     )
 
 

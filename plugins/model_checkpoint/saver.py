@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 from typing import Any, NotRequired
 
 from pydantic import TypeAdapter
@@ -179,6 +180,8 @@ class Saver:
         if self.due and self.selection.monitor is not None:
             limit = settings.initial_value_threshold if settings.save_best_only else None
             better = "" if limit is None else f" better than initial_value_threshold={limit}"
+            if settings.save_best_only and self.selection.monitor.first_score > -inf:
+                better += " and better than the best value in start="
             why = f"no {self.selection.monitor.metric} was a finite number{better}"
         LOG.warning("ModelCheckpoint: filepath=%r was never written: %s", settings.filepath, why)
 

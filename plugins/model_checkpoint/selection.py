@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import nan
+from math import inf, nan
 from typing import NamedTuple
 
 from trainbus import Decision, Run, decision
@@ -41,8 +41,9 @@ class Selection:
         self.save_to = partial(decision.save, weights_only=weights_only, on_error=on_error, background=background)
         """Returns the decision to save the model to a path."""
         self.best = Best()
-        if monitor is not None and settings.save_best_only and settings.initial_value_threshold is not None:
-            self.best = Best(monitor.sign * settings.initial_value_threshold)
+        if monitor is not None and settings.save_best_only:
+            threshold = settings.initial_value_threshold
+            self.best = Best(max(monitor.first_score, -inf if threshold is None else monitor.sign * threshold))
         self.best_file: Kept | None = None
         """The file of the best model, with ``save_best_only``."""
         self.kept: tuple[Kept, ...] = ()
