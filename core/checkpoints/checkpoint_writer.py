@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
@@ -27,6 +28,7 @@ from .async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from .collective_commit import Write
 from .commit import Checkpoint
 from .history_log import HistoryLog
+from .newest_link import place_of
 from .snapshots import SnapshotStore
 from .state_file import StateWriter
 from .writer_group import WriterGroup
@@ -101,6 +103,8 @@ class CheckpointWriter:
         self._writer = AsyncWriter()
         self._requested: dict[Location, list[Save]] = {}
         self._pending = False
+        self._link_failed = False
+        """Whether it was reported that a link could not be made."""
 
     def writes_in_background(self, saves: Collection[Save]) -> bool:
         """Return whether the subject can write these files while it is trained, and every plugin allows it."""
@@ -135,6 +139,7 @@ class CheckpointWriter:
         ranks, leads = self._group.ranks, self._group.leads
         mirror: Write | None = None
         job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
+        job.leads, job.report = leads, self._report_link
         with self._group.abort_all_on_error():
             payload, content = self._payload(background=background), self._content()
             try:
@@ -153,7 +158,11 @@ class CheckpointWriter:
                         beside = StateWriter(write, self._suffix(weights_only=False))
                         write = own_content
                     write_history = None if log is None else log.write
-                    job.files.append(PendingFile(place, write, metadata, in_parts, ranks, own, write_history, beside))
+                    named = next((each.link for each in actions if each.link), "")
+                    link = place_of(named, place) if named and isinstance(place, Path) else None
+                    job.files.append(
+                        PendingFile(place, write, metadata, in_parts, ranks, own, write_history, link, beside)
+                    )
                 held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
                 if self._snapshots.unsaved and not held and self._saves_snapshots():
                     mirror = payload(not self._snapshots_more)
@@ -164,6 +173,11 @@ class CheckpointWriter:
             if not job.failed:
                 self._fail(job, CheckpointError("another rank cannot write its part of the state"))
         self._writer.submit(job, background=background and bool(job.files or mirror))
+
+    def _report_link(self, error: CheckpointError) -> None:
+        if not self._link_failed:
+            self._link_failed = True
+            self._failures.record("checkpoints", error)
 
     def _tolerated(self, error: Exception) -> CheckpointError:
         """Return the error of a failed save; raise it unless every requested save may fail."""

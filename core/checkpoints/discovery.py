@@ -15,6 +15,7 @@ from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_par
 from .commit import Checkpoint, present_entries, read
 from .history_reader import find_history_flaws, reference_in
 from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_names, payload_of
+from .newest_link import is_mere_link
 from .state_file import remove_unnamed_states, state_flaw
 
 
@@ -47,12 +48,14 @@ def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
     # list a file of the same kind without a manifest: otherwise an older one would silently count as the newest
     suffixes = {suffix_of(Path(name)) for name in payloads} - {""}
     payloads |= {name for name in names if suffix_of(Path(name)) in suffixes and not name.startswith(RESERVED)}
+    payloads -= {name for name in payloads if is_mere_link(directory / name)}
     return inspect_paths([directory / name for name in payloads - manifests], verify=verify)
 
 
 def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[CheckpointInfo]:
     """Return the state of each path, in the order of ``scan``; paths without payload and manifest are left out."""
-    found = [_inspect(path, verify=verify) for path in sorted(paths, key=str)]
+    own = (path for path in sorted(paths, key=str) if not is_mere_link(path))
+    found = [_inspect(path, verify=verify) for path in own]
     return sorted((each for each in found if each is not None), key=_age)
 
 

@@ -55,7 +55,7 @@ def action_to_json(action: Action) -> dict[str, Any]:
         if each.name == "values":
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
-        elif value or each.name != "rule":
+        elif value or each.name not in ("rule", "link"):
             data[each.name] = _to_json(as_plain_value(value))
     return data
 

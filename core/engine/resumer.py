@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
+from ..checkpoints.newest_link import followed
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
 from ..errors import UnreadableCheckpoint
@@ -197,7 +198,9 @@ class Resumer:
     @property
     def _names_file(self) -> bool:
         """Whether the user has named the file to resume from."""
-        return self._resumption is not None and location(self._source or "") == self._resumption.checkpoint.path
+        return (
+            self._resumption is not None and followed(location(self._source or "")) == self._resumption.checkpoint.path
+        )
 
     @property
     def _origin(self) -> str:
@@ -212,7 +215,7 @@ class Resumer:
                 try:
                     load(checkpoint)
                 except UnreadableCheckpoint as error:
-                    if location(source) == checkpoint.path:
+                    if followed(location(source)) == checkpoint.path:
                         raise
                     damaged.add(checkpoint.path)
                     self._report("skipped: %s: %s", checkpoint.path, error)

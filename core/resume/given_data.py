@@ -84,3 +84,23 @@ def hparams_of(given: object) -> dict[str, Any]:
                 f"hparams: {name!r}: {error}; give numbers, text, lists and mappings, or str(value)"
             ) from None
     return found
+
+
+def merged_hparams(stored: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the hyperparameters of a resumed run, and in words those that the script has changed.
+
+    Args:
+        stored: Those of the checkpoint, as it holds them.
+        given: Those of the script.
+
+    >>> merged_hparams({"lr": 0.1, "layers": 2}, {"lr": 0.01, "seed": 1})
+    ({'lr': 0.01, 'layers': 2, 'seed': 1}, ['lr 0.1 -> 0.01', 'seed is new'])
+    """
+    changes: list[str] = []
+    saved = from_json_data(stored)
+    for name, value in given.items():
+        if name not in saved:
+            changes += [f"{name} is new"] if saved else []
+        elif stored[name] != to_json_data(value):
+            changes.append(f"{name} {shown(saved[name])} -> {shown(value)}")
+    return {**saved, **given}, changes

@@ -31,9 +31,9 @@ from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
-from ..terminal.text import shown
 from .checkpoint_loading import load_with_snapshots
 from .checks.state_check import check_state
+from .given_data import merged_hparams
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
@@ -44,7 +44,7 @@ from .rng_state import restore_rng_state
 from .run_history import Followed, Past, read_past
 from .script.options import options_of, report_script_options
 from .script.rates import apply_script_rates, rates_of
-from .serialization import from_json_data, to_json_data
+from .serialization import from_json_data
 from .state import Position
 
 
@@ -244,10 +244,9 @@ class Resumption:
         run.resumed = self.checkpoint
         run.run_id = state.run or run.run_id
         run.origin = state.origin
-        saved = from_json_data(state.hparams)
-        if changes := _changes_of(saved, run.hparams):
+        run.hparams, changes = merged_hparams(state.hparams, run.hparams)
+        if changes:
             self._warn("hparams differ, and those of the script are used: %s", ", ".join(changes))
-        run.hparams = {**saved, **run.hparams}
         past, file = self._past()
         run.epoch_metrics, run.decision_log = past.epochs, past.decisions
         run.earlier_epochs = max(state.epochs_recorded - len(past.epochs), 0)
@@ -338,21 +337,6 @@ class Resumption:
         """Log a problem on rank 0."""
         if self._leads:
             LOG.warning(f"%s: {problem}", self.checkpoint.path, *values)
-
-
-def _changes_of(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Describe the hyperparameters that a script gives and that differ from those of a checkpoint.
-
-    >>> _changes_of({"lr": 0.1, "layers": 2}, {"lr": 0.01, "seed": 1})
-    ['lr 0.1 -> 0.01', 'seed is new']
-    """
-    changes: list[str] = []
-    for name, value in given.items():
-        if name not in saved:
-            changes += [f"{name} is new"] if saved else []
-        elif to_json_data(saved[name]) != to_json_data(value):
-            changes.append(f"{name} {shown(saved[name])} -> {shown(value)}")
-    return changes
 
 
 def _other_suffixes(subject: object, path: Location) -> str:

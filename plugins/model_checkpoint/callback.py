@@ -23,6 +23,7 @@ from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
+from .fixed_names import LINK, names_of
 from .saver import BatchSaver, Saver
 from .schedule import SaveFrequency
 from .settings import CheckpointSettings
@@ -65,8 +66,12 @@ class ModelCheckpoint(CheckpointSettings):
             **{name: value for name, value in settings.items() if name not in unused},
             "filepath": absolute_entry(filepath),
             "save_freq": list(SaveFrequency.parse(self.save_freq)),
-            "save_on": sorted(set(self.save_on)),
+            "save_on": self._effective_moments(),
         }
+
+    def _effective_moments(self) -> list[str] | dict[str, str]:
+        names = names_of(False, self.save_on)  # noqa: FBT003
+        return sorted(names) if all(key == name for key, name in names.items()) else names
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""
@@ -130,6 +135,8 @@ class ModelCheckpoint(CheckpointSettings):
                 )
             if holds_parts(path):
                 return
+        if self.save_last == LINK and not isinstance(path, Path):
+            raise SettingsError(f"{str(path)!r}: a store has no links for save_last='link'; write save_last=True")
         if isinstance(path, Path):
             _check_local(path, fixed_name(str(path)))
         else:

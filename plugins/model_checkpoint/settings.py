@@ -22,7 +22,7 @@ from trainbus.callback import PathText
 from trainbus.capabilities import Saveable, Sharded
 from trainbus.checkpoints.names.filename_template import (
     check_template,
-    sibling_path,
+    sibling_template,
     suffix_in,
     template_fields,
     with_suffix,
@@ -30,11 +30,8 @@ from trainbus.checkpoints.names.filename_template import (
 from trainbus.storage.paths import location
 
 from .content import check_content, name_of, portable
+from .fixed_names import Moment, check_last, check_moments, names_of
 from .schedule import check_frequency
-
-
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, str) else value  # ("end") is a str, not a tuple
 
 
 def _check_location(path: str) -> str:
@@ -93,17 +90,19 @@ class CheckpointSettings(MonitoredCallback):
     """
     keep_last: PositiveInt | None = None
     """Number of most recent files to keep, regardless of their metric."""
-    save_last: bool = False
+    save_last: Annotated[bool | str, BeforeValidator(check_last)] = False
     """Whether to also write every model to the file "last" in the directory of ``filepath``, with its suffix, even if
-    ``save_best_only`` or ``keep`` leaves it out."""
+    ``save_best_only`` or ``keep`` leaves it out. A name of your own, also with fields, as in "last-{epoch}": the
+    previous such file is deleted after the new one is complete. "link" makes "last" a relative symbolic link to the
+    newest file of ``filepath``."""
     save_on: Annotated[
-        tuple[Literal["end", "exception", "signal"], ...], BeforeValidator(_as_tuple), Field(validate_default=True)
+        tuple[Moment, ...] | dict[Moment, str], BeforeValidator(check_moments), Field(validate_default=True)
     ] = ("signal",)
     """Also save at the end of training, to the file "end"; if an exception ended it, or one was raised at its end,
     to the file "exception"; if a signal (such as Ctrl-C) or a stop file ended it, to the file "signal". These files are
     in the same directory as "last" and separate from all others, so a bad model never overwrites a good one. They hold
     the final model, before other callbacks restore weights. The file "signal" is removed when a run that resumed from
-    it ends."""
+    it ends. A mapping gives names of your own, also with fields: {"end": "final", "signal": "sig-{step}"}."""
 
     content: Annotated[
         Callable[[Any], Any] | None, BeforeValidator(check_content), WithJsonSchema({"type": "null"})
@@ -131,9 +130,15 @@ class CheckpointSettings(MonitoredCallback):
     @classmethod
     def _check_fixed_names(cls, value: Any, info: ValidationInfo) -> Any:
         template: str | None = info.data.get("filepath")
-        for stem in ("last",) if value is True else value or ():
-            if template and sibling_path(template, stem, suffix_in(template)) == template:
-                raise ValueError(f"this would write {template!r}, which is filepath itself; give filepath another name")
+        last = info.field_name == "save_last"
+        names = names_of(value, ()) if last else names_of(info.data.get("save_last") or False, value)
+        taken = {template: "filepath itself"} if template else {}
+        for key, name in names.items() if template else ():
+            path = sibling_template(template, name, suffix_in(template))
+            if path in taken:
+                what = f"{taken[path]}; give {'filepath' if path == template else 'one of them'} another name"
+                raise ValueError(f"this would write {path!r}, which is {what}")
+            taken[path] = f"also the file of {key!r}"
         return value
 
     background: bool | None = None
@@ -165,9 +170,16 @@ class CheckpointSettings(MonitoredCallback):
         return self.save_best_only or self.keep is not None
 
     def fixed_paths(self) -> dict[str, str]:
-        """Return the paths of the files with fixed names, by stem; without a suffix if ``filepath`` has none."""
-        stems = (*(["last"] if self.save_last else []), *self.save_on)
-        return {stem: sibling_path(self.filepath, stem, suffix_in(self.filepath)) for stem in stems}
+        """Return the templates of "last" and of the files of ``save_on``; without a suffix if ``filepath`` has none."""
+        suffix = suffix_in(self.filepath)
+        return {key: sibling_template(self.filepath, name, suffix) for key, name in self.fixed_names().items()}
+
+    def fixed_names(self) -> dict[str, str]:
+        """Return the names of these files, by "last" and the moments of ``save_on``."""
+        return names_of(self.save_last, self.save_on)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
     def template_for(self, subject: Saveable) -> str:
         """Return the template with its suffix, or with the subject's own if it has none.

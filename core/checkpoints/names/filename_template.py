@@ -24,9 +24,10 @@ _FORBIDDEN = '/\\:*?"<>|'
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
 _FORMAT_LIKE = re.compile(r"[^A-Za-z][\w<>=^+\-#,.% ]*|.?", re.ASCII)
 """A text that must be a number format: "{loss:.2q}" is a mistake, but "{AP@[0.5:0.95]}" a name."""
-_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*", re.DOTALL)
+_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch0?|batch|step)[.\[].*", re.DOTALL)
 """Not the name of a metric: ``str.format`` reads it as a position, a conversion or an attribute."""
-_COUNTERS = ("epoch", "batch", "step")
+COUNTERS = ("epoch", "epoch0", "batch", "step")
+"""Fields that are no metrics; "epoch0" counts from 0, the others from 1."""
 _INTEGER = frozenset("bcdoxX")
 _DIGIT_FIRST = re.compile(r"(0\d?)?d?")
 """Formats with which a counter begins with a digit: no sign, no spaces."""
@@ -86,10 +87,10 @@ def check_template(template: str) -> str:
             raise ValueError(
                 f"{text}: a field is one name with a number format, like {{epoch:02d}} or {{val/mAP@0.5:.4f}}"
             )
-        if name not in _COUNTERS and form[-1:] in _INTEGER and _REAL.fullmatch(canonical(name)):
+        if name not in COUNTERS and form[-1:] in _INTEGER and _REAL.fullmatch(canonical(name)):
             raise ValueError(f"{text}: {name} is not an integer, as this format requires; write {{{name}:.4f}}")
-        if not _fits(1, form) and (name in _COUNTERS or not _fits(0.5, form)):
-            fits = f"{name}:02d" if name in _COUNTERS else f"{name}:.4f"
+        if not _fits(1, form) and (name in COUNTERS or not _fits(0.5, form)):
+            fits = f"{name}:02d" if name in COUNTERS else f"{name}:.4f"
             raise ValueError(f"{text}: no number can be formatted as {form!r}; write {{{fits}}}")
     return template
 
@@ -180,9 +181,22 @@ def sibling_path(template: str, stem: str, suffix: str) -> str:
     >>> sibling_path("runs/{epoch}/m-{step}.pt", "last", ".pt"), sibling_path("best.weights.h5", "last", ".weights.h5")
     ('runs/last.pt', 'last.weights.h5')
     """
+    return render(_directory_in(template), {}) + stem + suffix
+
+
+def sibling_template(template: str, name: str, suffix: str) -> str:
+    """Return the template of a file beside those of a template, whose name may have fields.
+
+    >>> sibling_template("a{{b}}/{epoch}/m", "last-{step}", ".pt")
+    'a{{b}}/last-{step}.pt'
+    """
+    return _directory_in(template) + name + suffix
+
+
+def _directory_in(template: str) -> str:
+    """Return the template's deepest directory without a field, with its separator."""
     first = next((match.start() for match in _FIELD.finditer(template) if match[1] is not None), len(template))
-    directory = max(template.rfind(separator, 0, first) for separator in ("/", os.sep)) + 1
-    return render(template[:directory], {}) + stem + suffix
+    return template[: max(template.rfind(separator, 0, first) for separator in ("/", os.sep)) + 1]
 
 
 def glob_pattern(template: str) -> str:
@@ -200,7 +214,7 @@ def glob_pattern(template: str) -> str:
         if match[1] is not None:
             field, form = _name_and_format(match[1])
             piece = "*"
-            if match.end() <= name and field in _COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
+            if match.end() <= name and field in COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
                 piece = "[0-9]*" if _DIGIT_FIRST.fullmatch(form) else "*[0-9]*"
         found += glob.escape(template[end : match.start()]) + piece
         end = match.end()
