@@ -82,7 +82,7 @@ def assemble(
     state.hparams = hparams_of(hparams)
     group = group_for(subject, state)
     failures = Failures()
-    entries = build_plugins(callbacks, subject, verbose=verbose)
+    entries = build_plugins(callbacks, subject, verbose=verbose, resume=resume)
     made_by = {each.name: each.callback for each in entries if each.callback is not None}
     plugins = {each.name: each.plugin for each in entries if group.calls(each.plugin)}
     monitors = Monitors(state)

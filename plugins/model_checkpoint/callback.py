@@ -20,9 +20,10 @@ from trainbus.checkpoints.names.filename_template import (
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.file_kind import kind_of
-from trainbus.storage.paths import absolute, absolute_entry, location
+from trainbus.storage.paths import Source, absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
+from .earlier_run import versioned
 from .fixed_names import LINK, names_of
 from .saver import BatchSaver, Saver
 from .schedule import SaveFrequency
@@ -61,7 +62,7 @@ class ModelCheckpoint(CheckpointSettings):
         if supports(subject, Saveable):
             with suppress(SettingsError, MissingDependency):  # a run reports it
                 filepath = self.template_for(subject)
-        unused = ["background", "content", *([] if self.save_best_only else ["initial_value_threshold"])]
+        unused = ["background", "content", "existing", *([] if self.save_best_only else ["initial_value_threshold"])]
         return {
             **{name: value for name, value in settings.items() if name not in unused},
             "filepath": absolute_entry(filepath),
@@ -72,6 +73,16 @@ class ModelCheckpoint(CheckpointSettings):
     def _effective_moments(self) -> list[str] | dict[str, str]:
         names = names_of(False, self.save_on)  # noqa: FBT003
         return sorted(names) if all(key == name for key, name in names.items()) else names
+
+    def for_run(self, resume: Source | None) -> ModelCheckpoint:
+        """Return the callback of one run: with ``existing="version"``, with the directory of its version.
+
+        Args:
+            resume: What the run resumes from; None if it does not.
+        """
+        if self.existing != "version":
+            return self
+        return self.model_copy(update={"filepath": versioned(self.filepath, resume)})
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""

@@ -12,6 +12,8 @@ from trainbus.metrics.names import hint_with_list
 Moment = Literal["end", "exception", "signal"]
 """When the training ends, and how."""
 MOMENTS: Final[tuple[str, ...]] = get_args(Moment)
+_TRUTHS = frozenset(["", "0", "1", "true", "false", "yes", "no", "on", "off", "none"])
+"""Text that is meant as True or False."""
 LAST = "last"
 LINK = "link"
 """The value of ``save_last`` with which "last" is a link to the newest file."""
@@ -27,6 +29,8 @@ def check_last(value: object) -> object:
     ('last-{epoch}', True)
     """
     if isinstance(value, str):
+        if value.lower() in _TRUTHS:
+            raise ValueError('give True or False, not text; or "link", or a name such as "last-{epoch}"')
         return _check_name(value)
     value = cast("Any", value).item() if getattr(value, "shape", None) == () else value
     if not isinstance(value, bool):

@@ -22,6 +22,7 @@ from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, StartDirectory, location
 
 from ..unused_batches import report_uncounted
+from .earlier_run import check_earlier
 from .file_names import FileNames
 from .fixed_names import LAST, LINK
 from .schedule import SavedSchedule, SaveFrequency, SaveSchedule
@@ -101,6 +102,8 @@ class Saver:
         link = sibling_path(self.settings.filepath, fixed.pop(LAST), suffix) if linked else ""
         self.names = FileNames(settings.template_for(subject), suffix, fixed)
         self.names.check_history(run)
+        if run.resumed is None and run.rank == 0:
+            check_earlier(settings, run.callbacks.values())
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         self.selection = Selection(settings, monitor, link)
         self.first, self.rank = (run.epoch, run.step), run.rank

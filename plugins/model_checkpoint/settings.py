@@ -9,8 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
     PositiveInt,
+    Tag,
     ValidationInfo,
     WithJsonSchema,
     field_serializer,
@@ -49,12 +51,14 @@ class CheckpointSettings(MonitoredCallback):
         "dirpath": "the directory into filepath",
         "every_n_epochs": 'save_freq, as in save_freq="2 epochs"',
         "every_n_train_steps": 'save_freq, as in save_freq="500 steps"',
+        "enable_version_counter": 'existing="version"',
         "filename_prefix": "the prefix into filepath",
         "greater_is_better": 'mode="max" or mode="min"',
         "load_best_model_at_end": "EarlyStopping(restore_best_weights=True)",
         "max_to_keep": "keep_last, or keep for the best ones",
         "n_saved": "keep for the best ones, or keep_last",
         "period": 'save_freq, as in save_freq="2 epochs"',
+        "require_empty": 'existing="refuse"',
         "save_interval": 'save_freq, as in save_freq="500 steps"',
         "save_steps": 'save_freq, as in save_freq="500 steps"',
         "save_top_k": "keep",
@@ -96,7 +100,10 @@ class CheckpointSettings(MonitoredCallback):
     previous such file is deleted after the new one is complete. "link" makes "last" a relative symbolic link to the
     newest file of ``filepath``."""
     save_on: Annotated[
-        tuple[Moment, ...] | dict[Moment, str], BeforeValidator(check_moments), Field(validate_default=True)
+        Annotated[tuple[Moment, ...], Tag("[moments]")] | Annotated[dict[Moment, str], Tag("[names]")],
+        Discriminator(lambda given: "[names]" if isinstance(given, Mapping) else "[moments]"),
+        BeforeValidator(check_moments),
+        Field(validate_default=True),
     ] = ("signal",)
     """Also save at the end of training, to the file "end"; if an exception ended it, or one was raised at its end,
     to the file "exception"; if a signal (such as Ctrl-C) or a stop file ended it, to the file "signal". These files are
@@ -111,6 +118,10 @@ class CheckpointSettings(MonitoredCallback):
     ``lambda run: {"net": net.state_dict(), "acc": run.metrics["val_acc"]}``. A second file beside it then has the
     training state, so that a run resumes from it as from any other. None saves the training state itself."""
 
+    existing: Literal["replace", "refuse", "version"] = "replace"
+    """What a run that is not resumed does if the directory holds checkpoints of an earlier run: "replace" reports it in
+    one line, and replaces those whose names occur again; "refuse" ends the run before it trains; "version" saves to the
+    next of the subdirectories "version_1", "version_2" and so on, of which ``resume="auto"`` finds the newest."""
     on_error: Literal["raise", "warn"] = "raise"
     """What happens if a file cannot be written, for any reason: "raise" ends the run, "warn" logs a warning and
     continues. In both cases the previous file stays complete, and the next better model is saved.

@@ -118,7 +118,7 @@ def test_the_ends_have_names_of_their_own() -> None:
         ({"save_last": "last.pt"}, "'last.pt': leave .pt out"),
         ({"save_last": "m-{epoch}"}, "this would write 'run/m-{epoch}', which is filepath itself"),
         ({"save_last": "last-{epoch!r}"}, "a field is one name"),
-        ({"save_last": ""}, "give the path of a file"),
+        ({"save_last": ""}, "give True or False, not text"),
         ({"save_last": 1}, 'give True, False, "link", or a name'),
         ({"save_last": None}, 'give True, False, "link", or a name'),
         ({"save_on": {"ended": "x"}}, "unknown moment 'ended'; did you mean 'end'"),
