@@ -29,7 +29,7 @@ def as_module(model: object, *, swapped: bool = False) -> nn.Module:
     if not isinstance(model, Mapping):
         hint = "; did you swap model and optimizer?" if swapped else ""
         raise SettingsError(f"model is {describe(model)}, not a torch.nn.Module{hint}")
-    parts = cast("Mapping[Any, Any]", model)
+    parts = cast("Mapping[object, Any]", model)
     if not parts:
         raise SettingsError('model is an empty mapping; give models by name, as in {"netG": netG, "netD": netD}')
     together, names = nn.ModuleDict(), dict[int, str]()

@@ -10,7 +10,7 @@ from ..errors import CheckpointError
 from ..storage.atomic_file import STAGED, discard, sync
 from ..storage.paths import Location
 from .commit import remove
-from .manifest import entries_of, manifest_of
+from .manifest import entries_of
 
 
 def link_newest(link: Path, target: Path) -> None:
@@ -55,7 +55,7 @@ def leads_to(link: Path, target: Path) -> bool:
 
 def is_mere_link(path: Location) -> bool:
     """Return whether a path is a link to a checkpoint, and not a checkpoint itself."""
-    return isinstance(path, Path) and path.is_symlink() and not manifest_of(path).exists()
+    return isinstance(path, Path) and path.is_symlink() and not entries_of(path)
 
 
 def followed(path: Location) -> Location:

@@ -35,7 +35,7 @@ def origin_of(start: object) -> Origin:
         return Origin()
     if not isinstance(start, Mapping):
         raise SettingsError(f'start={shown(start)}: give a mapping, as in {{"epoch": 4, "step": 500}}')
-    given = dict(cast("Mapping[Any, Any]", start))
+    given = dict(cast("Mapping[object, Any]", start))
     for key in given:
         if key not in _KEYS:
             raise SettingsError(f"start: unknown key {key!r}{hint_with_list(str(key), _KEYS, 'keys')}")
@@ -45,12 +45,12 @@ def origin_of(start: object) -> Origin:
     return Origin(
         epoch=whole_number("start: epoch", given.get("epoch", 0), 0, most=EPOCHS),
         step=whole_number("start: step", given.get("step", 0), 0, most=STEPS),
-        best={name: _best(name, value) for name, value in cast("Mapping[Any, Any]", best).items()},
+        best={str(name): _best(name, value) for name, value in cast("Mapping[object, Any]", best).items()},
     )
 
 
 def _best(name: object, value: object) -> float:
-    check_name(name)
+    check_name(cast("str", name))
     try:
         number = as_number(value)
     except TypeError:
@@ -74,7 +74,7 @@ def hparams_of(given: object) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise SettingsError(f'hparams={shown(given)}: give a mapping, as in {{"lr": 0.1}} or vars(arguments)')
     found: dict[str, Any] = {}
-    for name, value in cast("Mapping[Any, Any]", given).items():
+    for name, value in cast("Mapping[object, Any]", given).items():
         if not isinstance(name, str):
             raise SettingsError(f"hparams: the name {name!r} is not text")
         try:

@@ -21,10 +21,11 @@ def check_content(value: object) -> object:
         ...
     ValueError: give a function of the run that returns what the file holds, as in lambda run: {"net": ...}
     """
-    fits = callable(value) and not inspect.iscoroutinefunction(value) and not isinstance(value, type)
+    function: Any = value
+    fits = callable(function) and not inspect.iscoroutinefunction(value) and not isinstance(value, type)
     if fits:
         try:
-            inspect.signature(value).bind(None)
+            inspect.signature(function).bind(None)
         except TypeError:
             fits = False
         except ValueError:  # a function of C without a signature

@@ -70,7 +70,7 @@ def versioned(filepath: str, resume: Source | None) -> str:
         resume: What the run resumes from; None if it does not.
     """
     directory = location(absolute(sibling_path(filepath, "", "")))
-    number = 0
+    number: int | None = 0
     with suppress(OSError):  # the run reports it when it begins
         number = _resumed_version(directory, resume)
         if number is None:

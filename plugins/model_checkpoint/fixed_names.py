@@ -51,7 +51,7 @@ def check_moments(value: object) -> object:
         return (value,)  # ("end") is a str, not a tuple
     if not isinstance(value, Mapping):
         return value
-    given = cast("Mapping[Any, Any]", value)
+    given = cast("Mapping[object, Any]", value)
     for moment, name in given.items():
         if moment not in MOMENTS:
             raise ValueError(f"unknown moment {moment!r}{hint_with_list(str(moment), MOMENTS, 'moments')}")

@@ -144,8 +144,8 @@ class CheckpointSettings(MonitoredCallback):
         last = info.field_name == "save_last"
         names = names_of(value, ()) if last else names_of(info.data.get("save_last") or False, value)
         taken = {template: "filepath itself"} if template else {}
-        for key, name in names.items() if template else ():
-            path = sibling_template(template, name, suffix_in(template))
+        for key, name in names.items():
+            path = sibling_template(template or "", name, suffix_in(template or ""))
             if path in taken:
                 what = f"{taken[path]}; give {'filepath' if path == template else 'one of them'} another name"
                 raise ValueError(f"this would write {path!r}, which is {what}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, is_zipfile
 
-import h5py
+import h5py  # type: ignore[import-untyped, unused-ignore]
 import keras
 import numpy as np
 
