@@ -245,7 +245,7 @@ class Callback(BaseModel):
         return True
 
     def settings(self) -> dict[str, Any]:
-        """Return the options that are not None as plain data, for ``trainbus.callbacks_from`` to create an equal one."""
+        """Return the options that are not None as plain data; ``trainbus.callbacks_from`` makes an equal callback."""
         return {"callback": type(self).__name__, **self.model_dump(mode="json", exclude_none=True)}
 
 

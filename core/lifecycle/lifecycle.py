@@ -318,10 +318,11 @@ def _contents_of(callbacks: Mapping[str, Callback], run: object) -> dict[str, Ca
     own = {name: each.file_content() for name, each in callbacks.items() if isinstance(each, HasContent)}
     functions = {name: function for name, function in own.items() if function is not None}
     present = weakref.ref(run) if functions else None
-    return {
-        name: partial(lambda function: function(present and present()), function)
-        for name, function in functions.items()
-    }
+    return {name: partial(_content, function, present) for name, function in functions.items()}
+
+
+def _content(function: Callable[[Any], Any], present: Callable[[], object] | None) -> Any:
+    return function(present and present())
 
 
 def report_dropped(epochs: Sequence[object], process: int) -> None:
