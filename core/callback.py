@@ -245,10 +245,7 @@ class Callback(BaseModel):
         return True
 
     def settings(self) -> dict[str, Any]:
-        """Return the callback as plain data, from which ``trainbus.callbacks_from`` creates an equal one.
-
-        Options that are None are omitted, since TOML has no None.
-        """
+        """Return the options that are not None as plain data; ``trainbus.callbacks_from`` makes an equal callback."""
         return {"callback": type(self).__name__, **self.model_dump(mode="json", exclude_none=True)}
 
 
@@ -285,8 +282,8 @@ class MonitoredCallback(Callback):
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether it monitors the same metric in the same direction, or does not use the metric."""
-        present = self.effective_settings(subject)
-        return not self.monitors() or all(earlier.get(name) == present[name] for name in ("monitor", "mode"))
+        now = self.effective_settings(subject)
+        return not self.monitors() or all(earlier.get(name) == now[name] for name in ("monitor", "mode"))
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield a metric whose direction neither the subject nor its name gives."""
@@ -313,8 +310,8 @@ def journal_directory(callbacks: Iterable[Callback]) -> Path | None:
     It is the first locked directory, such as that of checkpoints, else the first one that a callback writes to.
     """
     callbacks = list(callbacks)
-    locked = (each for callback in callbacks for each in callback.locked_directories())
-    written = (each for callback in callbacks for each in callback.directories())
+    locked = [each for callback in callbacks for each in callback.locked_directories()]
+    written = [each for callback in callbacks for each in callback.directories()]
     return next((place for place in map(location, (*locked, *written)) if isinstance(place, Path)), None)
 
 
@@ -338,16 +335,19 @@ _ADVICE: dict[str, str] = {
 def _explained(callback: type[Callback], error: ValidationError) -> SettingsError:
     """Return an error with one line for each problem, which suggests the nearest right name."""
     options, name = list(callback.model_fields), callback.__name__
-    problems = [(each["loc"], _problem(options, callback.elsewhere, each)) for each in error.errors()]
+    problems = [(_place(each["loc"]), _problem(options, callback.elsewhere, each)) for each in error.errors()]
     lines = [why for _, why in problems]
     explained = SettingsError(f"{name}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{name}:", *lines]))
     explained.problems = problems
     return explained
 
 
+def _place(parts: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    return tuple(part for part in parts if "[" not in str(part))  # the types of a union are in brackets
+
+
 def _problem(options: list[str], elsewhere: Mapping[str, str], error: Mapping[str, Any]) -> str:
-    # pydantic also names the types of a union, in brackets
-    name = ".".join(str(part) for part in error["loc"] if "[" not in str(part)) or "options"
+    name = ".".join(map(str, _place(error["loc"]))) or "options"
     if error["type"] == "extra_forbidden":
         if name in elsewhere:
             return f"{name}: unknown option; write {elsewhere[name]}. options: {', '.join(options)}"

@@ -67,6 +67,11 @@ class Run:
         resume_learning_rates: Which rates to use if the script sets other learning rates than when the checkpoint's run
             began: those of the "checkpoint", with a warning, or those of the "script", with the cuts of the
             checkpoint's run.
+        start: How far a training had come that trainbus did not record, if you have loaded its weights: "epoch", how
+            many epochs had ended; "step", its weight updates; "best", its best value of each metric, with which the
+            callbacks begin. A run that resumes from a checkpoint does not use it.
+        hparams: Hyperparameters: numbers, text, lists and mappings by name. Checkpoints hold them, and a resumed run
+            has them again, except those that the script gives anew.
         signals: The signals that end the run cleanly: it finishes the batch, saves (``ModelCheckpoint(save_on=...)``)
             and closes its files; then the signal has its usual effect. A second signal of the same kind takes effect at
             once. An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job
@@ -99,6 +104,8 @@ class Run:
         resume: Source | None = None,
         resume_strict: bool = False,
         resume_learning_rates: RateSource = "checkpoint",
+        start: Mapping[str, Any] | None = None,
+        hparams: Mapping[str, Any] | None = None,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         parts = assemble(
@@ -108,6 +115,8 @@ class Run:
             resume=resume,
             resume_strict=resume_strict,
             resume_learning_rates=resume_learning_rates,
+            start=start,
+            hparams=hparams,
             signals=signals,
         )
         self._hold(Lifecycle(parts))
@@ -135,6 +144,11 @@ class Run:
         """The rank of this process, counted from 0, and the number of processes that train the subject together."""
         self.resumer = life.resumer
         """Restores the run from its checkpoint; an adapter asks it for the epoch and batch to begin with."""
+
+    @property
+    def hparams(self) -> Mapping[str, Any]:
+        """The hyperparameters that were given to the run, or to the one that it resumes."""
+        return self.state.hparams
 
     # --- what a loop calls
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .callback import Verbose
@@ -14,7 +14,7 @@ from .settings.plugin_list import CallbackLike
 from .settings.subjects import subject_for
 from .storage.paths import Source
 
-_OPTIONS = ("callbacks", "verbose", "resume", "resume_strict", "resume_learning_rates", "signals")
+_OPTIONS = ("callbacks", "verbose", "resume", "resume_strict", "resume_learning_rates", "start", "hparams", "signals")
 """The arguments of ``watch`` that no adapter gets."""
 
 
@@ -27,6 +27,8 @@ def watch(
     resume: Source | None = None,
     resume_strict: bool = False,
     resume_learning_rates: RateSource = "checkpoint",
+    start: Mapping[str, Any] | None = None,
+    hparams: Mapping[str, Any] | None = None,
     signals: Iterable[str] = DEFAULT,
     **options: Any,
 ) -> Run:
@@ -45,6 +47,8 @@ def watch(
         resume: As for ``Run``.
         resume_strict: As for ``Run``.
         resume_learning_rates: As for ``Run``.
+        start: As for ``Run``.
+        hparams: As for ``Run``.
         signals: As for ``Run``.
         options: Keyword arguments of the adapter.
 
@@ -68,5 +72,7 @@ def watch(
         resume=resume,
         resume_strict=resume_strict,
         resume_learning_rates=resume_learning_rates,
+        start=start,
+        hparams=hparams,
         signals=signals,
     )

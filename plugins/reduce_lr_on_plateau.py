@@ -133,6 +133,8 @@ class _Reducer:
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         self.compared.begin(run)
+        best = self.compared.before_run
+        self.state = self.state._replace(best=best.score, second=best.second)
 
     @property
     def names(self) -> Sequence[str]:

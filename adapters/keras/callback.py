@@ -80,6 +80,9 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             error or an interrupt is continued by the next one of the same model, as with Keras's BackupAndRestore.
         resume_strict: As in ``trainbus.Run``.
         resume_learning_rates: As in ``trainbus.Run``.
+        start: As in ``trainbus.Run``, for the first ``fit``, which begins with that epoch; ``initial_epoch`` of ``fit``
+            need not be given.
+        hparams: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         validation_data: Data for TensorBoard's activations, in the forms that ``fit`` takes; by default the validation
             data of ``fit``.
@@ -97,11 +100,14 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         resume: Source | None = None,
         resume_strict: bool = False,
         resume_learning_rates: RateSource = "checkpoint",
+        start: Mapping[str, Any] | None = None,
+        hparams: Mapping[str, Any] | None = None,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
         self._options = {"verbose": verbose, "signals": signals, "validation_data": validation_data, "timeout": timeout}
+        self._options["hparams"], self._start = hparams, start
         self._resume = {
             "resume": resume,
             "resume_strict": resume_strict,
@@ -152,7 +158,8 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if other.has_exited():
                 other.abandon()
         resumes = self._resumes()
-        options = {**self._options, **(self._resume if resumes else {})}
+        start = None if self._has_fitted else self._start
+        options = {**self._options, "start": start, **(self._resume if resumes else {})}
         fit = FitSession(
             self.callbacks, self.model, self.params or {}, callback_list, self._enable_batch_hooks, **options
         )

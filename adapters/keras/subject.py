@@ -22,6 +22,7 @@ from trainbus.capabilities import (
     Node,
     Ranks,
     Saveable,
+    SavesContent,
     Snapshotable,
 )
 from trainbus.checkpoints.host_buffers import HostBuffers
@@ -99,6 +100,8 @@ class KerasSubject:
         """Return why this model lacks the capability; None if it has it."""
         if capability is BackgroundSaveable and WHY_NOT:
             return WHY_NOT
+        if capability is SavesContent:
+            return "the files of Keras hold a model, and nothing else; save other values in a callback of your own"
         if capability is HasActivations:
             return why_unreadable(self._validation[0])
         if capability is HasGradients and keras.backend.backend() != "torch":
@@ -120,7 +123,7 @@ class KerasSubject:
         return ranks(self.timeout)
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return Keras's suffixes."""
+        """Return Keras's suffixes; a file with another suffix has the format of the first one."""
         return (".weights.h5",) if weights_only else (".keras", ".h5")
 
     @local_assign()
@@ -137,10 +140,10 @@ class KerasSubject:
             return saving.record_model(self.model, None, weights_only=weights_only)(path)
         if not WHY_NOT and path.suffix == ".h5":
             return saving.write_legacy(self.model, path)
-        if weights_only:
-            self.model.save_weights(str(path), overwrite=True)
-        else:
-            self.model.save(str(path), overwrite=True)
+        suffix = ".weights.h5" if weights_only else ".h5" if path.suffix == ".h5" else ".keras"
+        named = path.with_name(f"{path.name}{suffix}")  # Keras finds the format by the suffix
+        (self.model.save_weights if weights_only else self.model.save)(str(named), overwrite=True)
+        named.replace(path)
         return None
 
     @local_assign()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -47,6 +47,8 @@ def partial_fit_stream(
     resume: str | os.PathLike[str] | None = None,
     resume_strict: bool = False,
     resume_learning_rates: RateSource = "checkpoint",
+    start: Mapping[str, Any] | None = None,
+    hparams: Mapping[str, Any] | None = None,
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -72,6 +74,8 @@ def partial_fit_stream(
         resume: As in ``trainbus.Run``. In the middle of an epoch, batches that were trained on are read and skipped.
         resume_strict: As in ``trainbus.Run``.
         resume_learning_rates: As in ``trainbus.Run``.
+        start: As in ``trainbus.Run``.
+        hparams: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``.
 
@@ -111,6 +115,8 @@ def partial_fit_stream(
         resume=resume,
         resume_strict=resume_strict,
         resume_learning_rates=resume_learning_rates,
+        start=start,
+        hparams=hparams,
         signals=signals,
     ) as run:
         run.state.metric_advice = ADVICE

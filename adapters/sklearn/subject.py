@@ -100,6 +100,10 @@ class SklearnSubject:
         """Return a function that writes a deep copy of the estimator."""
         return partial(self._files.write, deepcopy(self.estimator))
 
+    def content_writer(self, content: Any) -> Callable[[Path], object]:
+        """Return a function that writes a deep copy of the content, such as a mapping that holds the estimator."""
+        return partial(self._files.write, deepcopy(content))
+
     def load(self, path: Path) -> None:
         """Load the state of the estimator in the file, which may hold types of skops, scikit-learn and ``trusted``.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ def partial_fit(
     resume: Source | None = None,
     resume_strict: bool = False,
     resume_learning_rates: RateSource = "checkpoint",
+    start: Mapping[str, Any] | None = None,
+    hparams: Mapping[str, Any] | None = None,
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -77,6 +79,8 @@ def partial_fit(
         resume: As in ``trainbus.Run``: a checkpoint, a directory or "auto" to continue from.
         resume_strict: As in ``trainbus.Run``.
         resume_learning_rates: As in ``trainbus.Run``.
+        start: As in ``trainbus.Run``.
+        hparams: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``: classes that a checkpoint may hold, or ".joblib".
 
@@ -114,6 +118,8 @@ def partial_fit(
         resume=resume,
         resume_strict=resume_strict,
         resume_learning_rates=resume_learning_rates,
+        start=start,
+        hparams=hparams,
         signals=signals,
     )
     with run:

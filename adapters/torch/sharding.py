@@ -21,6 +21,7 @@ from trainbus.capabilities import (
     HasWeights,
     Restorable,
     Saveable,
+    SavesContent,
     Snapshotable,
 )
 from trainbus.limits import KEY_LENGTH
@@ -72,6 +73,8 @@ def why_sharded(model: nn.Module, capability: type) -> str:
             "FullyShardedDataParallel has sharded its weights in a way that no rank can use alone; shard the model "
             "with torch.distributed.fsdp.fully_shard"
         )
+    if capability is SavesContent and is_sharded(model):
+        return "its weights are sharded over the ranks, and one file cannot hold them; leave content= out"
     for each, name in (HasWeights, "weights"), (HasGradients, "gradients"):
         if capability is each and is_sharded(model):
             return f"its {name} are sharded over the ranks, and no rank has all of one"

@@ -19,7 +19,6 @@ from trainbus.capabilities import (
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
 from trainbus.settings.arguments import checked
-from trainbus.settings.subjects import describe
 
 try:
     from torch import nn
@@ -35,10 +34,11 @@ from .inspection.module_graph import module_nodes
 from .inspection.probe import Probe, outputs, why_no_probe
 from .learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction, declares_directions
+from .models import as_module
 from .rate_tracker import RateTracker
 from .sharding import is_sharded, why_sharded
 from .state_dict import empty_on_cpu
-from .training_state import DCP, SAFETENSORS, Snapshot, TrainingState
+from .training_state import DCP, PICKLED, SAFETENSORS, Snapshot, TrainingState, content_writer
 from .weights import as_array, joins, named_weights, unwrapped, why_unset
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
@@ -51,7 +51,7 @@ class TorchSubject:
     The model's train or eval mode only changes while ``probe`` runs through it.
 
     Args:
-        model: The module to train; it may be wrapped.
+        model: The module to train; it may be wrapped. Several as a mapping from names, such as "netG" and "netD".
         optimizer: The optimizer; several as a mapping from names, or as a sequence, which takes the classes' names.
         scheduler: The learning rate schedulers, in the same forms. List all of them: a checkpoint holds their state,
             and an unlisted one would undo a learning rate that ReduceLROnPlateau has cut.
@@ -78,7 +78,7 @@ class TorchSubject:
     @checked("TorchSubject")
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Mapping[str, nn.Module],
         optimizer: Optimizer | Sequence[Optimizer] | Mapping[str, Optimizer] | None = None,
         *,
         scheduler: Any | Sequence[Any] | Mapping[str, Any] | None = None,
@@ -87,10 +87,9 @@ class TorchSubject:
         probe: Any = None,
         timeout: float = 1800,
     ) -> None:
-        if not isinstance(cast("object", model), nn.Module):
-            hint = "; did you swap model and optimizer?" if isinstance(optimizer, nn.Module) else ""
-            raise SettingsError(f"model is {describe(model)}, not a torch.nn.Module{hint}")
-        self.model = model
+        if probe is not None and isinstance(model, Mapping):
+            raise SettingsError("probe= runs through one model, and several were given; leave it out")
+        self.model = model = as_module(model, swapped=isinstance(optimizer, nn.Module))
         self.optimizers = optimizers_by_name(optimizer)
         """Name to optimizer, without wrappers such as Accelerate's; a single one is "optimizer"."""
         self.schedulers = by_name("scheduler", scheduler)
@@ -122,9 +121,7 @@ class TorchSubject:
 
     def ranks(self) -> TorchRanks | None:
         """Return the processes of the default process group; None for a single process."""
-        if rank_and_size()[1] == 1:
-            return None
-        return TorchRanks(self.timeout)
+        return None if rank_and_size()[1] == 1 else TorchRanks(self.timeout)
 
     def joins_ranks(self) -> bool:
         """Return whether the model is inside ``DistributedDataParallel.join``, or has been."""
@@ -146,10 +143,10 @@ class TorchSubject:
     # --- files and snapshots
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return .pt, .pth (the same format), .safetensors (weights only) and .dcp; only .dcp for a sharded model."""
+        """Return .pt and others of that format, .safetensors (weights only) and .dcp; only .dcp for a sharded model."""
         if is_sharded(self.model):
             return (DCP,)
-        return (".pt", ".pth", SAFETENSORS, DCP) if weights_only else (".pt", ".pth", DCP)
+        return (*PICKLED, SAFETENSORS, DCP) if weights_only else (*PICKLED, DCP)
 
     @checked("save", "for example save(path, weights_only=True)")
     def save(self, path: str | Path, *, weights_only: bool) -> object:
@@ -178,15 +175,16 @@ class TorchSubject:
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """Return a function that writes the current state, which is copied into main memory.
 
-        The copy replaces the one of the last call.
-
-        Raises:
-            CheckpointError: As for ``save``.
+        The copy replaces the one of the last call. It raises the errors of ``save``.
         """
         self.writer_group()
         state = self._state.on_cpu(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
         return self._writer(state)
+
+    def content_writer(self, content: Any) -> Callable[[Path], object]:
+        """Return a function that writes a copy of the content with ``torch.save``, its tensors on the CPU."""
+        return content_writer(content)
 
     @checked("load", "for example load(path)")
     def load(self, path: str | Path) -> None:

@@ -25,6 +25,8 @@ from .sharding import ShardedLayout, from_sharded, placement_of
 from .state_dict import to_cpu_state
 from .weights import load_weights, mismatch, plain_names, weights_of
 
+PICKLED = (".pt", ".pth", ".pkl", ".pickle")
+"""Suffixes of the files of ``torch.save``, which files with a suffix that names no format are, too."""
 SAFETENSORS = ".safetensors"
 DCP = ".dcp"
 """Suffix of a directory that all ranks write together."""
@@ -184,6 +186,11 @@ def _write(state: Any, layout: ShardedLayout, group: Any, path: Path) -> object:
     from .files import dcp  # noqa: PLC0415 - not every build of torch has what it needs
 
     return dcp.write(layout.to_sharded(state), path, group)
+
+
+def content_writer(content: Any) -> Callable[[Path], object]:
+    """Return a function that writes a copy of any content with ``torch.save``, with its tensors on the CPU."""
+    return partial(pt.write, to_cpu_state(content, "content", copied=True))
 
 
 def _format(path: Path) -> Any:

@@ -7,7 +7,15 @@ capability (an estimator without a learning rate, for example), its optional met
 from .checks import Refuses, has, in_words, missing, saves_in_background, supports
 from .inspection import HasActivations, HasConfig, HasGradients, HasGraph, HasTrace, HasWeights, Node
 from .processes import HasRanks, JoinsRanks, Ranks, Sharded
-from .saving import BackgroundSaveable, Restorable, Saveable, SavesSomeInBackground, Snapshotable, SnapshotsMore
+from .saving import (
+    BackgroundSaveable,
+    Restorable,
+    Saveable,
+    SavesContent,
+    SavesSomeInBackground,
+    Snapshotable,
+    SnapshotsMore,
+)
 from .training import (
     ChecksState,
     DrawsProgress,
@@ -45,6 +53,7 @@ __all__ = [
     "Restorable",
     "RoundsLearningRates",
     "Saveable",
+    "SavesContent",
     "SavesSomeInBackground",
     "Sharded",
     "Snapshotable",

@@ -72,6 +72,8 @@ def missing(subject: object, capability: type) -> str | None:
     if subject is None:
         return "the run has no subject; write Run(subject, callbacks)"
     if not has(subject, capability):
+        if has(subject, Refuses) and (why := subject.refusal(capability)):
+            return why
         absent = [f"{name}()" for name in _absent_members(subject, capability)]
         return f"{type(subject).__name__!r} has no {' and '.join(absent)}"
     if capability is BackgroundSaveable and _overrides(subject, "save", "snapshot_writer"):

@@ -12,14 +12,14 @@ class Saveable(Protocol):
     """A subject that can be written to a file."""
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return the supported file suffixes, the default first, each with its dot."""
+        """Return the suffixes that name the supported formats, the default first, each with its dot."""
         ...
 
     def save(self, path: Path, *, weights_only: bool) -> object:
         """Write the state to a file; write all bytes or raise.
 
         Args:
-            path: The file; its suffix is one of ``suffixes``.
+            path: The file. If its suffix is none of ``suffixes``, such as ".ckpt", it gets the default format.
             weights_only: Whether to write only the weights, not the complete training state.
 
         Returns:
@@ -38,6 +38,18 @@ class BackgroundSaveable(Protocol):
 
         The caller may call the function several times, until the next call of ``snapshot_writer``, which may reuse the
         memory of the copy. Like ``save``, the function may return the digest of the written bytes.
+        """
+        ...
+
+
+@runtime_checkable
+class SavesContent(Protocol):
+    """A subject that can write content of the user's own to a file of its framework's format."""
+
+    def content_writer(self, content: Any) -> Callable[[Path], object]:
+        """Copy the content; return a function that writes the copy to a path like ``save``, in any thread.
+
+        Later training cannot change the copy, even if the content holds the parameters of the model themselves.
         """
         ...
 
@@ -68,7 +80,7 @@ class Restorable(Protocol):
     """A subject that can be restored from a file that it wrote."""
 
     def load(self, path: Path) -> None:
-        """Load the state in ``path`` into the subject, in place.
+        """Load the state in ``path``, whatever its suffix, into the subject, in place.
 
         Raises:
             UnreadableCheckpoint: The file cannot be read, and nothing has been changed; a run that resumes then looks

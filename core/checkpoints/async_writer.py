@@ -21,6 +21,8 @@ from ..storage.atomic_file import INTERRUPTED_TWICE, abandoned_when
 from ..storage.paths import Location
 from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
+from .newest_link import link_newest
+from .state_file import StateWriter
 
 _JOBS_OF: WeakKeyDictionary[threading.Thread, SimpleQueue[SaveJob | None]] = WeakKeyDictionary()
 """The running threads, for which the process waits before it exits."""
@@ -47,6 +49,10 @@ class PendingFile(NamedTuple):
     """This rank's own state, if rank 0 has not gathered it."""
     write_history: Callable[[], object] | None = None
     """Writes the history that the manifest names; called before the manifest is written."""
+    link: Path | None = None
+    """The link that leads to the newest checkpoint."""
+    state: StateWriter | None = None
+    """Writes the training state beside the payload, if the payload does not hold it."""
 
 
 class FailedSave(NamedTuple):
@@ -64,6 +70,10 @@ class SaveJob:
     files: list[PendingFile]
     then: Callable[[SaveJob], object] | None
     """Called after all files were tried, in the same thread."""
+    leads: bool = True
+    """Whether this process makes the links."""
+    report: Callable[[CheckpointError], object] = lambda _: None
+    """Called with the reason why a link could not be made."""
     collective: bool = False
     """Whether the files or ``then`` exchange messages with other ranks."""
     committed: list[Checkpoint] = field(default_factory=list[Checkpoint])
@@ -83,10 +93,12 @@ class SaveJob:
                 try:
                     with abandoned_when(lambda: self.abandoned):
                         if file.ranks is None:
-                            done = commit(file.path, write, directory=file.in_parts, **file.metadata)
+                            done = commit(file.path, write, directory=file.in_parts, state=file.state, **file.metadata)
                         else:
                             done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
                     self.committed.append(done)
+                    if file.link is not None and isinstance(file.path, Path) and self.leads:
+                        self.link(file.link, file.path)
                 except CheckpointError as error:
                     self.failed.append(FailedSave(file.path, file.metadata["step"], error))
             if self.then is not None:
@@ -95,6 +107,13 @@ class SaveJob:
             self.error = error
         self.then = None  # its traceback would keep an unused run alive
         self.files = []
+
+    def link(self, link: Path, target: Path) -> None:
+        """Let a link lead to a file that was written; without one the checkpoint is complete, too."""
+        try:
+            link_newest(link, target)
+        except CheckpointError as error:
+            self.report(error)
 
     def _write(self, file: PendingFile, staged: Path) -> object:
         written = file.write(staged)

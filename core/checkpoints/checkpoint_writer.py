@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from ..capabilities import (
     BackgroundSaveable,
     Saveable,
+    SavesContent,
     Sharded,
     SnapshotsMore,
     has,
@@ -26,7 +28,9 @@ from .async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
 from .collective_commit import Write
 from .commit import Checkpoint
 from .history_log import HistoryLog
+from .newest_link import place_of
 from .snapshots import SnapshotStore
+from .state_file import StateWriter
 from .writer_group import WriterGroup
 
 
@@ -89,6 +93,8 @@ class CheckpointWriter:
         """The directories that the run has locked."""
         self.start = StartDirectory()
         """The directory in which relative paths start."""
+        self.contents: Mapping[str, Callable[[], Any]] = {}
+        """Name of a plugin to the function that returns the content of its files, if it is not the training state."""
         self._subject = subject
         self._snapshots = snapshots
         self._group = group
@@ -97,6 +103,8 @@ class CheckpointWriter:
         self._writer = AsyncWriter()
         self._requested: dict[Location, list[Save]] = {}
         self._pending = False
+        self._link_failed = False
+        """Whether it was reported that a link could not be made."""
 
     def writes_in_background(self, saves: Collection[Save]) -> bool:
         """Return whether the subject can write these files while it is trained, and every plugin allows it."""
@@ -131,8 +139,9 @@ class CheckpointWriter:
         ranks, leads = self._group.ranks, self._group.leads
         mirror: Write | None = None
         job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
+        job.leads, job.report = leads, self._report_link
         with self._group.abort_all_on_error():
-            payload = self._payload(background=background)
+            payload, content = self._payload(background=background), self._content()
             try:
                 state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
                 own = ""
@@ -144,9 +153,16 @@ class CheckpointWriter:
                     place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
                     log = None if state is None else self._source.history_for(place)
                     metadata = self._metadata(place, actions, state, log)
-                    write = payload(metadata["weights_only"])
+                    write, beside = payload(metadata["weights_only"]), None
+                    if own_content := content(actions):
+                        beside = StateWriter(write, self._suffix(weights_only=False))
+                        write = own_content
                     write_history = None if log is None else log.write
-                    job.files.append(PendingFile(place, write, metadata, in_parts, ranks, own, write_history))
+                    named = next((each.link for each in actions if each.link), "")
+                    link = place_of(named, place) if named and isinstance(place, Path) else None
+                    job.files.append(
+                        PendingFile(place, write, metadata, in_parts, ranks, own, write_history, link, beside)
+                    )
                 held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
                 if self._snapshots.unsaved and not held and self._saves_snapshots():
                     mirror = payload(not self._snapshots_more)
@@ -157,6 +173,11 @@ class CheckpointWriter:
             if not job.failed:
                 self._fail(job, CheckpointError("another rank cannot write its part of the state"))
         self._writer.submit(job, background=background and bool(job.files or mirror))
+
+    def _report_link(self, error: CheckpointError) -> None:
+        if not self._link_failed:
+            self._link_failed = True
+            self._failures.record("checkpoints", error)
 
     def _tolerated(self, error: Exception) -> CheckpointError:
         """Return the error of a failed save; raise it unless every requested save may fail."""
@@ -236,6 +257,37 @@ class CheckpointWriter:
 
         return payload
 
+    def _content(self) -> Callable[[list[Save]], Write | None]:
+        """Return a function of the saves of a file that returns the writer of their own content; None without one.
+
+        The content of each plugin is asked for and copied at most once.
+        """
+        subject = self._subject
+
+        @cache
+        def writer(plugin: str) -> Write:
+            assert has(subject, SavesContent)
+            try:
+                found = self.contents[plugin]()
+                if found is None:
+                    raise CheckpointError(f"content= of {plugin} returned None; return what the file should hold")
+                return subject.content_writer(found)
+            except CheckpointError:
+                raise
+            except Exception as error:
+                raise CheckpointError(f"content= of {plugin}: {error_text(error)}") from error
+
+        def content(saves: list[Save]) -> Write | None:
+            plugin = next((each.by for each in saves if each.by in self.contents), None)
+            return None if plugin is None else writer(plugin)
+
+        return content
+
+    def _suffix(self, *, weights_only: bool) -> str:
+        """Return the suffix of the subject's own files."""
+        assert has(self._subject, Saveable)
+        return self._subject.suffixes(weights_only=weights_only)[0]
+
     def _metadata(
         self, place: Location, actions: list[Save], state: StorableState | None, log: HistoryLog | None
     ) -> dict[str, Any]:
@@ -279,7 +331,7 @@ class CheckpointWriter:
             if snapshots.unsaved and holders:
                 snapshots.link_to(holders[0], linked=leads)
             elif mirror is not None and has(self._subject, Saveable):
-                suffix = self._subject.suffixes(weights_only=not self._snapshots_more)[0]
+                suffix = self._suffix(weights_only=not self._snapshots_more)
                 directory, ranks = self.directories[0], self._group.ranks
                 snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), ranks=ranks)
             if leads:

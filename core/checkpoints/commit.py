@@ -34,6 +34,7 @@ from ..storage.sharded_directory import (
     stage_parts,
 )
 from .manifest import ManifestEntry, entries_before_write, entries_of, manifest_of, manifest_problem, write_manifest
+from .state_file import StateWriter, remove_states, state_flaw
 
 
 class Checkpoint(BaseModel):
@@ -55,12 +56,30 @@ class Checkpoint(BaseModel):
         return self.entry.step
 
     @property
+    def state_path(self) -> Location:
+        """The file that holds the training state: the payload, or one beside it."""
+        file = self.entry.state_file
+        return self.path if file is None else self.path.with_name(file.name)
+
+    @property
+    def state_digest(self) -> str:
+        """The SHA-256 digest of that file."""
+        return self.entry.digest if self.entry.state_file is None else self.entry.state_file.digest
+
+    @property
     def reason(self) -> str:
         """Why it was saved, in words."""
         return self.entry.reason
 
 
-def commit(path: Location, write: Callable[[Path], object], *, directory: bool = False, **metadata: Any) -> Checkpoint:
+def commit(
+    path: Location,
+    write: Callable[[Path], object],
+    *,
+    directory: bool = False,
+    state: StateWriter | None = None,
+    **metadata: Any,
+) -> Checkpoint:
     """Let ``write`` create a file, then replace ``path`` and its run state with it.
 
     At any time, even after a power failure, ``path`` holds the previous content or the complete new one, and the
@@ -73,6 +92,8 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
             digits, of what it wrote; the file is compared with it before it replaces another.
         directory: Whether the payload is a directory. ``write`` then finds an empty directory, and may return the list
             of its parts if it has read them back already.
+        state: Writes the training state to a file of its own, if the payload does not hold it. The manifest names
+            both files, so that one rename commits both.
         metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``.
 
     Raises:
@@ -92,18 +113,23 @@ def commit(path: Location, write: Callable[[Path], object], *, directory: bool =
                 "a checkpoint directory can only be saved to a file system; save it there, then upload it"
             )
         backend, before = backend_for(path), _expected_at(path)
-        staged = backend.new_file()
-        digest = fill(staged, write)
+        beside = None if state is None else state.write_beside(path)
+        staged: Path | None = None
         try:
-            entry = ManifestEntry(digest=digest, size=staged.stat().st_size, **metadata)
+            staged = backend.new_file()
+            digest = fill(staged, write)
+            entry = ManifestEntry(digest=digest, size=staged.stat().st_size, state_file=beside, **metadata)
             write_manifest(path, [entry, *before])
         except BaseException:
-            discard(staged)
+            if staged is not None:
+                discard(staged)
+            remove_states(path, [beside])
             raise
         backend.publish(staged)
         # the payload is committed, so an error here does not fail the save: a manifest with both entries is valid
         with suppress(OSError):
             write_manifest(path, [entry])
+            remove_states(path, [each.state_file for each in before])
     except TrainbusError:
         raise
     except Exception as error:  # such as a PicklingError
@@ -151,6 +177,9 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
                 digest = hashlib.file_digest(payload.file, "sha256").hexdigest()
                 # a manifest drops an entry only after another payload replaced that content
                 changed = payload.replaced() and all(entry.digest != digest for entry in entries)
+            found = next((entry for entry in entries if entry.digest == digest), None)
+            flaw = "" if found is None else state_flaw(path, found, verify=True)
+            changed = changed or (bool(flaw) and entries_of(path) != entries)
         except OSError as error:
             raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
         if not changed:
@@ -162,10 +191,10 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
             f"{str(path)!r} cannot be verified: {problem}; {'' if 'of format' in problem else copy}"
             "load the file with its framework and start a new run"
         )
-    for entry in entries:
-        if entry.digest == digest:
-            return Checkpoint(path=path, entry=entry)
-    raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: its bytes are not those that were written")
+    if found is not None and not flaw:
+        return Checkpoint(path=path, entry=found)
+    flaw = flaw or "its bytes are not those that were written"
+    raise CheckpointError(f"the checkpoint {str(path)!r} is damaged: {flaw}")
 
 
 def _read_directory(path: Path, share: VerificationShare) -> Checkpoint:
@@ -188,9 +217,11 @@ def present_entries(path: Path, entries: Iterable[ManifestEntry]) -> list[Manife
 
 
 def remove(path: Location) -> None:
-    """Remove a payload, then its manifest; a missing file is not an error."""
+    """Remove a payload, then its manifest and its training state; a missing file is not an error."""
+    states = [each.state_file for each in entries_of(path)]
     backend_for(path).remove()
     backend_for(manifest_of(path)).remove()
+    remove_states(path, states)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_par
 from .commit import Checkpoint, present_entries, read
 from .history_reader import find_history_flaws, reference_in
 from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_names, payload_of
+from .newest_link import is_mere_link
+from .state_file import remove_unnamed_states, state_flaw
 
 
 class CheckpointInfo(NamedTuple):
@@ -45,12 +48,14 @@ def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
     # list a file of the same kind without a manifest: otherwise an older one would silently count as the newest
     suffixes = {suffix_of(Path(name)) for name in payloads} - {""}
     payloads |= {name for name in names if suffix_of(Path(name)) in suffixes and not name.startswith(RESERVED)}
+    payloads -= {name for name in payloads if is_mere_link(directory / name)}
     return inspect_paths([directory / name for name in payloads - manifests], verify=verify)
 
 
 def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[CheckpointInfo]:
     """Return the state of each path, in the order of ``scan``; paths without payload and manifest are left out."""
-    found = [_inspect(path, verify=verify) for path in sorted(paths, key=str)]
+    own = (path for path in sorted(paths, key=str) if not is_mere_link(path))
+    found = [_inspect(path, verify=verify) for path in own]
     return sorted((each for each in found if each is not None), key=_age)
 
 
@@ -152,6 +157,8 @@ def history_flaws(found: Iterable[CheckpointInfo]) -> dict[Location, str]:
 def remove_debris(directory: Location) -> None:
     """Remove files that killed writers have left in ``directory``; call this only while holding its lock."""
     backend_for(directory).remove_debris()
+    with suppress(FileNotFoundError):  # nothing was written there
+        remove_unnamed_states(directory)
     for path in payloads_in(directory) if isinstance(directory, Path) else ():
         if isinstance(path, Path) and holds_parts(path) and (present := present_entries(path, entries_of(path))):
             remove_stale_parts(path, [entry.parts for entry in present])
@@ -170,18 +177,18 @@ def _inspect(path: Location, *, verify: bool, share: VerificationShare = EVERY_P
     if size is None:
         return CheckpointInfo(path, entries[0], "missing: it was removed, or its run died before it was written")
     if len(entries) == 1 and entries[0].size == size and not verify:
-        return CheckpointInfo(path, entries[0])
+        flaw = state_flaw(path, entries[0], verify=False)
+        return CheckpointInfo(path, entries[0], f"damaged: {flaw}" if flaw else "")
     try:
         entry = read(path, share).entry
         foreign = "not a checkpoint: the save that was to replace this file did not finish"
         return CheckpointInfo(path, entry) if entry.step >= 0 else CheckpointInfo(path, None, foreign)
     except CheckpointError as error:
-        if isinstance(path, Path) and path.is_dir():
-            return CheckpointInfo(path, entries[0], f"damaged: {str(error).partition(' is damaged: ')[2]}")
         if error.__cause__:
             return CheckpointInfo(path, entries[0], f"unreadable: {error.__cause__}")
-        same = any(entry.size == size for entry in entries)
-        damage = "its bytes are not those that were written" if same else f"{size:,} bytes, not {entries[0].size:,}"
+        damage = str(error).partition(" is damaged: ")[2]
+        if not (isinstance(path, Path) and path.is_dir()) and all(entry.size != size for entry in entries):
+            damage = f"{size:,} bytes, not {entries[0].size:,}"
         return CheckpointInfo(path, entries[0], f"damaged: {damage}")
 
 

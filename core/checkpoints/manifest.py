@@ -13,10 +13,13 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..limits import EPOCHS, STEPS
+from ..storage.atomic_file import RESERVED
 from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import Part
 
+STATE = f"{RESERVED}state-"
+"""Prefix of the names of files that hold a training state beside a payload."""
 _BEFORE, _AFTER = "trainbus.", ".json"
 """The prefix and suffix that a manifest adds to the name of its payload. With the prefix, patterns such as
 ``snapshot*`` or ``*.pt`` do not match manifests; ``*`` matches both.
@@ -27,6 +30,17 @@ SIGNED = re.compile(rb'(\{\s*"digest":\s*")([0-9a-f]*)')
 """The start of a manifest."""
 _WRITTEN: deque[tuple[bytes, tuple[ManifestEntry, ...]]] = deque(maxlen=8)
 """The text and the entries of the manifests that this process has written last."""
+
+
+class StateFile(BaseModel):
+    """The file beside a payload that holds the training state, if the payload holds content of the user's own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=rf"^{re.escape(STATE)}[0-9a-f]{{16}}(\.[A-Za-z0-9]+)*$")
+    """Its name; it is in the directory of the payload."""
+    size: int = Field(ge=0)
+    digest: str
 
 
 class ManifestEntry(BaseModel):
@@ -40,6 +54,8 @@ class ManifestEntry(BaseModel):
     """Length of the payload in bytes."""
     parts: tuple[Part, ...] = ()
     """The files of a payload directory."""
+    state_file: StateFile | None = None
+    """The training state, if the payload does not hold it."""
     epoch: int = Field(ge=-1, le=EPOCHS)
     """The epoch, counted from 0, in which it was saved."""
     step: int = Field(ge=-1, le=STEPS)

@@ -136,7 +136,7 @@ class SnapshotStore:
             directory: The directory of the file; None for that of the checkpoint.
             linked: Whether this process creates the file. Otherwise another rank does, and records its name.
         """
-        file = SnapshotFile(checkpoint.path, checkpoint.entry.digest)
+        file = SnapshotFile(checkpoint.state_path, checkpoint.state_digest)
         for slot in self.unsaved:
             self._give_name(slot, file, directory or checkpoint.path.parent, linked=linked)
 

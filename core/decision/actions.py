@@ -130,6 +130,8 @@ class Save(Action):
     """Whether the run ends or continues with a warning if the file cannot be written; one "raise" is enough."""
     background: bool | None = False
     """Whether to write while the training continues; None does so if the subject can. One False is enough to wait."""
+    link: str = ""
+    """A link that leads to the file once it is complete: its path, relative to the directory of the file."""
 
 
 @dataclass(frozen=True, slots=True)

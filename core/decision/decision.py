@@ -105,6 +105,7 @@ def save(
     weights_only: bool = False,
     on_error: Literal["raise", "warn"] = "raise",
     background: bool | None = False,
+    link: str = "",
     reason: str = "",
     rule: str = "",
     values: Mapping[str, Value] | None = None,
@@ -118,6 +119,7 @@ def save(
         weights_only: Whether to leave out the rest of the training state, such as the optimizer's.
         on_error: If the file cannot be written, "raise" ends the run; "warn" logs a line and calls
             ``on_checkpoint_error``.
+        link: A symbolic link that leads to the file once it is complete: its path, relative to the file's directory.
         background: Whether to write a copy of the state while the training continues; None does so if the subject can.
         reason: Why, in words.
         rule: Name of the rule that asks for it.
@@ -131,7 +133,9 @@ def save(
     """
     if on_error not in ("raise", "warn"):
         raise SettingsError(f"save: on_error={on_error!r}: give 'raise' or 'warn'")
-    return _only(Save(path, weights_only, on_error, background, reason=reason, rule=rule, values=FrozenValues(values)))
+    return _only(
+        Save(path, weights_only, on_error, background, link, reason=reason, rule=rule, values=FrozenValues(values))
+    )
 
 
 def forget(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:

@@ -66,7 +66,7 @@ def action_to_json(action: Action) -> dict[str, Any]:
         if each == "values":
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
-        elif value or each != "rule":
+        elif value or each not in ("rule", "link"):
             data[each] = _to_json(cast("Any", value) if isinstance(value, (Mapping, tuple)) else as_plain_value(value))
     return data
 

@@ -319,8 +319,8 @@ class Executor:
                 f"(snapshots: {kept})"
             )
         with downloads_kept():  # a damaged file is refused before it changes anything
-            digest = read(path, self._writer_group.share).entry.digest if verified else ""
-            with local_copy(path, digest) as file:
+            found = read(path, self._writer_group.share) if verified else None
+            with local_copy(*((path, "") if found is None else (found.state_path, found.state_digest))) as file:
                 subject.load(file)
 
     def _able(self, capability: type[C], actions: Sequence[Action]) -> C:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..checkpoints import Checkpoint
+from ..checkpoints.newest_link import followed
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
 from ..errors import UnreadableCheckpoint
@@ -118,7 +119,9 @@ class Resumer:
             self._finished.restore(state)
             done = end.epochs
         if self._resumption is None and end is None:
-            return initial_epoch
+            if epochs is not None and epochs <= state.origin.epoch > 0:
+                self._report("start: all %d epochs are done; raise the number of epochs", epochs)
+            return max(initial_epoch, state.origin.epoch)
         stopped = bool(state.stop_actions) and not self.mid_epoch  # the epoch in which it was stopped is ended first
         state.stays_over = stopped or (epochs is not None and epochs <= done)
         state.end_is_missing = state.stays_over and end is None and not self._names_file
@@ -205,7 +208,9 @@ class Resumer:
     @property
     def _names_file(self) -> bool:
         """Whether the user has named the file to resume from."""
-        return self._resumption is not None and location(self._source or "") == self._resumption.checkpoint.path
+        return (
+            self._resumption is not None and followed(location(self._source or "")) == self._resumption.checkpoint.path
+        )
 
     @property
     def _origin(self) -> str:
@@ -220,7 +225,7 @@ class Resumer:
                 try:
                     load(checkpoint)
                 except UnreadableCheckpoint as error:
-                    if location(source) == checkpoint.path:
+                    if followed(location(source)) == checkpoint.path:
                         raise
                     damaged.add(checkpoint.path)
                     self._report("skipped: %s: %s", checkpoint.path, error)

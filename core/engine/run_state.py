@@ -12,6 +12,7 @@ from ..errors import LoopError
 from ..limits import WHOLE_NUMBER
 from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.missing_metric import MetricAdvice
+from ..metrics.origin import Origin
 from ..metrics.running_means import RunningMeans
 from ..resume.run_history import Followed
 from ..resume.state import Position
@@ -52,6 +53,10 @@ class RunState:
         self.subject = subject
         self.run_id = secrets.token_hex(8)
         """Identifier of the run, which a resumed run keeps."""
+        self.origin = Origin()
+        """How far the training had come before the run began."""
+        self.hparams: Mapping[str, Any] = {}
+        """The hyperparameters that were given to the run, or to the one that it resumes."""
         self.phase: Literal["new", "open", "ended"] = "new"
         self.epoch = 0
         """The current epoch, or the last one, counted from 0."""
@@ -208,6 +213,12 @@ class RunState:
         self.step = step
         self.counters.trained_batches = trained_batches
         self.batch = max(trained_batches - 1, 0)
+
+    def begin_at(self, origin: Origin) -> None:
+        """Count from the epoch and the step that a training had reached before the run began."""
+        self.origin = origin
+        self.epochs_started = self.epochs_finished = origin.epoch
+        self.epoch, self.step = origin.last_epoch, origin.step
 
     def validates(self, epoch: int) -> bool:
         """Whether the metrics of a validation are due by the end of the epoch.

@@ -180,6 +180,8 @@ class StateCollector:
         state, subject, position = self.state, self.state.subject, self.state.position
         return CheckpointState(
             run=state.run_id,
+            origin=state.origin,
+            hparams=to_json_data(dict(state.hparams)),
             position=position,
             at_end=state.phase == "ended",
             rank_state=self.rank_state(),

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from functools import partial
 from inspect import GEN_RUNNING, getgeneratorstate
 from itertools import count
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+from ..callback import Callback
 from ..decision import NOTHING, REQUEST, Decision
 from ..engine.batch_loop import length_of, observed_batches, unobserved_batches
 from ..engine.epoch_loop import EpochLoop
@@ -18,6 +19,7 @@ from ..errors import LoopError, SettingsError
 from ..failures import LOG, is_observer
 from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
+from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
@@ -29,6 +31,15 @@ from .parts import Parts
 T = TypeVar("T")
 
 _IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end_epoch() in a loop of your own"
+
+
+@runtime_checkable
+class HasContent(Protocol):
+    """A callback whose files may hold content of the user's own."""
+
+    def file_content(self) -> Callable[[Any], Any] | None:
+        """Return a function of the run that returns this content; None if the files hold the training state."""
+        ...
 
 
 class Lifecycle:
@@ -48,7 +59,7 @@ class Lifecycle:
         self.monitors, self.collector, self.rates = parts.monitors, parts.collector, parts.rates
         self.events = parts.events
         self.stop_requests, self.resumer, self.ends = parts.stop_requests, parts.resumer, parts.ends
-        self.ending = Ending(parts)
+        self.origin, self.ending = parts.origin, Ending(parts)
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._start_epoch = self.group.bind("start_epoch", state.start_epoch)
@@ -124,6 +135,7 @@ class Lifecycle:
             settings = {name: self.callbacks[name].settings() if name in self.callbacks else {} for name in deciding}
             self.group.begin(settings, self.stop_requests)
             directories = executor.note_directories(self.callbacks.values())
+            executor.writer.contents = _contents_of(self.callbacks, run)
             self.collector.enabled = bool(directories)
             self.ends.directories = self.collector.history.directories = directories
             state.start = executor.writer.start
@@ -133,6 +145,7 @@ class Lifecycle:
             self.ending.closed.callback(self.stop_requests.close_stop_file)
             state.script_learning_rates, state.script_options = rates_of(state.subject), options_of(state.subject)
             self.resumer.restore()
+            self._start()
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
                 bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
             resumer = self.resumer
@@ -141,12 +154,23 @@ class Lifecycle:
             )
             self.events.resume(resumer.event_counts)
             self._dispatch_train_begin(run)
+            if unused := self.monitors.unknown(state.origin.best):
+                bind("report", LOG.warning)("start: no callback monitors %s", ", ".join(map(repr, unused)))
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()
         except BaseException as error:
             self.end(run, error)
             raise
+
+    def _start(self) -> None:
+        """Begin where ``start`` says, unless the run is resumed."""
+        if self.origin == Origin():
+            return
+        if self.state.resumed is None and not self.resumer.end_is_recorded:
+            self.state.begin_at(self.origin)
+        else:
+            self.group.bind("report", LOG.warning)("start= is not used, since the run is resumed")
 
     def _dispatch_train_begin(self, run: object) -> None:
         """Call the hook; what the run that is resumed has decided in it is not executed again."""
@@ -306,6 +330,18 @@ class Lifecycle:
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
         return was_open and self.ending.end(run, error, partial(self.record, run), self._close_loop)
+
+
+def _contents_of(callbacks: Mapping[str, Callback], run: object) -> dict[str, Callable[[], Any]]:
+    """Return a function for each callback that returns the content of its files; it does not keep the run alive."""
+    own = {name: each.file_content() for name, each in callbacks.items() if isinstance(each, HasContent)}
+    functions = {name: function for name, function in own.items() if function is not None}
+    present = weakref.ref(run) if functions else None
+    return {name: partial(_content, function, present) for name, function in functions.items()}
+
+
+def _content(function: Callable[[Any], Any], present: Callable[[], object] | None) -> Any:
+    return function(present and present())
 
 
 def report_dropped(epochs: Sequence[object], process: int) -> None:

@@ -24,7 +24,9 @@ from ..errors import SettingsError
 from ..failures import ENGINE, LOG, Failures
 from ..hooks import hookimpl
 from ..metrics.monitor import Monitors
+from ..metrics.origin import Origin
 from ..resume.end_record import EndRecord, EndRecords
+from ..resume.given_data import hparams_of, origin_of
 from ..resume.locate import check_resume, locate
 from ..resume.resumption import Resumption
 from ..resume.script.rates import check_source
@@ -56,6 +58,8 @@ class Parts:
     stop_requests: StopRequests
     ends: EndRecords
     resumer: Resumer
+    origin: Origin
+    """Where the training starts if the run is not resumed."""
 
 
 def assemble(
@@ -67,6 +71,8 @@ def assemble(
     resume_strict: bool,
     resume_learning_rates: str,
     signals: Iterable[str],
+    start: Mapping[str, Any] | None = None,
+    hparams: Mapping[str, Any] | None = None,
 ) -> Parts:
     """Return the parts of a run; ``Run`` documents the arguments and the errors."""
     check_subject(subject)
@@ -74,10 +80,11 @@ def assemble(
     check_source(resume_learning_rates)
     if not isinstance(cast("object", resume_strict), bool):
         raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
-    state = RunState(subject)
+    state, origin = RunState(subject), origin_of(start)
+    state.hparams = hparams_of(hparams)
     group = group_for(subject, state)
     failures = Failures()
-    entries = build_plugins(callbacks, subject, verbose=verbose)
+    entries = build_plugins(callbacks, subject, verbose=verbose, resume=resume)
     made_by = {each.name: each.callback for each in entries if each.callback is not None}
     plugins = {each.name: each.plugin for each in entries if group.calls(each.plugin)}
     monitors = Monitors(state)
@@ -133,6 +140,7 @@ def assemble(
         stop_requests=StopRequests(signals, state, group),
         ends=ends,
         resumer=resumer,
+        origin=origin,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ from ..rules import Best, best_rule
 from .direction import direction_of
 from .missing_metric import MetricAdvice, explain_missing
 from .names import check_name, is_validated, resolve
+from .origin import Origin
 from .running_means import RunningMeans
 from .scalars import as_number, is_missing
 
@@ -34,6 +35,11 @@ class MetricSource(Protocol):
     @property
     def epoch(self) -> int:
         """The current epoch, counted from 0."""
+        ...
+
+    @property
+    def origin(self) -> Origin:
+        """How far the training had come before the run began, with its best values."""
         ...
 
     @property
@@ -108,6 +114,8 @@ class Monitor:
         self._warned = False
         self._past = list(source.epoch_metrics)
         """Epochs that a resumed run finished before this monitor existed."""
+        self._begun = False
+        """Whether the best value includes that of the origin."""
         # a subject may build its metric objects only when training begins
         if self._direction is None and missing(source.subject, HasDirections):
             self._direction = direction_of(metric)
@@ -127,6 +135,17 @@ class Monitor:
     def sign(self) -> int:
         """1 if higher is better, else -1."""
         return 1 if self.direction == "max" else -1
+
+    @property
+    def first_score(self) -> float:
+        """The best score of the training before the run began, as ``Run(start=...)`` gives it; -inf if unknown.
+
+        Raises:
+            UnknownDirection: As in ``direction``.
+        """
+        best = self._source.origin.best
+        name = resolve(self.metric, best)
+        return -inf if name is None else self.sign * best[name]
 
     @property
     def best(self) -> BestValue | None:
@@ -177,7 +196,7 @@ class Monitor:
         Args:
             score: The current score.
             best: The best score; -inf if there is none.
-            at: When ``best`` was reached, such as "epoch 3".
+            at: When ``best`` was reached, such as "epoch 3"; "" if that was before the run.
             times: Number of looks without an improvement, this one included.
             margin: By how much a value must be better to count as an improvement, such as "0.1" or "1 %".
             baseline: A value of the metric that an improvement must also beat.
@@ -187,7 +206,8 @@ class Monitor:
             return f"{now} is not a finite number {often}"
         least = f" by more than {margin}" if margin else ""
         line = "" if baseline is None else f" and the baseline {baseline:.5g}"
-        return f"{now} did not improve on {self.sign * best:.5g} ({at}){line}{least} {often}"
+        when = f" ({at})" if at else ", the best before the run"
+        return f"{now} did not improve on {self.sign * best:.5g}{when}{line}{least} {often}"
 
     def journal_values(self, score: float | None, best: float, epoch: int) -> dict[str, Value]:
         """Return the input of a rule for the journal, which stores values of the metric, not scores.
@@ -224,8 +244,11 @@ class Monitor:
         """Update the best value with past epochs, once the direction is known."""
         try:
             sign = self.sign if self._past else 1
+            if not self._begun:
+                self._best, _ = best_rule(self._best, self.first_score, self._source.origin.last_epoch)
         except UnknownDirection:  # the metric object is not built yet
             return
+        self._begun = True
         for epoch, metrics in self._past:
             value = self._logged(metrics)
             if value is not None:
@@ -295,6 +318,11 @@ class Monitors:
                 problems.append(str(error))
         if problems:
             raise MissingMetric("\n".join(dict.fromkeys(problems)))
+
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that are not of a monitored metric."""
+        known = [each.metric for each in self._monitors.values()]
+        return [name for name in names if resolve(name, known) is None]
 
     def directions(self) -> dict[str, Literal["min", "max"]]:
         """Return the direction of each metric that has a best value."""

@@ -42,7 +42,7 @@ def load_with_snapshots(
     """
     files, lost = find_snapshot_files(checkpoint, slots, flaw_of, verify=verify)
     # a file may hold the generators of rank 0, which are not those of this rank
-    with local_copy(checkpoint.path, checkpoint.entry.digest) as there, preserved_rng(subject):
+    with local_copy(checkpoint.state_path, checkpoint.state_digest) as there, preserved_rng(subject):
         if any(files.values()):  # before the snapshots: if the checkpoint cannot be read, nothing is changed
             subject.load(there)
         for slot, file in files.items():

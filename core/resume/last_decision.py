@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..checkpoints import Checkpoint, read
+from ..checkpoints.newest_link import leads_to, place_of
 from ..decision import Action, Decision, Forget, Restore, Save, Stop
 from ..decision.json_format import action_from_json, decision_from_json
 from ..errors import CheckpointError
@@ -111,6 +113,9 @@ class LastDecision:
     def _written_by(self, action: Save) -> Checkpoint | None:
         """Return the checkpoint that the action had written when this one was saved; None if there was none yet."""
         path, resumed = location(action.path), self._checkpoint
+        place = self._start.fixed(path)
+        if action.link and isinstance(place, Path) and not leads_to(place_of(action.link, place), place):
+            return None  # it is written again, and then linked
         if self._start.identity(path) == self._start.identity(resumed.path):
             return resumed.model_copy(update={"path": path})
         try:

@@ -22,6 +22,7 @@ from ..checkpoints import (
     read,
     scan,
 )
+from ..checkpoints.newest_link import followed
 from ..errors import CheckpointError, SettingsError, UnreadableCheckpoint
 from ..failures import LOG
 from ..metrics.names import hint
@@ -63,7 +64,7 @@ def locate(
     try:
         if source == AUTO:
             return _of_callbacks(callbacks, share, without, subject)
-        path = location(source)
+        path = followed(location(source))
         backend = backend_for(path)
         if backend.is_directory():
             if not _is_checkpoint(path):

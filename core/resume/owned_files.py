@@ -14,6 +14,7 @@ from typing import TypeAlias
 from ..callback import Callback
 from ..capabilities import Saveable, supports
 from ..checkpoints import entries_of, payload_of
+from ..checkpoints.newest_link import place_of
 from ..checkpoints.snapshots import PREFIX
 from ..decision import Action, Forget, Save
 from ..errors import SettingsError
@@ -125,9 +126,15 @@ class OwnedFiles:
         """
         if isinstance(action, Save) and not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
             return f"{action.path!r} is not saved: {flaw}"
+        if isinstance(action, Save) and action.link and (flaw := self._flaw_of_link(action)):
+            return f"{action.path!r} is not saved: its link: {flaw}"
         if isinstance(action, Forget) and action.source not in slots and (flaw := self.flaw_of_deleting(action.source)):
             return f"{action.source!r} is not deleted: {flaw}"
         return ""
+
+    def _flaw_of_link(self, action: Save) -> str:
+        place = location(action.path)
+        return self.flaw_of_listing(place_of(action.link, place)) if isinstance(place, Path) else "a store has none"
 
     def listed(self, files: Iterable[Location], written: Location) -> tuple[list[Location], str]:
         """Return the checkpoints of the run among the files that a manifest lists, and why others are left out.

@@ -26,12 +26,14 @@ from ..errors import CheckpointError, MissingCapability, SettingsError, Trainbus
 from ..failures import LOG, Failures, add_plugin_note, is_observer
 from ..limits import MESSAGE
 from ..metrics.extremes import Extremes, known_epochs
+from ..metrics.origin import Origin
 from ..metrics.running_means import RunningMeans
 from ..storage.atomic_file import suffix_of
 from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
 from .checkpoint_loading import load_with_snapshots
 from .checks.state_check import check_state
+from .given_data import merged_hparams
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
@@ -50,6 +52,8 @@ class Resumable(Protocol):
     """The part of ``RunState`` that a resumption restores."""
 
     run_id: str
+    origin: Origin
+    hparams: Mapping[str, Any]
     resumed: Checkpoint | None
     epoch_metrics: list[tuple[int, Mapping[str, Any]]]
     earlier_epochs: int
@@ -239,6 +243,10 @@ class Resumption:
         state, position = self.state, self.position
         run.resumed = self.checkpoint
         run.run_id = state.run or run.run_id
+        run.origin = state.origin
+        run.hparams, changes = merged_hparams(state.hparams, run.hparams)
+        if changes:
+            self._warn("hparams differ, and those of the script are used: %s", ", ".join(changes))
         past, file = self._past()
         run.epoch_metrics, run.decision_log = past.epochs, past.decisions
         run.earlier_epochs = max(state.epochs_recorded - len(past.epochs), 0)

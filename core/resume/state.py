@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..checkpoints.history_reader import HistoryReference
 from ..errors import SettingsError
 from ..limits import BATCHES, EPOCHS, RANKS, RUN_ID
+from ..metrics.origin import Origin
 from ..metrics.running_means import RunningMeans
 from ..storage.paths import Location, StartDirectory, location, relative_to
 from .serialization import compress_arrays, from_json_data, to_json_data
@@ -137,6 +138,10 @@ class CheckpointState(BaseModel):
 
     run: str = Field(default="", max_length=RUN_ID)
     """Identifier of the run, which a resumed run keeps."""
+    origin: Origin = Origin()
+    """How far the training had come before the run began."""
+    hparams: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """The hyperparameters of the run."""
     position: Position
     at_end: bool = False
     """Whether the training was over, so that the decision that saved this is the one of the run's end."""

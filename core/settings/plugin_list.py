@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
-from typing import Any, NamedTuple, TypeGuard, cast
+from typing import Any, NamedTuple, Protocol, TypeGuard, cast, runtime_checkable
 
 from ..callback import Callback, Verbose, journal_directory
 from ..capabilities import DrawsProgress, has
 from ..errors import SettingsError, TrainbusError
 from ..hooks import check_plugin, implements_hooks
 from ..metrics.names import first_free
+from ..storage.paths import Source
 from ..terminal.text import shown
 from . import settings_file
 from .conflicts import find_conflicts
@@ -38,8 +39,21 @@ class PluginEntry(NamedTuple):
     callback: Callback | None = None
 
 
+@runtime_checkable
+class ChoosesDirectory(Protocol):
+    """A callback that chooses the directory of each run."""
+
+    def for_run(self, resume: Source | None) -> Callback:
+        """Return the callback of a run, which resumes from ``resume``; None if it does not."""
+        ...
+
+
 def build_plugins(
-    listed: CallbackLike | Sequence[CallbackLike], subject: object = None, *, verbose: Verbose | None = None
+    listed: CallbackLike | Sequence[CallbackLike],
+    subject: object = None,
+    *,
+    verbose: Verbose | None = None,
+    resume: Source | None = None,
 ) -> list[PluginEntry]:
     """Make the plugins of one run, including those from TRAINBUS_PLUGINS, and then the journal and the progress.
 
@@ -47,6 +61,7 @@ def build_plugins(
         listed: Callbacks and plugins, or a single one.
         subject: The object to train.
         verbose: The verbosity of the run: 0, 1, 2 or "auto"; None to use the ``verbose`` of the callbacks.
+        resume: What the run resumes from; None if it does not.
 
     Raises:
         SettingsError: The list has problems; the message lists all of them.
@@ -60,7 +75,7 @@ def build_plugins(
     for item in [*as_list(listed), *plugins_of_environment()]:
         try:
             for each in settings_file.load(item) if _is_settings_file(item) else [item]:
-                entries.append(_entry(each, {entry.name for entry in entries}))
+                entries.append(_entry(each, {entry.name for entry in entries}, resume))
         except SettingsError as error:
             problems.append(error)
     callbacks = [each.callback for each in entries if each.callback is not None]
@@ -103,24 +118,25 @@ def _is_settings_file(item: CallbackLike) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(item, (str, os.PathLike)) and str(cast("object", item)).endswith(".toml")
 
 
-def _entry(item: CallbackLike, taken: Collection[str]) -> PluginEntry:
+def _entry(item: CallbackLike, taken: Collection[str], resume: Source | None = None) -> PluginEntry:
     if isinstance(item, str):
         try:
             item = named_plugin(item)
         except SettingsError as error:
             source = f"{ENVIRONMENT}: " if item in plugins_of_environment() else ""
             raise type(error)(f"{source}{error}") from None
-        return _entry(item, taken)
+        return _entry(item, taken, resume)
     if item is None:
         raise SettingsError("a callback is None; leave it out of the list")
     if isinstance(item, (list, tuple, set, frozenset)):
         held = describe(cast("object", item))
         raise SettingsError(f"the list of callbacks contains {held}; make one flat list: [*callbacks, *more]")
     if isinstance(item, Mapping):
-        return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken)
+        return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken, resume)
     kind = item if isinstance(item, type) else type(item)
     name = first_free(kind.__name__, taken)
     if isinstance(item, Callback):
+        item = item.for_run(resume) if isinstance(item, ChoosesDirectory) else item
         plugin = item.plugin()
         check_plugin(name, plugin)
         return PluginEntry(name, plugin, item)

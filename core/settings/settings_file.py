@@ -79,6 +79,11 @@ def dumps(callbacks: Iterable[Callback]) -> str:
     """
     parts: list[str] = []
     for callback in callbacks:
+        functions = [each for each in callback.model_fields_set if callable(getattr(callback, each))]
+        if functions:
+            raise SettingsError(
+                f"{type(callback).__name__}: {functions[0]}= is a function, which TOML cannot hold; list it in Python"
+            )
         options = callback.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         again = type(callback)(**options)
         if callback.model_dump(mode="json") != again.model_dump(mode="json"):

@@ -131,9 +131,11 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
                 suffixes = subject.suffixes(weights_only=weights_only)
                 assert suffixes, "suffixes() names at least one suffix"
                 assert all(suffix.startswith(".") for suffix in suffixes), "suffixes start with a dot"
-                path = Path(folder) / f"checkpoint{suffixes[0]}"
-                _check_digest(path, subject.save(path, weights_only=weights_only))
-                _check_restore(subject, train, path, subject.load, f"a file of weights_only={weights_only}")
+                for suffix in (".ckpt", suffixes[0]):
+                    path = Path(folder) / f"checkpoint{suffix}"
+                    _check_digest(path, subject.save(path, weights_only=weights_only))
+                    what = f"a file of weights_only={weights_only} with the suffix {suffix}"
+                    _check_restore(subject, train, path, subject.load, what)
                 if _has(subject, BackgroundSaveable):
                     write, before = subject.snapshot_writer(weights_only=weights_only), _weights(subject)
                     train(subject)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,17 @@ class LineSubject:
         with HashedFile(path) as file:
             np.savez(file, slope=self.slope, offset=self.offset, **more)  # type: ignore[arg-type]
         return file.digest
+
+    def content_writer(self, content: Mapping[str, Any]) -> Callable[[Path], str]:
+        """Copy arrays by name; return a function that writes them as ``np.savez`` does."""
+        arrays = {name: np.array(value) for name, value in content.items()}
+
+        def write(path: Path) -> str:
+            with HashedFile(path) as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            return file.digest
+
+        return write
 
     def load(self, path: Path) -> None:
         """Load a file that ``save`` wrote."""

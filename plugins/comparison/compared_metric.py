@@ -48,6 +48,12 @@ class ComparedMetric:
             self._second = run.monitor(settings.tie_breaker, mode, start_from_epoch=start_from_epoch)
 
     @property
+    def before_run(self) -> Observation:
+        """The best scores of the training before the run began; -inf if unknown."""
+        second = self._second
+        return Observation(self.monitor.first_score, -inf if second is None else second.first_score)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the metric, and of the one that breaks ties."""
         return (self.monitor.metric, *([self._second.metric] if self._second is not None else []))
@@ -74,8 +80,13 @@ class ComparedMetric:
         return Observation(score, -inf if other is None else other)
 
     def in_words(self, at: tuple[int, int]) -> str:
-        """Describe an epoch, counted from 0, and a step: by the step if the callback looks inside epochs."""
+        """Describe an epoch, counted from 0, and a step: by the step if the callback looks inside epochs.
+
+        An epoch of -1 is before the run, and is described by "".
+        """
         epoch, step = at
+        if epoch < 0:
+            return ""
         return f"step {step}" if self.settings.frequency.unit != "epoch" and step else f"epoch {epoch + 1}"
 
     def margin(self) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
-from trainbus.capabilities import BackgroundSaveable, Saveable, Sharded, saves_in_background, supports
-from trainbus.checkpoints.filename_template import (
+from trainbus.capabilities import BackgroundSaveable, Saveable, SavesContent, Sharded, saves_in_background, supports
+from trainbus.checkpoints.names.filename_template import (
     LONGEST,
     fixed_name,
     glob_pattern,
@@ -20,9 +20,11 @@ from trainbus.checkpoints.filename_template import (
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.file_kind import kind_of
-from trainbus.storage.paths import absolute, absolute_entry, location
+from trainbus.storage.paths import Source, absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
+from .earlier_run import versioned
+from .fixed_names import LINK, names_of
 from .saver import BatchSaver, Saver
 from .schedule import SaveFrequency
 from .settings import CheckpointSettings
@@ -60,22 +62,37 @@ class ModelCheckpoint(CheckpointSettings):
         if supports(subject, Saveable):
             with suppress(SettingsError, MissingDependency):  # a run reports it
                 filepath = self.template_for(subject)
-        unused = ["background"] if self.save_best_only else ["background", "initial_value_threshold"]
+        unused = ["background", "content", "existing", *([] if self.save_best_only else ["initial_value_threshold"])]
         return {
             **{name: value for name, value in settings.items() if name not in unused},
             "filepath": absolute_entry(filepath),
             "save_freq": list(SaveFrequency.parse(self.save_freq)),
-            "save_on": sorted(set(self.save_on)),
+            "save_on": self._effective_moments(),
         }
 
+    def _effective_moments(self) -> list[str] | dict[str, str]:
+        names = names_of(False, self.save_on)  # noqa: FBT003
+        return sorted(names) if all(key == name for key, name in names.items()) else names
+
+    def for_run(self, resume: Source | None) -> ModelCheckpoint:
+        """Return the callback of one run: with ``existing="version"``, with the directory of its version.
+
+        Args:
+            resume: What the run resumes from; None if it does not.
+        """
+        if self.existing != "version":
+            return self
+        return self.model_copy(update={"filepath": versioned(self.filepath, resume)})
+
     def requires(self) -> tuple[type, ...]:
-        """Require a subject that can be saved, in the background if ``background=True``."""
-        return (Saveable, BackgroundSaveable) if self.background else (Saveable,)
+        """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""
+        more = (BackgroundSaveable, self.background), (SavesContent, self.content)
+        return (Saveable, *(capability for capability, given in more if given))
 
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return the template and the fixed names in its directory, as absolute paths."""
         # several callbacks may write the file "signal", since all of them save the same model
-        fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal"]
+        fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal" or self.content]
         return tuple(absolute_entry(path) for path in (self.filepath, *fixed))
 
     def locked_directories(self) -> tuple[str, ...]:
@@ -121,12 +138,16 @@ class ModelCheckpoint(CheckpointSettings):
                 f"{self.filepath!r} cannot be written in the background; save as {suffix}, or leave background=True out"
             )
         if isinstance(subject, Sharded) and subject.saves_sharded(suffix_of(path)):
+            if self.content:
+                raise SettingsError(f"{str(path)!r} is a directory, which cannot hold content=; save as {suffix}")
             if not isinstance(path, Path):
                 raise SettingsError(
                     f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"
                 )
             if holds_parts(path):
                 return
+        if self.save_last == LINK and not isinstance(path, Path):
+            raise SettingsError(f"{str(path)!r}: a store has no links for save_last='link'; write save_last=True")
         if isinstance(path, Path):
             _check_local(path, fixed_name(str(path)))
         else:

@@ -7,7 +7,13 @@ from math import nan
 from typing import Any
 
 from trainbus import Run
-from trainbus.checkpoints.filename_template import render, sibling_path, template_fields
+from trainbus.checkpoints.names.filename_template import (
+    COUNTERS,
+    render,
+    sibling_path,
+    sibling_template,
+    template_fields,
+)
 from trainbus.failures import LOG
 from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.scalars import is_missing
@@ -18,23 +24,25 @@ class FileNames:
 
     Args:
         template: The template, with its suffix.
-        suffix: That suffix, which the fixed names get, too.
+        suffix: That suffix, which the files beside it get, too.
+        fixed: The names of these files, by "last", "end", "exception" and "signal".
     """
 
-    def __init__(self, template: str, suffix: str) -> None:
-        self.template, self.suffix = template, suffix
+    def __init__(self, template: str, suffix: str, fixed: Mapping[str, str]) -> None:
+        self.template = template
         self.directory = sibling_path(template, "", "")
-        self.metrics = [name for name in template_fields(template) if name not in ("epoch", "batch", "step")]
+        self.fixed = {key: sibling_template(template, name, suffix) for key, name in fixed.items()}
+        """The templates of these files."""
+        self.usual_signal = f"{self.directory}signal{suffix}"
+        """The path of the file "signal" if it has no name of its own."""
+        fields = (name for each in (template, *self.fixed.values()) for name in template_fields(each))
+        self.metrics = [name for name in dict.fromkeys(fields) if name not in COUNTERS]
         self.seen: set[str] = set()
-        """The metrics of the template that were logged at least once."""
+        """The metrics of the templates that were logged at least once."""
         self.checked = False
-        """Whether the template was filled with all of its metrics, so that all fields are valid."""
+        """Whether the templates were filled with all of its metrics, so that all fields are valid."""
         self.reported = False
         """Whether a value that does not fit its format was reported."""
-
-    def fixed(self, stem: str) -> str:
-        """Return the path of a file with a fixed name."""
-        return sibling_path(self.template, stem, self.suffix)
 
     def fill(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
         """Return the path for the present epoch and step.
@@ -46,23 +54,37 @@ class FileNames:
         Raises:
             MissingMetric: A field names a metric that was never logged.
         """
-        values = {**metrics, "epoch": run.epoch + 1, "step": run.step, **counters}
+        values = self._values(run, metrics, **counters)
+        path = render(self.template, values, self._report)
+        if not self.checked:  # an unknown field is an error now, not when the file is written
+            for each in filter(template_fields, self.fixed.values()):
+                render(each, {"batch": 1, **values}, self._report)
+        self.checked = self.seen.issuperset(self.metrics)
+        return path
+
+    def fill_fixed(self, key: str, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
+        """Return the path of one of the files beside the others; a metric without a value becomes NaN."""
+        values = self._values(run, metrics, **counters)
+        unknown = {name: nan for name in self.metrics if resolve(name, values) is None}
+        return render(self.fixed[key], {"batch": run.batch + 1, **values, **unknown}, self._report)
+
+    def _values(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> dict[str, Any]:
+        values = {**metrics, "epoch": run.epoch + 1, "epoch0": run.epoch, "step": run.step, **counters}
         for name in self.metrics:
             logged = resolve(name, values)
             if logged is not None and not is_missing(values[logged]):
                 self.seen.add(name)
             elif logged or name in self.seen or (is_validated(name) and not run.state.validates(run.epoch)):
                 values[logged or name] = nan
-        path = render(self.template, values, self._report)
-        self.checked = self.seen.issuperset(self.metrics)
-        return path
+        return values
 
     def check_history(self, run: Run) -> None:
         """Report values of earlier epochs that do not fit their formats, before a resumed run trains."""
         for _, metrics in run.state.epoch_metrics if self.metrics else ():
             known = {name: metrics.get(logged) for name in self.metrics if (logged := resolve(name, metrics))}
             if len(known) == len(self.metrics) and not any(map(is_missing, known.values())):
-                render(self.template, {**known, "epoch": 1, "batch": 1, "step": 1}, self._report)
+                for each in (self.template, *self.fixed.values()):
+                    render(each, {**known, **dict.fromkeys(COUNTERS, 1)}, self._report)
 
     def _report(self, problem: str) -> None:
         if not self.reported:

@@ -10,7 +10,8 @@ from typing_extensions import TypedDict
 
 from trainbus import Decision, MissingMetric, Run, decision, hookimpl
 from trainbus.capabilities import Saveable, SnapshotsMore, has
-from trainbus.decision import NOTHING, Save
+from trainbus.checkpoints.names.filename_template import sibling_path
+from trainbus.decision import NOTHING, Save, join
 from trainbus.failures import LOG
 from trainbus.metrics.names import resolve
 from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
@@ -20,7 +21,9 @@ from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, StartDirectory, location
 
 from ..unused_batches import report_uncounted
+from .earlier_run import check_earlier
 from .file_names import FileNames
+from .fixed_names import LAST, LINK
 from .schedule import SavedSchedule, SaveFrequency, SaveSchedule
 from .selection import Selection
 from .settings import CheckpointSettings
@@ -36,6 +39,8 @@ class _Saved(TypedDict):
     best_file: _SavedFile | None
     kept: list[_SavedFile]
     seen: list[Text]
+    last: NotRequired[Text]
+    signal: NotRequired[Text]
 
 
 class _SavedWithSchedule(_Saved):
@@ -62,6 +67,12 @@ class Saver:
     def __init__(self, settings: CheckpointSettings, every: int = 1) -> None:
         self.settings, self.every = settings, every
         self.begun = False
+        self.last = ""
+        """The path of the file "last"; empty if the run has written none."""
+        self.signal = ""
+        """The path of the file that was written for a signal; empty if there was none."""
+        self.older: tuple[int, str] = (-1, "")
+        """The step at which it was written, and its path before that."""
         self.due = self.saved = False
         """Whether a save was due since the run began, and whether a model was saved under the template's name."""
         self.dropped: set[str] = set()
@@ -82,12 +93,15 @@ class Saver:
                 "ModelCheckpoint: save_weights_only=True leaves out %s; save_weights_only=False saves it too",
                 ", ".join(more),
             )
-        template = settings.template_for(subject)
-        suffixes = subject.suffixes(weights_only=settings.save_weights_only)
-        self.names = FileNames(template, max((each for each in suffixes if template.endswith(each)), key=len))
+        fixed, suffix = settings.fixed_names(), settings.suffix_for(subject)
+        linked = settings.save_last == LINK
+        link = sibling_path(self.settings.filepath, fixed.pop(LAST), suffix) if linked else ""
+        self.names = FileNames(settings.template_for(subject), suffix, fixed)
         self.names.check_history(run)
+        if run.resumed is None and run.rank == 0:
+            check_earlier(settings, run.callbacks.values())
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
-        self.selection = Selection(settings, monitor)
+        self.selection = Selection(settings, monitor, link)
         self.first, self.rank = (run.epoch, run.step), run.rank
         self.owned = OwnedFiles.of([settings], subject)
         self.owned_by_run = OwnedFiles.of(run.callbacks.values(), subject)
@@ -117,11 +131,17 @@ class Saver:
         self._drop_absent()
         chosen = self.selection.choose(run, path, score)
         self.due, self.saved = True, self.saved or bool(chosen)
-        return chosen | self.save_last()
+        return chosen | self.save_last(run, metrics, **({} if batch is None else {"batch": batch}))
 
-    def save_last(self) -> Decision:
-        """Return the decision to write the file "last", if ``save_last`` is set."""
-        return self.selection.save_to(self.names.fixed("last")) if self.settings.save_last else NOTHING
+    def save_last(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> Decision:
+        """Return the decision to write the file "last", if ``save_last`` is set, and to delete its last one."""
+        if LAST not in self.names.fixed:
+            return NOTHING
+        path, older = self.names.fill_fixed(LAST, run, metrics, **counters), self.last
+        self.last, self.older = path, (run.step, older)
+        replaced = older and older != path
+        forget = decision.forget(older, f"{path} is newer", rule=decision.REQUEST) if replaced else NOTHING
+        return self.selection.save_to(path) | forget
 
     @hookimpl
     def on_decision(self, decision: Decision) -> None:
@@ -144,7 +164,9 @@ class Saver:
     @hookimpl
     def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
         """Undo the selection of a model that could not be written."""
-        self.selection.undo(run, path, step, location(self.names.fixed("last")))
+        self.selection.undo(run, path, step, location(self.last or self.settings.filepath))
+        if self.last and path == location(self.last) and step == self.older[0]:
+            self.last = self.older[1]
 
     @hookimpl
     def on_exception(self, run: Run, error: BaseException) -> Decision | None:
@@ -159,32 +181,35 @@ class Saver:
         if not self.begun:
             return None
         self._report_nothing_saved(run)
-        error, signal_file = run.error, self.names.fixed("signal")
-        obsolete = run.state.has_file(signal_file) and run.resumed is not None and error is None
-        why = "the run has resumed from it"
-        result = decision.forget(signal_file, why, rule=decision.REQUEST) if obsolete else NOTHING
+        error, result, why = run.error, NOTHING, "the run has resumed from it"
+        if run.resumed is not None and error is None:
+            result = join(decision.forget(each, why, rule=decision.REQUEST) for each in self._signal_files(run))
         if run.state.interrupted:
             return result | self._save_fixed(run, "signal", f"{run.state.requested} ended the training")
         return result if error is not None else result | self._save_fixed(run, "end", "the training is over")
 
+    def _signal_files(self, run: Run) -> list[str]:
+        """Return the files of the run that were written for a signal; also one of the usual name without a state."""
+        usual = self.names.usual_signal
+        return list(filter(run.state.has_file, {self.signal or usual: None, usual: None}))
+
     def _report_nothing_saved(self, run: Run) -> None:
         """Log that a run that has trained to its end, from the beginning, has written no file of the template."""
-        state, settings = run.state, self.settings
+        state = run.state
         over = state.epochs_finished and run.error is None and not state.interrupted and run.resumed is None
         if self.saved or not over or run.rank:
             return
-        why = f"save_freq={settings.save_freq!r} was never due"
-        if self.due and self.selection.monitor is not None:
-            limit = settings.initial_value_threshold if settings.save_best_only else None
-            better = "" if limit is None else f" better than initial_value_threshold={limit}"
-            why = f"no {self.selection.monitor.metric} was a finite number{better}"
-        LOG.warning("ModelCheckpoint: filepath=%r was never written: %s", settings.filepath, why)
+        why = self.selection.why_none() if self.due else ""
+        why = why or f"save_freq={self.settings.save_freq!r} was never due"
+        LOG.warning("ModelCheckpoint: filepath=%r was never written: %s", self.settings.filepath, why)
 
     def _save_fixed(self, run: Run, stem: str, reason: str) -> Decision:
         """Return the decision to write one of the files of ``save_on``, if it is wanted."""
-        if stem not in self.settings.save_on or (run.state.stays_over and not run.state.end_is_missing):
+        if stem not in self.names.fixed or (run.state.stays_over and not run.state.end_is_missing):
             return NOTHING
-        return self.selection.save_to(self.names.fixed(stem), reason=reason)
+        path = self.names.fill_fixed(stem, run, run.metrics)
+        self.signal = path if stem == "signal" else self.signal
+        return self.selection.save_to(path, reason=reason)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score and its file, the kept files, and the metrics of the template that were logged."""
@@ -195,6 +220,7 @@ class Saver:
             "best_file": best_file,
             "kept": [self._relative(each) for each in selection.kept],
             "seen": sorted(self.names.seen),
+            **{key: path.removeprefix(self.names.directory) for key, path in self._written() if path},
         }
 
     def check_state_dict(self, saved: object) -> None:
@@ -205,6 +231,7 @@ class Saver:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
         selection, best_file = self.selection, saved["best_file"]
         selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
+        self.last, self.signal = (self._own_path(saved.get(key, "")) for key, _ in self._written())
         kept = [each for each in map(self._absolute, saved["kept"]) if self._own(each)]
         best = [] if best_file is None else [self._absolute(best_file)]
         best = [each for each in best if self._own(each)]
@@ -237,6 +264,16 @@ class Saver:
     def _absolute(self, saved: list[Any]) -> Kept:
         kept = Kept(*saved)
         return kept._replace(path=self.names.directory + kept.path)
+
+    def _written(self) -> tuple[tuple[str, str], ...]:
+        return ("last", self.last), ("signal", self.signal)
+
+    def _own_path(self, name: str) -> str:
+        """Return the path of a file that the checkpoint's run has written; empty if it is not this run's."""
+        path = self.names.directory + name
+        if not name or self.owned.flaw_of_deleting(self.start.fixed(location(path))):
+            return ""
+        return path
 
     def _own(self, kept: Kept) -> bool:
         """Return whether a file is one of this run; report another one, since retention would delete it."""
@@ -279,7 +316,7 @@ class BatchSaver:
             known = resolve(monitor.metric, metrics) is not None
             self.known, self.missed = self.known or known, self.missed or not known
             if not known and (settings.save_best_only or not settings.keep_last):
-                return self.saver.save_last()
+                return self.saver.save_last(run, metrics, batch=batch + 1)
         return self.saver.save(run, metrics, batch + 1)
 
     @hookimpl

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import nan
+from math import inf, nan
+from os.path import relpath
+from pathlib import Path
 from typing import NamedTuple
 
 from trainbus import Decision, Run, decision
@@ -33,16 +35,18 @@ class Selection:
     Args:
         settings: The options of the callback.
         monitor: The metric by which models are compared; None if they are not compared.
+        link: The path of the link to the newest file; empty for none.
     """
 
-    def __init__(self, settings: CheckpointSettings, monitor: Monitor | None) -> None:
-        self.settings, self.monitor = settings, monitor
+    def __init__(self, settings: CheckpointSettings, monitor: Monitor | None, link: str = "") -> None:
+        self.settings, self.monitor, self.link = settings, monitor, link
         weights_only, on_error, background = settings.save_weights_only, settings.on_error, settings.background
         self.save_to = partial(decision.save, weights_only=weights_only, on_error=on_error, background=background)
         """Returns the decision to save the model to a path."""
         self.best = Best()
-        if monitor is not None and settings.save_best_only and settings.initial_value_threshold is not None:
-            self.best = Best(monitor.sign * settings.initial_value_threshold)
+        if monitor is not None and settings.save_best_only:
+            threshold = settings.initial_value_threshold
+            self.best = Best(max(monitor.first_score, -inf if threshold is None else monitor.sign * threshold))
         self.best_file: Kept | None = None
         """The file of the best model, with ``save_best_only``."""
         self.kept: tuple[Kept, ...] = ()
@@ -86,7 +90,19 @@ class Selection:
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
         forget = (decision.forget(old, why, rule=rule, values=values) for old in removed)
-        return join([self.save_to(file, reason=reason, rule=rule, values=values), *forget])
+        link = relpath(self.link, Path(file).parent) if self.link else ""
+        return join([self.save_to(file, link=link, reason=reason, rule=rule, values=values), *forget])
+
+    def why_none(self) -> str:
+        """Return in words why no model was selected by its metric; empty if no metric selects."""
+        settings, monitor = self.settings, self.monitor
+        if monitor is None:
+            return ""
+        limit = settings.initial_value_threshold if settings.save_best_only else None
+        better = "" if limit is None else f" better than initial_value_threshold={limit}"
+        if settings.save_best_only and monitor.first_score > -inf:
+            better += f"{' and' if better else ''} better than the best value in start="
+        return f"no {monitor.metric} was a finite number{better}"
 
     def undo(self, run: Run, path: Location, step: int, last: Location) -> None:
         """Undo the selection of a model that could not be written, so that the next better one is saved.

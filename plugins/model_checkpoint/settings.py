@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+)
 
-from trainbus import MonitoredCallback, SettingsError
+from trainbus import MonitoredCallback
 from trainbus.callback import PathText
-from trainbus.capabilities import Saveable
-from trainbus.checkpoints.filename_template import check_template, sibling_path, suffix_in, template_fields, with_suffix
+from trainbus.capabilities import Saveable, Sharded
+from trainbus.checkpoints.names.filename_template import (
+    check_template,
+    sibling_template,
+    suffix_in,
+    template_fields,
+    with_suffix,
+)
 from trainbus.storage.paths import location
 
+from .content import check_content, name_of, portable
+from .fixed_names import Moment, check_last, check_moments, names_of
 from .schedule import check_frequency
-
-
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, str) else value  # ("end") is a str, not a tuple
 
 
 def _check_location(path: str) -> str:
@@ -36,12 +51,14 @@ class CheckpointSettings(MonitoredCallback):
         "dirpath": "the directory into filepath",
         "every_n_epochs": 'save_freq, as in save_freq="2 epochs"',
         "every_n_train_steps": 'save_freq, as in save_freq="500 steps"',
+        "enable_version_counter": 'existing="version"',
         "filename_prefix": "the prefix into filepath",
         "greater_is_better": 'mode="max" or mode="min"',
         "load_best_model_at_end": "EarlyStopping(restore_best_weights=True)",
         "max_to_keep": "keep_last, or keep for the best ones",
         "n_saved": "keep for the best ones, or keep_last",
         "period": 'save_freq, as in save_freq="2 epochs"',
+        "require_empty": 'existing="refuse"',
         "save_interval": 'save_freq, as in save_freq="500 steps"',
         "save_steps": 'save_freq, as in save_freq="500 steps"',
         "save_top_k": "keep",
@@ -54,7 +71,8 @@ class CheckpointSettings(MonitoredCallback):
     filepath: Annotated[PathText, AfterValidator(_check_location), AfterValidator(check_template)] = Field(
         kw_only=False
     )
-    """Path or URL of the file. Without a suffix it gets the framework's own. Fields in braces are filled in: {epoch}
+    """Path or URL of the file. Without a suffix it gets the framework's own; one that names no format, such as ".ckpt",
+    is kept, and the file has the framework's format. Fields in braces are filled in: {epoch}
     and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
     "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain any character except braces, as in "{val/mAP@0.50:.2f}";
     the text after the last colon is the number format. A value that does not fit it, such as a fraction for ":03d", is
@@ -76,18 +94,34 @@ class CheckpointSettings(MonitoredCallback):
     """
     keep_last: PositiveInt | None = None
     """Number of most recent files to keep, regardless of their metric."""
-    save_last: bool = False
+    save_last: Annotated[bool | str, BeforeValidator(check_last)] = False
     """Whether to also write every model to the file "last" in the directory of ``filepath``, with its suffix, even if
-    ``save_best_only`` or ``keep`` leaves it out."""
+    ``save_best_only`` or ``keep`` leaves it out. A name of your own, also with fields, as in "last-{epoch}": the
+    previous such file is deleted after the new one is complete. "link" makes "last" a relative symbolic link to the
+    newest file of ``filepath``."""
     save_on: Annotated[
-        tuple[Literal["end", "exception", "signal"], ...], BeforeValidator(_as_tuple), Field(validate_default=True)
+        Annotated[tuple[Moment, ...], Tag("[moments]")] | Annotated[dict[Moment, str], Tag("[names]")],
+        Discriminator(lambda given: "[names]" if isinstance(given, Mapping) else "[moments]"),
+        BeforeValidator(check_moments),
+        Field(validate_default=True),
     ] = ("signal",)
     """Also save at the end of training, to the file "end"; if an exception ended it, or one was raised at its end,
     to the file "exception"; if a signal (such as Ctrl-C) or a stop file ended it, to the file "signal". These files are
     in the same directory as "last" and separate from all others, so a bad model never overwrites a good one. They hold
     the final model, before other callbacks restore weights. The file "signal" is removed when a run that resumed from
-    it ends."""
+    it ends. A mapping gives names of your own, also with fields: {"end": "final", "signal": "sig-{step}"}."""
 
+    content: Annotated[
+        Callable[[Any], Any] | None, BeforeValidator(check_content), WithJsonSchema({"type": "null"})
+    ] = None
+    """A function of the run that returns what each file holds, in your own layout, as in
+    ``lambda run: {"net": net.state_dict(), "acc": run.metrics["val_acc"]}``. A second file beside it then has the
+    training state, so that a run resumes from it as from any other. None saves the training state itself."""
+
+    existing: Literal["replace", "refuse", "version"] = "replace"
+    """What a run that is not resumed does if the directory holds checkpoints of an earlier run: "replace" reports it in
+    one line, and replaces those whose names occur again; "refuse" ends the run before it trains; "version" saves to the
+    next of the subdirectories "version_1", "version_2" and so on, of which ``resume="auto"`` finds the newest."""
     on_error: Literal["raise", "warn"] = "raise"
     """What happens if a file cannot be written, for any reason: "raise" ends the run, "warn" logs a warning and
     continues. In both cases the previous file stays complete, and the next better model is saved.
@@ -107,9 +141,15 @@ class CheckpointSettings(MonitoredCallback):
     @classmethod
     def _check_fixed_names(cls, value: Any, info: ValidationInfo) -> Any:
         template: str | None = info.data.get("filepath")
-        for stem in ("last",) if value is True else value or ():
-            if template and sibling_path(template, stem, suffix_in(template)) == template:
-                raise ValueError(f"this would write {template!r}, which is filepath itself; give filepath another name")
+        last = info.field_name == "save_last"
+        names = names_of(value, ()) if last else names_of(info.data.get("save_last") or False, value)
+        taken = {template: "filepath itself"} if template else {}
+        for key, name in names.items():
+            path = sibling_template(template or "", name, suffix_in(template or ""))
+            if path in taken:
+                what = f"{taken[path]}; give {'filepath' if path == template else 'one of them'} another name"
+                raise ValueError(f"this would write {path!r}, which is {what}")
+            taken[path] = f"also the file of {key!r}"
         return value
 
     background: bool | None = None
@@ -117,26 +157,55 @@ class CheckpointSettings(MonitoredCallback):
     save if it is not finished. None means True if the subject supports it; False waits for the disk.
     """
 
+    @field_validator("content")
+    @classmethod
+    def _check_content(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("save_weights_only"):
+            raise ValueError("content= and save_weights_only=True contradict each other; leave one of them out")
+        return value
+
+    @field_serializer("content")
+    def _name_content(self, value: Any) -> str | None:
+        return None if value is None else name_of(value)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "content": portable(self.content)}}
+
+    def file_content(self) -> Callable[[Any], Any] | None:
+        """Return ``content``."""
+        return self.content
+
     def monitors(self) -> bool:
         """Return whether the metric is used, to select the best models."""
         return self.save_best_only or self.keep is not None
 
     def fixed_paths(self) -> dict[str, str]:
-        """Return the paths of the files with fixed names, by stem; without a suffix if ``filepath`` has none."""
-        stems = (*(["last"] if self.save_last else []), *self.save_on)
-        return {stem: sibling_path(self.filepath, stem, suffix_in(self.filepath)) for stem in stems}
+        """Return the templates of "last" and of the files of ``save_on``; without a suffix if ``filepath`` has none."""
+        suffix = suffix_in(self.filepath)
+        return {key: sibling_template(self.filepath, name, suffix) for key, name in self.fixed_names().items()}
+
+    def fixed_names(self) -> dict[str, str]:
+        """Return the names of these files, by "last" and the moments of ``save_on``."""
+        return names_of(self.save_last, self.save_on)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
     def template_for(self, subject: Saveable) -> str:
-        """Return the template with a suffix that the subject can write.
+        """Return the template with its suffix, or with the subject's own if it has none.
 
         Raises:
-            SettingsError: The template has another suffix.
+            SettingsError: The suffix names a format in which the subject cannot be saved with these options.
         """
         only = self.save_weights_only
         suffixes, others = subject.suffixes(weights_only=only), subject.suffixes(weights_only=not only)
-        try:
-            return with_suffix(self.filepath, suffixes)
-        except SettingsError as error:
-            if suffix_in(self.filepath) not in others:
-                raise
-            raise SettingsError(f"{error}, or, with save_weights_only={not only}, {suffix_in(self.filepath)}") from None
+        in_parts = isinstance(subject, Sharded) and subject.saves_sharded(suffixes[0])
+        how = f"with save_weights_only={not only}"
+        return with_suffix(self.filepath, suffixes, others, how, any_other=not in_parts)
+
+    def suffix_for(self, subject: Saveable) -> str:
+        """Return the suffix of all files, as ``template_for`` has it."""
+        template = self.template_for(subject)
+        suffixes = subject.suffixes(weights_only=self.save_weights_only)
+        return suffix_in(template) or max((each for each in suffixes if template.endswith(each)), key=len)

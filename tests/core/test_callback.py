@@ -112,7 +112,7 @@ def test_defaults_are_those_of_keras() -> None:
     assert repr(ModelCheckpoint("x")) == (
         "ModelCheckpoint(monitor='val_loss', verbose=0, mode='auto', filepath='x', save_best_only=False, "
         "save_weights_only=False, save_freq='epoch', initial_value_threshold=None, keep=None, keep_last=None, "
-        "save_last=False, save_on=('signal',), on_error='raise', background=None)"
+        "save_last=False, save_on=('signal',), content=None, existing='replace', on_error='raise', background=None)"
     )
 
 

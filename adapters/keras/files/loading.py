@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, is_zipfile
 
+import h5py  # type: ignore[import-untyped, unused-ignore]
 import keras
 import numpy as np
 
@@ -52,7 +57,8 @@ def load_file(model: Any, path: Path) -> None:
     try:
         flaw = _flaw_of(model, path)
         if not flaw:
-            model.load_weights(str(path))
+            with _named_by_format(path) as source:
+                model.load_weights(str(source))
     except BaseException as error:
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
@@ -61,6 +67,33 @@ def load_file(model: Any, path: Path) -> None:
         raise CheckpointError(f"{str(path)!r} does not fit this model{_why_refused(model, path, error)}") from error
     if flaw:
         raise CheckpointError(flaw)
+
+
+def _format_of(path: Path) -> str:
+    """Return the suffix that Keras gives to a file: the file's own if it names a format, else that of the content."""
+    own = next((each for each in (".weights.h5", ".keras", ".h5", ".hdf5") if path.name.endswith(each)), "")
+    if own:
+        return own
+    if is_zipfile(path):
+        return ".keras"
+    with h5py.File(path, "r") as file:
+        return ".h5" if "layer_names" in file.attrs or "model_weights" in file else ".weights.h5"
+
+
+@contextmanager
+def _named_by_format(path: Path) -> Generator[Path]:
+    """Provide a file under a name with the suffix by which Keras finds its format."""
+    suffix = _format_of(path)
+    if path.name.endswith(suffix):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / f"checkpoint{suffix}"
+        try:
+            named.symlink_to(path.absolute())
+        except OSError:  # Windows allows links to some users only
+            shutil.copyfile(path, named)
+        yield named
 
 
 def _why_refused(model: Any, path: Path, error: BaseException) -> str:
@@ -77,7 +110,7 @@ def _why_refused(model: Any, path: Path, error: BaseException) -> str:
 
 def _flaw_of(model: Any, path: Path) -> str:
     """Return why a file does not fit, where Keras would load a part of it without an error; empty if it may fit."""
-    if WHY_NOT or not (is_zipfile(path) or path.name.endswith(".weights.h5")):
+    if WHY_NOT or _format_of(path) not in (".keras", ".weights.h5"):
         return ""
     if more := weights_of_other_layers(model, path):
         return (

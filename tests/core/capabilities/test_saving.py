@@ -17,6 +17,7 @@ from trainbus.capabilities import (
     BackgroundSaveable,
     Restorable,
     Saveable,
+    SavesContent,
     SavesSomeInBackground,
     Snapshotable,
     SnapshotsMore,
@@ -31,6 +32,7 @@ from .declared import assert_takes_declared_arguments, implementers, with_method
 METHODS = {
     Saveable: {"suffixes", "save"},
     BackgroundSaveable: {"snapshot_writer"},
+    SavesContent: {"content_writer"},
     SavesSomeInBackground: {"saves_in_background"},
     SnapshotsMore: {"left_out_of_weights"},
     Restorable: {"load"},

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainbus.metrics.missing_metric import MetricAdvice
+from trainbus.metrics.origin import Origin
 from trainbus.metrics.running_means import RunningMeans
 
 
@@ -18,6 +19,7 @@ class Source:
     means: RunningMeans = field(default_factory=RunningMeans)
     validated: bool = False
     due: bool = True
+    origin: Origin = field(default_factory=Origin)
     metric_advice: MetricAdvice = field(default_factory=MetricAdvice)
 
     def validates(self, epoch: int) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainbus.checkpoints import commit
+from trainbus.decision import Save
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.resume.owned_files import OwnedFiles
 from trainbus.storage.paths import location
@@ -124,3 +125,15 @@ def test_a_further_directory_adds_its_files(owned: OwnedFiles) -> None:
     assert not owned.holds("run/out/m-1.npz")
     assert owned.and_directory(location("run/a")).directories == owned.directories
     assert OwnedFiles([]).flaw_of_saving("m.npz") == "no callback of this run owns a directory"
+
+
+@pytest.mark.parametrize(
+    ("link", "refused"),
+    [("last.pt", False), ("../last.pt", True), ("/etc/last.pt", True), ("journal.jsonl", True), ("a/../../x.pt", True)],
+)
+def test_a_forged_link_is_not_made_outside_of_the_run(link: str, refused: bool) -> None:
+    """A manifest cannot let a run replace a file elsewhere, or one that is no checkpoint, by a link."""
+    run = Path("run").absolute()
+    owned = OwnedFiles([run], [f"{run}/m-*.pt"], [".pt"])
+    why = owned.refusal_of(Save(f"{run}/m-1.pt", link=link), run / "m-1.pt", ())
+    assert bool(why) == refused

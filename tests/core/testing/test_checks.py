@@ -68,7 +68,7 @@ class Skipping(LineSubject):
         (Ambiguous, "names of weights are unique"),
         (Touching, "(?s)line/slope.*activations\\(\\) leaves the weights to the bit"),
         (Skipping, "activations have the same size in small slices as in one"),
-        (Lossy, "(?s)line/slope.*a file of weights_only=False restores the weights to the bit"),
+        (Lossy, "(?s)line/slope.*a file of weights_only=False .* restores the weights to the bit"),
     ],
 )
 def test_subjects_that_break_the_contract_are_found(subject: type[LineSubject], sentence: str) -> None:

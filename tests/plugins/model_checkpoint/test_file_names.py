@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trainbus import MissingMetric, Run, SettingsError
-from trainbus.checkpoints.filename_template import render
+from trainbus.checkpoints.names.filename_template import render
 from trainbus.plugins import ModelCheckpoint
 from trainbus.plugins.model_checkpoint import file_names
 from trainbus.testing import LineSubject, scripted

@@ -17,7 +17,7 @@ import torch
 
 from trainbus import Run
 from trainbus.adapters.torch import TorchSubject
-from trainbus.checkpoints.filename_template import render
+from trainbus.checkpoints.names.filename_template import render
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 
 from .trainings import histories, saved, stopped_after, train

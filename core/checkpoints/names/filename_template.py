@@ -10,13 +10,12 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from ..errors import MissingMetric, SettingsError
-from ..metrics.names import canonical, hint, resolve
-from ..storage.atomic_file import suffix_of
+from ...errors import MissingMetric, SettingsError
+from ...metrics.names import canonical, hint, resolve
+from .suffix import check_suffix, suffix_at_end
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _SEPARATORS = re.compile(r"([/\\])")
@@ -25,9 +24,10 @@ _FORBIDDEN = '/\\:*?"<>|'
 _SPEC = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnoxX%]?")
 _FORMAT_LIKE = re.compile(r"[^A-Za-z][\w<>=^+\-#,.% ]*|.?", re.ASCII)
 """A text that must be a number format: "{loss:.2q}" is a mistake, but "{AP@[0.5:0.95]}" a name."""
-_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch|batch|step)[.\[].*", re.DOTALL)
+_NO_FIELD = re.compile(r"\s*\d*\s*|.*(![rsa]|\.__\w*)|(epoch0?|batch|step)[.\[].*", re.DOTALL)
 """Not the name of a metric: ``str.format`` reads it as a position, a conversion or an attribute."""
-_COUNTERS = ("epoch", "batch", "step")
+COUNTERS = ("epoch", "epoch0", "batch", "step")
+"""Fields that are no metrics; "epoch0" counts from 0, the others from 1."""
 _INTEGER = frozenset("bcdoxX")
 _DIGIT_FIRST = re.compile(r"(0\d?)?d?")
 """Formats with which a counter begins with a digit: no sign, no spaces."""
@@ -39,8 +39,6 @@ _REAL = re.compile(
     r"(.*_)?(loss|accuracy|auc|precision|recall|mse|rmse|mae|mape|iou|dice|bleu|ppl|psnr|ssim|rate|f_1|r_2)(_.*)?"
 )
 """Canonical names of metrics that are no integers."""
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)?")
-"""A suffix: ".pt", or two such as ".weights.h5"; the end of "v1.5" is none."""
 _EXACT = 2**53
 """Integers below this are exact in double precision."""
 LONGEST = 240
@@ -89,10 +87,10 @@ def check_template(template: str) -> str:
             raise ValueError(
                 f"{text}: a field is one name with a number format, like {{epoch:02d}} or {{val/mAP@0.5:.4f}}"
             )
-        if name not in _COUNTERS and form[-1:] in _INTEGER and _REAL.fullmatch(canonical(name)):
+        if name not in COUNTERS and form[-1:] in _INTEGER and _REAL.fullmatch(canonical(name)):
             raise ValueError(f"{text}: {name} is not an integer, as this format requires; write {{{name}:.4f}}")
-        if not _fits(1, form) and (name in _COUNTERS or not _fits(0.5, form)):
-            fits = f"{name}:02d" if name in _COUNTERS else f"{name}:.4f"
+        if not _fits(1, form) and (name in COUNTERS or not _fits(0.5, form)):
+            fits = f"{name}:02d" if name in COUNTERS else f"{name}:.4f"
             raise ValueError(f"{text}: no number can be formatted as {form!r}; write {{{fits}}}")
     return template
 
@@ -183,9 +181,22 @@ def sibling_path(template: str, stem: str, suffix: str) -> str:
     >>> sibling_path("runs/{epoch}/m-{step}.pt", "last", ".pt"), sibling_path("best.weights.h5", "last", ".weights.h5")
     ('runs/last.pt', 'last.weights.h5')
     """
+    return render(_directory_in(template), {}) + stem + suffix
+
+
+def sibling_template(template: str, name: str, suffix: str) -> str:
+    """Return the template of a file beside those of a template, whose name may have fields.
+
+    >>> sibling_template("a{{b}}/{epoch}/m", "last-{step}", ".pt")
+    'a{{b}}/last-{step}.pt'
+    """
+    return _directory_in(template) + name + suffix
+
+
+def _directory_in(template: str) -> str:
+    """Return the template's deepest directory without a field, with its separator."""
     first = next((match.start() for match in _FIELD.finditer(template) if match[1] is not None), len(template))
-    directory = max(template.rfind(separator, 0, first) for separator in ("/", os.sep)) + 1
-    return render(template[:directory], {}) + stem + suffix
+    return template[: max(template.rfind(separator, 0, first) for separator in ("/", os.sep)) + 1]
 
 
 def glob_pattern(template: str) -> str:
@@ -203,7 +214,7 @@ def glob_pattern(template: str) -> str:
         if match[1] is not None:
             field, form = _name_and_format(match[1])
             piece = "*"
-            if match.end() <= name and field in _COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
+            if match.end() <= name and field in COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
                 piece = "[0-9]*" if _DIGIT_FIRST.fullmatch(form) else "*[0-9]*"
         found += glob.escape(template[end : match.start()]) + piece
         end = match.end()
@@ -241,32 +252,41 @@ def fixed_name(template: str) -> str:
 
 
 def suffix_in(template: str) -> str:
-    """Return the suffix of a template, empty for none: a dot, a letter, and letters or digits, without a field.
+    """Return the suffix of a template, empty for none; a field is no part of it.
 
     >>> suffix_in("m-{val_loss:.2f}"), suffix_in("{epoch}.weights.h5"), suffix_in("v1.5"), suffix_in("m.{epoch}")
     ('', '.weights.h5', '', '')
     """
-    suffix = suffix_of(Path(_FIELD.sub("{}", template)))
-    return suffix if _SUFFIX.fullmatch(suffix) else ""
+    return suffix_at_end(_FIELD.sub("{}", template))
 
 
-def with_suffix(template: str, suffixes: Iterable[str]) -> str:
-    """Return the template with one of these suffixes; the first one is added if it has none.
+def with_suffix(
+    template: str, suffixes: Sequence[str], others: Collection[str] = (), how: str = "", *, any_other: bool = True
+) -> str:
+    """Return the template with a suffix; the first of these is added if it has none.
+
+    Args:
+        template: The template.
+        suffixes: The suffixes that name the model's formats, the default first.
+        others: Further suffixes that the model could have with other options.
+        how: These options, in words.
+        any_other: Whether the template may have a suffix that names no format.
 
     Raises:
-        SettingsError: The template has another suffix.
+        SettingsError: The template has a suffix that the model cannot have.
 
-    >>> with_suffix("best-{val_loss:.2f}", [".pt"])
-    'best-{val_loss:.2f}.pt'
+    >>> with_suffix("best-{val_loss:.2f}", [".pt"]), with_suffix("best.pth.tar", [".pt"])
+    ('best-{val_loss:.2f}.pt', 'best.pth.tar')
     """
-    suffixes = list(suffixes)
-    plain = _FIELD.sub("0", template)
-    if any(plain.endswith(suffix) for suffix in suffixes):
-        return template
     suffix = suffix_in(template)
     if suffix:
-        raise SettingsError(f"{template!r}: this model cannot be saved as {suffix}; write {', '.join(suffixes)}")
-    return template + suffixes[0]
+        try:
+            check_suffix(suffix, suffixes, others, how, any_other=any_other)
+        except SettingsError as error:
+            raise SettingsError(f"{template!r}: {error}") from None
+    elif not _FIELD.sub("0", template).endswith(tuple(suffixes)):
+        return template + suffixes[0]
+    return template
 
 
 def _safe_part(part: str) -> str:
@@ -278,7 +298,7 @@ def _safe_part(part: str) -> str:
     encoded = part.encode("utf-8", "surrogatepass")
     if len(encoded) <= LONGEST:
         return part
-    suffix = suffix_of(Path(part))
+    suffix = suffix_at_end(part)
     suffix = suffix if len(suffix) <= len(".weights.h5") and suffix.isascii() else ""
     end = "~" + hashlib.sha256(encoded).hexdigest()[:_DIGITS] + suffix
     return encoded[: LONGEST - len(end)].decode("utf-8", "ignore") + end

@@ -1,0 +1,1 @@
+"""The names of checkpoint files: templates with fields, and suffixes."""

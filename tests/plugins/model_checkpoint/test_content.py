@@ -1,0 +1,250 @@
+"""Tests of files in the user's own layout."""
+
+import copy
+import os
+import pickle
+import threading
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import skops.io as skops
+import torch
+from sklearn.linear_model import SGDRegressor
+
+from tests.core.storage.dying import dying_at
+from trainbus import CheckpointError, MissingCapability, Run, SettingsError
+from trainbus.adapters.keras import KerasSubject
+from trainbus.adapters.sklearn import SklearnSubject
+from trainbus.adapters.torch import TorchSubject
+from trainbus.checkpoints.discovery import payloads_in, remove_debris
+from trainbus.checkpoints.manifest import STATE
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.settings.settings_file import dumps
+from trainbus.testing import LineSubject
+
+X, Y = np.array([0.0, 1.0]), np.array([1.0, 3.0])
+
+
+def trained(epochs: int, *callbacks: Any, resume: Any = None, line: LineSubject | None = None, **options: Any) -> Run:
+    """Train a line, whose content is its slope and the loss."""
+    line = LineSubject() if line is None else line
+    options = {"content": lambda run: {"net": line.slope, "loss": run.metrics["loss"]}, **options}
+    saver = ModelCheckpoint(options.pop("filepath", "run/m-{epoch}.ckpt"), **options)
+    with Run(line, [saver, *callbacks], resume=resume) as run:
+        for _ in run.epochs(epochs):
+            run.log(loss=line.train(X, Y))
+    return run
+
+
+def states() -> list[str]:
+    return sorted(name for name in os.listdir("run") if name.startswith(STATE))
+
+
+@pytest.mark.parametrize("source", ["auto", "run/m-3.ckpt"])
+@pytest.mark.parametrize(
+    "options", [{}, {"background": False}, {"keep_last": 2}, {"save_last": True, "save_on": "end"}]
+)
+def test_a_run_resumes_from_content_as_from_any_file(source: str, options: dict[str, Any]) -> None:
+    """Weights, learning rate, files and history are those of a run that was never interrupted."""
+    whole = trained(5, **options)
+    expected = {path.name: dict(np.load(path)) for path in payloads_in(Path("run"))}
+    for path in Path("run").iterdir():
+        path.unlink()
+    trained(3, **options)
+    run = trained(5, resume=source, line=LineSubject(0.1), **options)
+
+    assert run.history == whole.history
+    assert run.subject.learning_rate == 0.5
+    assert run.subject.slope == whole.subject.slope
+    assert {path.name: dict(np.load(path)) for path in payloads_in(Path("run"))} == expected
+    assert len(states()) == len(expected)
+
+
+def test_the_content_is_that_of_the_decision() -> None:
+    """What the function returns is copied at once: training that goes on during the write does not change it."""
+    torch.manual_seed(0)
+    net = torch.nn.Linear(40, 40)
+    found = []
+
+    def content(run: Run) -> dict[str, Any]:
+        found.append(net.weight.detach().clone())
+        return {"net": net, "live": net.weight, "array": net.weight.detach().numpy()}
+
+    saver = ModelCheckpoint("run/m-{epoch}.bin", content=content, background=True, save_last=True)
+    with Run(TorchSubject(net), saver) as run:
+        for _ in run.epochs(4):
+            with torch.no_grad():
+                net.weight.add_(1)
+            run.log(loss=1.0)
+
+    assert len(found) == 4  # once for each decision, also for "last"
+    for number, weight in enumerate(found, 1):
+        read = torch.load(f"run/m-{number}.bin", weights_only=False)
+        assert torch.equal(read["live"], weight)
+        assert torch.equal(read["net"].weight, weight)
+        assert np.array_equal(read["array"], weight.numpy())
+
+
+def test_the_best_weights_are_restored_from_the_training_state() -> None:
+    """A snapshot of the best weights shares the training state, not the content."""
+    line = LineSubject(2.2)  # it diverges, so that the first epoch is the best
+    trained(3, EarlyStopping(monitor="loss", patience=9, restore_best_weights=True), line=line)
+    assert line.slope == trained(1, line=LineSubject(2.2)).subject.slope
+
+
+def failing(run: Run) -> Any:
+    if run.epoch == 1:
+        raise KeyError("val_acc")
+    return {"epoch": run.epoch}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (failing, "content= of ModelCheckpoint: KeyError: 'val_acc'"),
+        (lambda run: None if run.epoch == 1 else {"a": 1}, "content= of ModelCheckpoint returned None"),
+        (lambda run: 3 if run.epoch == 1 else {"a": 1}, "content= of ModelCheckpoint: AttributeError"),
+        (lambda run: {"a": run.metrics["acc"]} if run.epoch == 1 else {"a": 1}, "content= of ModelCheckpoint: .*acc"),
+        (lambda run: {"a": [1, [2]]} if run.epoch == 1 else {"a": 1}, "content= of ModelCheckpoint: ValueError"),
+    ],
+)
+def test_content_that_fails_is_a_file_that_was_not_written(content: Any, why: str) -> None:
+    """The run ends with a line that names the option, or goes on and saves the next model."""
+    with pytest.raises(CheckpointError, match=why):
+        trained(3, content=content)
+    assert [path.name for path in payloads_in(Path("run"))] == ["m-1.ckpt"]
+    assert len(states()) == 1
+    run = trained(3, content=content, on_error="warn")
+    assert sorted(path.name for path in payloads_in(Path("run"))) == ["m-1.ckpt", "m-3.ckpt"]
+    assert "content=" in str(run.failures[0].error)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"content": print, "save_weights_only": True}, "content= and save_weights_only=True contradict each other"),
+        ({"content": "net"}, "content='net': give a function of the run"),
+        ({"content": lambda run, more: {}}, "give a function of the run"),
+        ({"content": {"net": 1}}, "give a function of the run"),
+    ],
+)
+def test_wrong_content_is_refused_when_the_callback_is_made(options: dict[str, Any], why: str) -> None:
+    """The message names the options, or how to write the function."""
+    with pytest.raises(SettingsError, match=why):
+        ModelCheckpoint("m", **options)
+
+
+async def later(run: Run) -> dict[str, Any]:
+    return {}
+
+
+def test_a_coroutine_is_refused() -> None:
+    """Its result would be no content."""
+    with pytest.raises(SettingsError, match="give a function of the run"):
+        ModelCheckpoint("m", content=later)
+
+
+def test_a_subject_that_cannot_write_content_is_refused_before_training() -> None:
+    """The message says what it lacks, or why."""
+
+    class Plain(LineSubject):
+        content_writer = None  # type: ignore[assignment]
+
+    with pytest.raises(MissingCapability, match=r"needs a subject that can write content .* has no content_writer\(\)"):
+        Run(Plain(), ModelCheckpoint("m", content=failing))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    with pytest.raises(MissingCapability, match="the files of Keras hold a model, and nothing else"):
+        Run(KerasSubject(model), ModelCheckpoint("m", content=failing))
+
+
+def test_two_callbacks_do_not_write_their_own_content_to_one_file() -> None:
+    """The file "signal", which callbacks share otherwise, belongs to one content."""
+    with pytest.raises(SettingsError, match=r"two callbacks would write '.*signal\.npz'"):
+        Run(LineSubject(), [ModelCheckpoint(f"{name}.npz", content=failing) for name in "ab"])
+
+
+def test_a_callback_with_content_is_a_value() -> None:
+    """It is compared, copied and pickled; a settings file refuses the function by name."""
+    one = ModelCheckpoint("m", content=failing)
+    assert one == ModelCheckpoint("m", content=failing)
+    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+    assert hash(one) == hash(copy.copy(one))
+    assert one.settings()["content"].endswith("test_content.failing")
+    with pytest.raises(SettingsError, match="content= is a function, which TOML cannot hold"):
+        dumps([one])
+    local = pickle.loads(pickle.dumps(trained(1))).callbacks["ModelCheckpoint"]
+    with pytest.raises(SettingsError, match="was not pickled with its callback"):
+        local.content(None)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_training_that_is_killed_at_any_call_resumes_exactly() -> None:
+    """After a death at each of its calls to the file system, the resumed run ends as one that was never killed."""
+    options = {"filepath": "run/m.ckpt", "background": False, "save_last": True}
+    whole = trained(3, **options)
+    expected = dict(np.load("run/m.ckpt"))
+    for step in count(step=19):
+        for path in Path("run").iterdir():
+            path.unlink()
+        died = dying_at(step, partial(trained, 3, **options))
+        run = trained(3, resume="auto", **options)
+        remove_debris(Path("run"))
+        assert run.history == whole.history
+        assert run.subject.slope == whole.subject.slope
+        assert dict(np.load("run/m.ckpt")) == dict(np.load("run/last.ckpt")) == expected
+        assert len(states()) == 2
+        if not died:
+            break
+    assert step > 100
+
+
+def test_content_of_torch_and_sklearn(tmp_path: Path) -> None:
+    """``torch.load`` and skops read what the function returned, also nested and with values of many types."""
+    net = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    value = {"acc": np.float64(0.5), "sizes": [1, 2], "names": ("a",)}
+
+    def content(run: Run) -> dict[str, Any]:
+        return {"net": net.state_dict(), "live": list(net.parameters()), "opt": optimizer.state_dict(), **value}
+
+    saver = ModelCheckpoint(str(tmp_path / "t.pth.tar"), content=content)
+    with Run(TorchSubject(net, optimizer), saver) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+            saved = net.weight.detach().clone()
+    with torch.no_grad():
+        net.weight += 1
+    found = torch.load(tmp_path / "t.pth.tar")
+    assert torch.equal(found["net"]["weight"], saved)
+    assert torch.equal(found["live"][0], saved)
+    assert {name: found[name] for name in value} == value
+    assert found["opt"]["param_groups"][0]["lr"] == 0.1
+
+    model = SGDRegressor(random_state=0).partial_fit(X[:, None], Y)
+    with Run(
+        SklearnSubject(model), ModelCheckpoint(str(tmp_path / "s"), content=lambda run: {"clf": model, "n": 3})
+    ) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    loaded = skops.load(tmp_path / "s.skops", trusted=skops.get_untrusted_types(file=tmp_path / "s.skops"))
+    assert loaded["n"] == 3
+    assert np.array_equal(loaded["clf"].coef_, model.coef_)
+
+
+@pytest.mark.parametrize("content", [lambda run: {"f": lambda: 0}, lambda run: {"lock": threading.Lock()}])
+def test_content_that_pickle_cannot_write_is_refused(content: Any) -> None:
+    """The old file stays, and the message says what could not be written."""
+    saver = ModelCheckpoint("run/t.ckpt", content=content, save_on=())
+    with (
+        pytest.raises(CheckpointError, match=r"content= of ModelCheckpoint|was not written"),
+        Run(TorchSubject(torch.nn.Linear(1, 1)), saver) as run,
+    ):
+        for _ in run.epochs(2):
+            run.log(loss=1.0)
+    assert payloads_in(Path("run")) == []
+    assert states() == []

@@ -1,0 +1,170 @@
+"""Tests of a run that finds the checkpoints of an earlier one where it saves."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainbus import Run, SettingsError
+from trainbus.checkpoints import read
+from trainbus.checkpoints.discovery import payloads_below
+from trainbus.plugins import ModelCheckpoint
+from trainbus.plugins.model_checkpoint.earlier_run import versioned
+from trainbus.testing import LineSubject
+
+
+def trained(epochs: int, *more: Any, resume: Any = None, filepath: str = "run/m-{epoch}", **options: Any) -> Run:
+    with Run(LineSubject(), [ModelCheckpoint(filepath, **{"save_on": (), **options}), *more], resume=resume) as run:
+        for epoch in run.epochs(epochs):
+            run.log(loss=float(epoch), acc=float(epoch))
+    return run
+
+
+def files() -> set[str]:
+    return {path.as_posix() for path in payloads_below(Path("run"))}
+
+
+@pytest.mark.parametrize(
+    ("filepath", "shown"),
+    [
+        ("run/m-{epoch}", "'run/' holds checkpoints of an earlier run, m-1.npz and 1 more,"),
+        ("run/m", "'run/' holds checkpoints of an earlier run, m.npz,"),
+        ("run/{epoch}/m", "'run/' holds checkpoints of an earlier run, 1/m.npz and 1 more,"),
+        ("m-{epoch}", "'.' holds checkpoints of an earlier run, m-1.npz and 1 more,"),
+    ],
+)
+def test_a_fresh_run_over_earlier_files_says_so(filepath: str, shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In one line before the training, which names both ways out; a resumed run says nothing."""
+    trained(2, filepath=filepath)
+    trained(3, filepath=filepath, resume="auto")
+    assert "earlier run" not in caplog.text
+    Path(filepath.format(epoch=3) + ".npz").unlink()
+    (Path(filepath.format(epoch=3)).parent / f"trainbus.{Path(filepath.format(epoch=3)).name}.npz.json").unlink()
+    if "{" not in filepath:
+        trained(2, filepath=filepath)
+        caplog.clear()
+    trained(1, filepath=filepath)
+    lines = [each.getMessage() for each in caplog.records if "earlier run" in each.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"ModelCheckpoint: {shown} which this run may replace; to continue that run, give")
+    assert "resume='auto'" in lines[0]
+    assert "give another directory or existing='version'" in lines[0]
+
+
+def test_two_callbacks_of_one_directory_say_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The first one does."""
+    more = ModelCheckpoint("run/best", monitor="acc", save_best_only=True)
+    trained(1, more)
+    caplog.clear()
+    trained(1, more)
+    assert sum("earlier run" in each.getMessage() for each in caplog.records) == 1
+
+
+@pytest.mark.parametrize("filepath", ["run/m-{epoch}", "run/x-{epoch}.ckpt", "run/{epoch}/m"])
+def test_earlier_files_are_refused(filepath: str) -> None:
+    """Before the training; nothing is changed, and a resumed run or another directory is welcome."""
+    trained(2)
+    before = {path: read(Path(path)).entry.digest for path in files()}
+    with pytest.raises(SettingsError, match=r"existing='refuse': 'run/' holds checkpoints .*resume='auto'.*'version'"):
+        trained(1, filepath=filepath, existing="refuse")
+    assert {path: read(Path(path)).entry.digest for path in files()} == before
+    assert trained(3, resume="auto", existing="refuse").resumed is not None
+    trained(1, filepath="other/m", existing="refuse")
+
+
+@pytest.mark.parametrize("filepath", ["run/m-{epoch}", "run/m", "run/{epoch}/m", "run/m-{epoch}.pth.tar"])
+def test_each_version_has_its_directory(filepath: str) -> None:
+    """Fresh runs leave earlier files as they are, and "auto" continues the newest version."""
+    options: dict[str, Any] = {"filepath": filepath, "existing": "version", "save_last": True}
+    trained(1, **options)
+    first = files()
+    assert not any("version" in name for name in first)
+    trained(2, **options)
+    trained(1, **options)
+    before = files()
+    assert {name.split("/")[1] for name in before if "version" in name} == {"version_1", "version_2"}
+    run = trained(3, resume="auto", **options)
+    assert run.resumed is not None
+    assert "version_2" in str(run.resumed.path)
+    assert run.resumed.epoch == 0
+    assert {name for name in files() - before if "version_2" not in name} == set()
+    resumed = trained(3, resume=next(name for name in before if "version_1" in name), **options)
+    assert all("version_1" in str(path) for path in resumed.result.checkpoints)
+    assert first <= files()
+
+
+@pytest.mark.parametrize("make", ["run/version_7", "run/version_3"])
+def test_a_version_that_has_saved_nothing_is_not_shared(make: str) -> None:
+    """Another run may be about to save there; "auto" continues the newest that has saved."""
+    Path(make).mkdir(parents=True)
+    number = int(make[-1])
+    assert versioned("run/m", None) == f"run/version_{number + 1}/m"
+    assert versioned("run/m", "auto") == f"run/version_{number + 1}/m"
+    trained(1, filepath="run/version_2/m")
+    assert versioned("run/m", "auto") == "run/version_2/m"
+
+
+@pytest.mark.parametrize(
+    ("filepath", "resume", "expected"),
+    [
+        ("run/m-{epoch}", None, "run/m-{epoch}"),
+        ("run/m-{epoch}", "auto", "run/m-{epoch}"),
+        ("run/m-{epoch}", "elsewhere/m.pt", "run/m-{epoch}"),
+        ("m", None, "m"),
+        ("a{{b}}/{epoch}/m", "a{b}/version_4/1/m.pt", "a{{b}}/version_4/{epoch}/m"),
+        ("run/m", "run/version_2", "run/version_2/m"),
+        ("run/m", "run", "run/m"),
+        ("run/m", "run/version_12/m.pt", "run/version_12/m"),
+        ("run/m", "running/version_12/m.pt", "run/m"),
+        ("memory://bucket/run/m", None, "memory://bucket/run/m"),
+    ],
+)
+def test_the_template_of_a_version(filepath: str, resume: Any, expected: str) -> None:
+    """The subdirectory is that of the path from which the run resumes."""
+    if "://" in filepath:
+        pytest.importorskip("fsspec")
+    assert versioned(filepath, resume) == expected
+
+
+@pytest.mark.parametrize("value", ["replaced", "Version", True, None, 1])
+def test_another_value_is_refused(value: Any) -> None:
+    """The message lists the right ones."""
+    with pytest.raises(SettingsError, match=r"existing=.*give 'replace', 'refuse' or 'version'"):
+        ModelCheckpoint("m", existing=value)
+
+
+options = st.fixed_dictionaries(
+    {
+        "filepath": st.sampled_from(["run/m-{epoch}", "run/m-{epoch0}", "run/{epoch}/m", "run/x-{epoch}-{acc:.0f}"]),
+        "keep": st.sampled_from([None, 1, 2]),
+        "keep_last": st.sampled_from([None, 1, 2]),
+        "save_best_only": st.booleans(),
+        "save_last": st.sampled_from([False, True, "last-{epoch}", "link"]),
+        "save_on": st.sampled_from([(), ("end",), {"end": "final-{epoch}"}]),
+        "monitor": st.just("acc"),
+    }
+)
+
+
+@settings(max_examples=12)
+@given(options, options, st.integers(1, 4), st.integers(1, 4), st.sampled_from([None, "auto"]))
+def test_retention_deletes_only_what_the_run_has_written_or_resumed_from(
+    first: dict[str, Any], second: dict[str, Any], before: int, after: int, resume: str | None
+) -> None:
+    """Each file of an earlier run is still there with its bytes, or has been replaced, or is of the resumed run."""
+    shutil.rmtree("run", ignore_errors=True)
+    logging.getLogger("trainbus").setLevel(logging.ERROR)
+    trained(1, filepath="run/{epoch}/other", save_last="zzz-{epoch}")
+    foreign = files()
+    trained(before, **first)
+    earlier = {path: Path(path).read_bytes() for path in files()}
+    run = trained(after, resume=resume, **second)
+    logging.getLogger("trainbus").setLevel(logging.NOTSET)
+    written = {each.path.as_posix() for each in run.state.checkpoints}
+    own = written if run.resumed is None else written | (set(earlier) - foreign)
+    for path, content in earlier.items():
+        assert path in own or Path(path).read_bytes() == content
