@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import UnionType
@@ -276,7 +276,7 @@ class MonitoredCallback(Callback):
         if not self.monitors():
             return {name: value for name, value in settings.items() if name not in ("monitor", "mode")}
         names = [canonical(name) for name, _ in self.monitored()]
-        modes = [_direction_or_auto(subject, *each) for each in self.monitored()]
+        modes = [direction_or_auto(subject, *each) for each in self.monitored()]
         several = len(names) > 1
         return {**settings, "monitor": names if several else names[0], "mode": modes if several else modes[0]}
 
@@ -288,15 +288,28 @@ class MonitoredCallback(Callback):
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield a metric whose direction neither the subject nor its name gives."""
         yield from super().validate_for(subject)
-        for name, mode in self.monitored():
-            if mode == "auto" and missing(subject, HasDirections):
-                try:
-                    direction_of(name)
-                except UnknownDirection as error:
-                    yield UnknownDirection(f"{type(self).__name__}: {error}")
+        yield from unknown_directions(type(self).__name__, subject, self.monitored())
 
 
-def _direction_or_auto(subject: object, metric: str, mode: Mode) -> Mode:
+def unknown_directions(
+    callback: str, subject: object, metrics: Iterable[tuple[str, Mode]]
+) -> Iterator[UnknownDirection]:
+    """Yield an error for each metric whose direction neither the subject nor its mode or name gives.
+
+    Args:
+        callback: The name of the callback, for the messages.
+        subject: What is trained.
+        metrics: The name and the mode of each metric.
+    """
+    for name, mode in metrics:
+        if mode == "auto" and missing(subject, HasDirections):
+            try:
+                direction_of(name)
+            except UnknownDirection as error:
+                yield UnknownDirection(f"{callback}: {error}")
+
+
+def direction_or_auto(subject: object, metric: str, mode: Mode) -> Mode:
     """Return the direction of a metric; "auto" if it is unknown before the training."""
     if mode == "auto":
         with suppress(UnknownDirection):
@@ -332,10 +345,14 @@ _ADVICE: dict[str, str] = {
 """What to give instead, for each type of pydantic's errors that a wrong option can cause."""
 
 
+_TEXT_TYPE = "constrained-str"
+
+
 def _explained(callback: type[Callback], error: ValidationError) -> SettingsError:
     """Return an error with one line for each problem, which suggests the nearest right name."""
     options, name = list(callback.model_fields), callback.__name__
-    problems = [(_place(each["loc"]), _problem(options, callback.elsewhere, each)) for each in error.errors()]
+    errors = _of_the_nearest_form(error.errors())
+    problems = [(_place(each["loc"]), _problem(options, callback.elsewhere, each)) for each in errors]
     lines = [why for _, why in problems]
     explained = SettingsError(f"{name}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{name}:", *lines]))
     explained.problems = problems
@@ -343,7 +360,18 @@ def _explained(callback: type[Callback], error: ValidationError) -> SettingsErro
 
 
 def _place(parts: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    return tuple(part for part in parts if "[" not in str(part))  # the types of a union are in brackets
+    return tuple(part for part in parts if "[" not in str(part) and part != _TEXT_TYPE)
+
+
+def _of_the_nearest_form(errors: Sequence[Any]) -> list[Any]:
+    """Return the errors; of an option that may have several forms, only those of the form that fits best."""
+    nearest: list[Any] = []
+    for option in dict.fromkeys(each["loc"][:1] for each in errors):
+        own = [each for each in errors if each["loc"][:1] == option]
+        depth = max(len(each["loc"]) for each in own)
+        deep = [each for each in own if len(each["loc"]) == depth]
+        nearest += [each for each in deep if each["type"] != "tuple_type"] or deep
+    return nearest
 
 
 def _problem(options: list[str], elsewhere: Mapping[str, str], error: Mapping[str, Any]) -> str:

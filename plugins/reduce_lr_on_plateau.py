@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -79,6 +79,17 @@ class ReduceLROnPlateau(ComparisonSettings):
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
 
+    @field_validator("rule")
+    @classmethod
+    def _check_relative(cls, rule: str, info: ValidationInfo) -> str:
+        delta: float = info.data.get("min_delta", 0.0)
+        if rule == "torch" and info.data.get("min_delta_mode", "abs") is None and delta >= 1:
+            raise ValueError(
+                f"its min_delta is a fraction, but min_delta={delta:g} is not below 1; "
+                'give a fraction, or min_delta_mode="abs"'
+            )
+        return rule
+
     @property
     def relative(self) -> bool:
         """Whether ``min_delta`` is a fraction of the best value."""
@@ -124,7 +135,8 @@ class _Reducer:
 
     def __init__(self, settings: ReduceLROnPlateau) -> None:
         self.settings = settings
-        self.compared = ComparedMetric(settings, *settings.monitored()[0])
+        self.metric = ComparedMetric(settings, *settings.monitored()[0])
+        self.compared, self.first_epoch = [self.metric], 0
         self.options = {**settings.better(), **settings.model_dump(include={"patience", "cooldown"})}
         self.cut = ScaleLearningRate(settings.factor, settings.min_lr, settings.groups or (), settings.eps)
         self.state = Plateau()
@@ -132,25 +144,27 @@ class _Reducer:
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
-        self.compared.begin(run)
-        best = self.compared.before_run
+        self.metric.begin(run)
+        best = self.metric.before_run
         self.state = self.state._replace(best=best.score, second=best.second)
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.compared.names
+    def check_epoch(self, run: Run, plugin: object) -> None:
+        """It waits for nothing but the metric."""
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         if (run.epoch + 1) % self.settings.frequency.every:
             return None
-        return self.look_between(run, metrics, required=True)
+        return self.look(run, metrics, required=True)
 
-    def look_between(self, run: Run, metrics: Mapping[str, Any], *, required: bool) -> Decision | None:
-        seen, subject = self.compared.read(metrics, required=required), run.subject
+    def look_between(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+        return self.look(run, metrics, required=False)
+
+    def look(self, run: Run, metrics: Mapping[str, Any], *, required: bool) -> Decision | None:
+        seen, subject = self.metric.read(metrics, required=required), run.subject
         if seen is None or not has(subject, HasLearningRate):
             return None
-        settings, monitor, before, at = self.settings, self.compared.monitor, self.state, self.at
+        settings, monitor, before, at = self.settings, self.metric.monitor, self.state, self.at
         due = before.wait + 1 >= settings.patience  # earlier epochs read no rate: that may wait for the device
         rates = subject.learning_rates().items() if due else ()
         reducible = any(self.cut.applied_to(rate, name) != rate for name, rate in rates)
@@ -167,13 +181,13 @@ class _Reducer:
             groups=settings.groups or (),
             eps=settings.eps,
             reason=monitor.stall_reason(
-                seen.score, before.best, self.compared.in_words(at), waited, margin=self.compared.margin()
+                seen.score, before.best, self.metric.in_words(at), waited, margin=self.metric.margin()
             ),
             rule=rule.__name__,
             values={
                 **monitor.journal_values(seen.score, before.best, at[0]),
                 "wait": waited,
-                **self.compared.options(),
+                **self.metric.options(),
                 **counted,
             },
         )

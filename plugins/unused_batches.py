@@ -18,11 +18,29 @@ def report_uncounted(run: Run, plugin: object, lost: str, *, steps: bool) -> Non
     """
     if run.resumed is not None:
         return
-    epoch = f"epoch {run.epoch + 1}"
     if not run.state.counters.current_trained_batches:
-        problem = f"{epoch} had no batch: loop over run.batches(loader), or call run.begin_batch() and run.end_batch()"
-    elif steps and not run.step:
-        problem = f"{epoch} had no weight update: pass the right accumulate= to run.batches(), or set run.step"
-    else:
+        run.report_failure(plugin, lost, LoopError(_no_batch(run)))
+    elif steps:
+        report_no_updates(run, plugin, lost)
+
+
+def report_no_updates(run: Run, plugin: object, lost: str) -> None:
+    """Report that the first epoch had no weight updates, whether it has reported batches or not.
+
+    The arguments are those of ``report_uncounted``.
+    """
+    if run.resumed is not None or run.step:
         return
+    problem = (
+        f"epoch {run.epoch + 1} had no weight update: pass the right accumulate= to run.batches(), or set run.step"
+    )
+    if not run.state.counters.current_trained_batches:
+        problem = f"{_no_batch(run)}, or set run.step"
     run.report_failure(plugin, lost, LoopError(problem))
+
+
+def _no_batch(run: Run) -> str:
+    return (
+        f"epoch {run.epoch + 1} had no batch: loop over run.batches(loader), or call run.begin_batch() and "
+        "run.end_batch()"
+    )

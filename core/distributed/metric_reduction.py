@@ -122,8 +122,7 @@ class MetricReducer:
                     nan if isnan(total) else _sign(slot) * value for total, value in zip(values, best, strict=True)
                 ]
             if count:
-                once = slot.reduce in ("sum", "max", "min")
-                sums[slot.name] = (_shaped(values, slot.shape), 1 if once else count, slot.reduce)
+                sums[slot.name] = (_shaped(values, slot.shape), count, slot.reduce)
             elif not slot.has_value:
                 sums[slot.name] = (None, 0)
         means = RunningMeans()

@@ -33,6 +33,8 @@ _EARLIER: Final = "\0"
 """In the names of earlier sums, the delimiter around the restart number; no metric name contains it."""
 _LAST: Final = "\1"
 """Before the name of a metric, the mark of its last value; no metric name contains it."""
+_RESTARTS: Final = "\2"
+"""Before a number, the mark of the restarts so far; no metric name contains it."""
 
 
 class RunningMeans(LazyMetrics):
@@ -52,12 +54,12 @@ class RunningMeans(LazyMetrics):
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]
+        self._sums: dict[str, list[Any]] = {}  # name -> [sum, count]; other reductions count values, not samples
         self._earlier: dict[str, tuple[int, list[Any]]] = {}  # name -> (number of the restart, [sum, count] before it)
         self._restarts = 0
         self._validating = False  # whether the values since the last restart are those of an incomplete validation
         self._names: set[str] = set()  # names that were checked already
-        self._last: dict[str, list[Any]] | None = None  # name -> [last value, count]; None if not kept
+        self._last: dict[str, list[Any]] | None = None  # name -> [last value times count, count]; None if not kept
         self.without_value: dict[str, None] = {}
         """The metrics that were logged only as None or as masked NumPy values."""
         self.low_precision: set[str] = set()
@@ -97,12 +99,13 @@ class RunningMeans(LazyMetrics):
             raise SettingsError(
                 f"count={shown(count)} of {name!r}: give the number of samples, a finite number above 0"
             )
-        if self._last is not None:
-            self._last[name] = [value, count]
         combine = None
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
             combine = _COMBINED.get(reduce)
+        if self._last is not None and not is_validated(name):
+            # a resumed run continues with the same product, which may differ from the value in the last bit
+            self._last[name] = [value * count, count] if combine is None else [value, 1]
         if entry is None:
             self.without_value.pop(name, None)
             self._sums[name] = [value * count, count] if combine is None else [value, 1]
@@ -114,6 +117,7 @@ class RunningMeans(LazyMetrics):
             entry[1] += count
         else:
             entry[0] = combine(entry[0], value)
+            entry[1] += 1
 
     def _check_reduce(self, name: str, reduce: Reduce) -> None:
         if reduce not in REDUCTIONS:
@@ -127,6 +131,7 @@ class RunningMeans(LazyMetrics):
         """Remove all values."""
         self._sums.clear()
         self._earlier.clear()
+        self._restarts = 0
         self.without_value.clear()
         if self._last is not None:
             self._last.clear()
@@ -138,7 +143,9 @@ class RunningMeans(LazyMetrics):
             self._last = {}
 
     def last_values(self) -> dict[str, Any]:
-        """Return the last value of each metric, or the mean of the ranks' last values; empty if they are not kept.
+        """Return the last value of each metric that was logged since they are kept, of all ranks as the metric reduces.
+
+        A validation measures one state of the model with all of its batches, so of its metrics the means are returned.
 
         >>> means = RunningMeans()
         >>> means.keep_last()
@@ -147,17 +154,18 @@ class RunningMeans(LazyMetrics):
         >>> means.last_values(), dict(means)
         ({'loss': 1.0}, {'loss': 2.0})
         """
-        latest = {name: value for name, (value, _) in (self._last or {}).items()}
-        return {name: plain_number(value) for name, value in on_host(latest).items()}
+        latest = {name: self._reduced(name, entry) for name, entry in (self._last or {}).items()}
+        validated = {name: self._reduced(name, self._entry(name)) for name in self if is_validated(name)}
+        return {name: plain_number(value) for name, value in on_host({**latest, **validated}).items()}
 
-    def stamp(self, name: str) -> tuple[int, float] | None:
-        """Return the number of a metric's validation and its samples since then; None if it is reduced to no mean.
+    def stamp(self, name: str) -> tuple[int, float]:
+        """Return the number of the validation that has logged a metric, and the samples or values since it began.
 
-        They change whenever the metric gets a value.
+        Within an epoch they change exactly when the metric gets a value. Without a validation, the number is 0.
         """
-        if name in self.reduced:
-            return None
-        return (self._restarts if is_validated(name) else 0), self._entry(name)[1]
+        if not is_validated(name):
+            return 0, self._entry(name)[1]
+        return (self._restarts if name in self._sums else self._earlier[name][0] - 1), self._entry(name)[1]
 
     def restart_validation(self) -> None:
         """Restart the validation metrics: the next value of each replaces all its earlier values.
@@ -203,7 +211,7 @@ class RunningMeans(LazyMetrics):
         """Return name to sum, count and, unless it is a mean, reduction; reading the sums may wait for a device.
 
         A metric that was logged without a value has the sum None and the count 0. The names of values from before a
-        restart contain the number of that restart.
+        restart contain the number of that restart. An entry without a name has the number of all restarts.
         """
         reduced = {name: (how,) for name, how in self.reduced.items()}
         found = {name: (total, count, *reduced.get(name, ())) for name, (total, count) in self._sums.items()}
@@ -211,8 +219,9 @@ class RunningMeans(LazyMetrics):
             f"{_EARLIER}{number}{_EARLIER}{name}": (total, count, *reduced.get(name, ()))
             for name, (number, (total, count)) in self._earlier.items()
         }
-        last = {_LAST + name: (value * count, count) for name, (value, count) in (self._last or {}).items()}
-        return {**found, **earlier, **last, **dict.fromkeys(self.without_value, (None, 0))}
+        last = {_LAST + name: (*entry, *reduced.get(name, ())) for name, entry in (self._last or {}).items()}
+        restarts = {f"{_RESTARTS}{self._restarts}": (0.0, 1)} if self._restarts else {}
+        return {**found, **earlier, **last, **restarts, **dict.fromkeys(self.without_value, (None, 0))}
 
     def read(self) -> dict[str, Any]:
         """Return all means; waits for each device once."""
@@ -220,12 +229,12 @@ class RunningMeans(LazyMetrics):
 
     def read_validation(self) -> dict[str, Any]:
         """Return the means of the validation metrics that were logged since the last restart."""
-        latest = {name: _mean(*each) for name, each in self._sums.items() if is_validated(name)}
+        latest = {name: self._reduced(name, each) for name, each in self._sums.items() if is_validated(name)}
         return {name: plain_number(mean) for name, mean in on_host(latest).items()}
 
     def on_device(self) -> dict[str, Any]:
         """Return the same means without waiting, each on its device."""
-        return {name: _mean(*self._entry(name)) for name in self}
+        return {name: self._reduced(name, self._entry(name)) for name in self}
 
     def totals(self) -> dict[str, Any]:
         """Return the sums without waiting, each on its device: one is finite exactly if its mean is."""
@@ -241,9 +250,12 @@ class RunningMeans(LazyMetrics):
         self._sums, self._earlier, self.without_value, self._restarts = {}, {}, {}, 0
         last = {key.removeprefix(_LAST): each for key, each in sums.items() if key.startswith(_LAST)}
         if last or self._last is not None:
-            self._last = {name: [_mean(total, count), count] for name, (total, count) in last.items()}
+            self._last = {name: [total, count] for name, (total, count, *_) in last.items()}
         for key, (total, count, *reduced) in sums.items():
             if key.startswith(_LAST):
+                continue
+            if key.startswith(_RESTARTS):
+                self._restarts = max(int(key.removeprefix(_RESTARTS)), self._restarts)
                 continue
             *restart, name = key.rsplit(_EARLIER, 1)
             number = int(restart[0].strip(_EARLIER)) if restart else 0
@@ -270,14 +282,18 @@ class RunningMeans(LazyMetrics):
             elif how == "mean":
                 merged[name] = (merged[name][0] + total, merged[name][1] + count)
             elif how is not None:
-                merged[name] = (_COMBINED[how](merged[name][0], total), 1, how)
+                merged[name] = (_COMBINED[how](merged[name][0], total), merged[name][1] + count, how)
         self.load_sums(merged)
 
     def _entry(self, name: str) -> list[Any]:
         return self._sums[name] if name in self._sums else self._earlier[name][1]
 
+    def _reduced(self, name: str, entry: list[Any]) -> Any:
+        """Return the value of an entry: its mean, unless the metric is reduced in another way."""
+        return entry[0] if self.reduced.get(name) in _COMBINED else _mean(*entry)
+
     def __getitem__(self, name: str) -> Any:
-        return plain_number(_mean(*self._entry(name)))
+        return plain_number(self._reduced(name, self._entry(name)))
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._sums, **self._earlier} if self._earlier else self._sums)
@@ -303,6 +319,8 @@ def check_sums(sums: Mapping[str, Any]) -> None:
     for key, entry in sums.items():
         *restart, name = str(key).removeprefix(_LAST).rsplit(_EARLIER, 1)
         try:
+            if name.startswith(_RESTARTS):
+                restart, name = [name.removeprefix(_RESTARTS)], "val"
             check_name(name)
             total, count, *reduced = entry
             whole = not restart or 0 < int(restart[0].strip(_EARLIER)) <= EPOCHS

@@ -87,10 +87,16 @@ def best_rule(
 
 
 def breaks_tie(second: Number, best: Number, ties: Number) -> Number:
-    """Return whether an equal score is better, by its second score; ``ties`` decides if this is equal or not finite.
+    """Return whether an equal score is better, by its second score; ``ties`` decides if both are equal.
+
+    A second score that is not finite is lower than every finite one, also if it is that of the best.
 
     >>> breaks_tie(2.0, 1.0, False), breaks_tie(1.0, 2.0, True), breaks_tie(1.0, 1.0, True)
     (True, False, True)
+    >>> breaks_tie(1.0, float("nan"), False), breaks_tie(float("nan"), 1.0, True), breaks_tie(inf, -inf, True)
+    (True, False, True)
     """
-    worse = (abs(best) < inf) & ((abs(second) < inf) ^ True | (second < best))
-    return improves(second, best) | (ties & (worse ^ True))
+    finite, known = abs(second) < inf, abs(best) < inf
+    better = finite & ((known ^ True) | (second > best))
+    worse = known & ((finite ^ True) | (second < best))
+    return better | (ties & (worse ^ True))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, Protocol
+from typing import Any, Protocol
 
 from typing_extensions import TypedDict
 
 from trainbus import Decision, MissingMetric, Run, hookimpl
-from trainbus.metrics.names import resolve
+from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.running_means import RunningMeans
 from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
 
 from ..unused_batches import report_uncounted
+from .compared_metric import ComparedMetric
 from .look_schedule import LookSchedule, SavedLookSchedule
 from .settings import ComparisonSettings
 
@@ -21,21 +22,34 @@ class Looker(Protocol):
     """A plugin that looks at metrics."""
 
     @property
-    def names(self) -> Sequence[str]:
-        """The names of the metrics that it reads, once the run has begun."""
+    def compared(self) -> Sequence[ComparedMetric]:
+        """The metrics that it reads."""
+        ...
+
+    @property
+    def first_epoch(self) -> int:
+        """The first epoch, counted from 0, in which it looks."""
         ...
 
     def on_train_begin(self, run: Run) -> None:
         """Prepare for the run."""
         ...
 
-    def look_between(self, run: Run, metrics: Mapping[str, Any], *, required: bool) -> Decision | None:
-        """Return what follows from metrics inside of an epoch.
+    def look_between(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+        """Return what follows from metrics inside of an epoch; one that is missing may still come in this epoch.
 
         Args:
             run: The run.
             metrics: Metrics by name.
-            required: Whether a metric that no epoch has logged by its end is an error.
+        """
+        ...
+
+    def check_epoch(self, run: Run, plugin: object) -> None:
+        """Report at the end of an epoch what it waits for in vain.
+
+        Args:
+            run: The run.
+            plugin: The plugin that the run calls.
         """
         ...
 
@@ -89,16 +103,28 @@ class ValidationLooks:
     def on_validation_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         """Look."""
         self.seen = True
-        return self.looker.look_between(run, metrics, required=True)
+        if run.epoch >= self.looker.first_epoch:
+            self._check_names(metrics)
+        return self.looker.look_between(run, metrics)
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
         """Raise an error if the epoch should have had a validation, and none was reported."""
+        self.looker.check_epoch(run, self)
         if not self.seen and run.state.validates(run.epoch):
             raise MissingMetric(
                 f"{type(self.settings).__name__}: every='validation', but epoch {run.epoch + 1} has reported no "
                 'validation; validate inside `with run.validation():`, or set every="epoch"'
             )
+
+    def _check_names(self, metrics: Mapping[str, Any]) -> None:
+        """Refuse a metric that validations never log."""
+        for name in (name for each in self.looker.compared for name in each.names):
+            if not is_validated(name) and resolve(name, metrics) is None:
+                raise MissingMetric(
+                    f"{type(self.settings).__name__}: every='validation' reads what a validation logs, which has no "
+                    f'{name!r} (it has {", ".join(metrics) or "nothing"}); monitor one of these, or set every="epoch"'
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
@@ -118,9 +144,9 @@ class _SavedBatchLooks(TypedDict):
     """What a checkpoint stores of a plugin that looks at the end of batches."""
 
     looker: dict[str, Any]
-    schedule: NotRequired[SavedLookSchedule]
-    known: Flag
-    missed: Flag
+    schedule: SavedLookSchedule
+    known: list[Flag]
+    missed: list[Flag]
     stamps: dict[Text, tuple[Number, Step, Score]]
 
 
@@ -135,9 +161,9 @@ class BatchLooks:
     schedule: LookSchedule
 
     def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
-        self.settings, self.looker = settings, looker
-        self.known = self.missed = self.checked = False
-        """Whether any due batch had a new value of a metric, whether any lacked it, and whether an epoch has ended."""
+        self.settings, self.looker, self.checked = settings, looker, False
+        self.known, self.missed = ([False] * len(looker.compared) for _ in range(2))
+        """For each metric, whether any look has found a value, and whether a look that should have has found none."""
         self.stamps: dict[str, tuple[int, int, float]] = {}
         """Name to the epoch, the validation and the number of samples of the value that was seen last."""
         _lend_end(self, looker)
@@ -153,49 +179,58 @@ class BatchLooks:
     @hookimpl
     def on_batch_end(self, run: Run, step: int, metrics: Mapping[str, Any]) -> Decision | None:
         """Look if due."""
-        if not self.schedule.is_due(step):
+        if not self.schedule.is_due(step) or run.epoch < self.looker.first_epoch:
             return None
-        new = self._new_values(run, metrics)
-        self.known, self.missed = self.known or bool(new), self.missed or not new
-        return self.looker.look_between(run, new, required=False) if new else None
+        means = metrics if isinstance(metrics, RunningMeans) else None
+        values = metrics if self.settings.value == "mean" else self._last_values(means)
+        seen: dict[str, Any] = {}
+        for number, each in enumerate(self.looker.compared):
+            name, *others = each.names
+            logged = resolve(name, values)
+            if logged is None:
+                due = not is_validated(name) or run.state.validates(run.epoch)
+                self.missed[number] = self.missed[number] or due
+                continue
+            self.known[number] = True
+            if means is not None and not self._is_new(logged, (run.epoch, *means.stamp(logged))):
+                continue
+            seen[logged] = values[logged]
+            # a metric that breaks ties does so by its present value, whenever it was logged
+            seen.update((found, values[found]) for found in (resolve(other, values) for other in others) if found)
+        return self.looker.look_between(run, seen) if seen else None
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Report a loop without batches; raise an error if no due batch has logged the metric."""
+        """Report a loop without batches; raise an error if a metric has no value at any due batch."""
+        self.looker.check_epoch(run, self)
         every = self.settings.every
         if not self.checked:
             self.checked = True
             lost = f"every={every!r} has not looked at the metric"
             report_uncounted(run, self, lost, steps=self.settings.frequency.unit == "step")
-        if self.missed and not self.known:
-            names = ", ".join(map(repr, self.looker.names))
-            raise MissingMetric(
-                f"{type(self.settings).__name__}: {names} has no value when a batch ends, so every={every!r} would "
-                f'never look; monitor one that has (logged: {", ".join(metrics)}), or set every="epoch"'
-            )
-
-    def _new_values(self, run: Run, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the metrics that have a new value since the last look."""
-        new: dict[str, Any] = {}
-        means = metrics if isinstance(metrics, RunningMeans) else None
-        if self.settings.value == "last":
-            if means is None:
+        for each, known, missed in zip(self.looker.compared, self.known, self.missed, strict=True):
+            if missed and not known:
+                kept = "no value of a single batch" if self.settings.value == "last" else "no value"
                 raise MissingMetric(
-                    f"{type(self.settings).__name__}: value='last', but this loop reports only means of the epoch; "
-                    'set value="mean"'
+                    f"{type(self.settings).__name__}: {each.names[0]!r} has {kept} when a batch ends, so "
+                    f"every={every!r} would never look at it; monitor one that has (logged: {', '.join(metrics)}), or "
+                    'set every="epoch"'
                 )
-            metrics = means.last_values()
-        for name in self.looker.names:
-            logged = resolve(name, metrics)
-            if logged is None:
-                continue
-            stamp = None if means is None else means.stamp(logged)
-            if stamp is not None:
-                if self.stamps.get(logged) == (run.epoch, *stamp):
-                    continue
-                self.stamps[logged] = run.epoch, *stamp
-            new[logged] = metrics[logged]
-        return new
+
+    def _is_new(self, name: str, stamp: tuple[int, int, float]) -> bool:
+        """Return whether a metric has got a value since the last look."""
+        if self.stamps.get(name) == stamp:
+            return False
+        self.stamps[name] = stamp
+        return True
+
+    def _last_values(self, means: RunningMeans | None) -> Mapping[str, Any]:
+        if means is None:
+            raise MissingMetric(
+                f"{type(self.settings).__name__}: value='last', but this loop reports only means of the epoch; "
+                'set value="mean"'
+            )
+        return means.last_values()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
@@ -209,13 +244,17 @@ class BatchLooks:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        self.looker.check_state_dict(parsed(_SavedBatchLooks, saved)["looker"])
+        state = parsed(_SavedBatchLooks, saved)
+        flags = len(state["known"]), len(state["missed"])
+        if set(flags) != {len(self.looker.compared)}:
+            raise ValueError(f"it has flags of {flags} metrics in place of {len(self.looker.compared)}")
+        self.looker.check_state_dict(state["looker"])
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         self.looker.load_state_dict(saved["looker"])
         self.schedule.load_state_dict(saved["schedule"])
-        self.known, self.missed = saved["known"], saved["missed"]
+        self.known, self.missed = list(saved["known"]), list(saved["missed"])
         self.stamps = {name: (epoch, restart, count) for name, (epoch, restart, count) in saved["stamps"].items()}
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from trainbus import MonitoredCallback
-from trainbus.callback import Mode
+from trainbus import MonitoredCallback, TrainbusError
+from trainbus.callback import Mode, direction_or_auto, unknown_directions
+from trainbus.metrics.names import canonical
 
 from .look_frequency import LookFrequency, check_every
 
@@ -62,18 +63,28 @@ class ComparisonSettings(MonitoredCallback):
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings without those that have no effect."""
         settings = super().effective_settings(subject)
+        if self.tie_breaker:
+            settings["tie_breaker"] = canonical(self.tie_breaker)
+            settings["tie_breaker_mode"] = direction_or_auto(subject, self.tie_breaker, self.tie_breaker_mode)
         unused = [] if self.tie_breaker else ["tie_breaker_mode"]
-        unused += [] if self.min_delta else ["min_delta_mode"]
+        unused += [] if self.min_delta else ["min_delta_mode", "cumulative_delta"]
         unused += [] if self.frequency.in_batches else ["value"]
         settings["min_delta_mode"] = "rel" if self.relative else "abs"
         return {name: each for name, each in settings.items() if name not in unused}
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether metric and direction are the same, and what the callback counts."""
+        present = self.effective_settings(subject)
         return super().compatible_with(earlier, subject) and all(
-            earlier.get(name, default) == getattr(self, name)
-            for name, default in (("every", "epoch"), ("tie_breaker", None))
+            earlier.get(name, default) == present.get(name)
+            for name, default in (("every", "epoch"), ("tie_breaker", None), ("tie_breaker_mode", None))
         )
+
+    def validate_for(self, subject: object) -> Iterator[TrainbusError]:
+        """Also yield a second metric whose direction neither the subject nor its name gives."""
+        yield from super().validate_for(subject)
+        if self.tie_breaker:
+            yield from unknown_directions(type(self).__name__, subject, [(self.tie_breaker, self.tie_breaker_mode)])
 
     @field_validator("tie_breaker")
     @classmethod
@@ -81,8 +92,16 @@ class ComparisonSettings(MonitoredCallback):
         monitor: Any = info.data.get("monitor")
         if value == "":
             raise ValueError("give the name of a metric")
-        if value is not None and value in ([monitor] if isinstance(monitor, str) else monitor or ()):
+        names = [monitor] if isinstance(monitor, str) else monitor or ()
+        if value is not None and canonical(value) in map(canonical, names):
             raise ValueError(f"a metric does not break its own ties; monitor={monitor!r}: name another metric")
+        return value
+
+    @field_validator("tie_breaker_mode")
+    @classmethod
+    def _check_tie_breaker_mode(cls, value: str, info: ValidationInfo) -> str:
+        if value != "auto" and info.data.get("tie_breaker", "") is None:
+            raise ValueError("there is no tie_breaker; name the second metric, or leave tie_breaker_mode out")
         return value
 
     @field_validator("value")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
@@ -12,6 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, NonNegativeInt, StringCons
 
 from trainbus.callback import Mode
 from trainbus.capabilities import Snapshotable
+from trainbus.errors import UnknownDirection
+from trainbus.metrics.direction import direction_of
+from trainbus.metrics.names import canonical
 from trainbus.metrics.smoothing import check_smoothing
 
 from ..comparison import ComparisonSettings, looking
@@ -79,7 +83,7 @@ class EarlyStopping(ComparisonSettings):
         "check_on_train_epoch_end": 'every="epoch" or every="validation"',
         "cumulative": "cumulative_delta",
         "early_stopping_patience": "patience",
-        "early_stopping_threshold": "min_delta",
+        "early_stopping_threshold": "min_delta and cumulative_delta=False",
         "load_best": "restore_best_weights",
         "load_best_model_at_end": "restore_best_weights",
         "n_iter_no_change": "patience",
@@ -137,9 +141,12 @@ class EarlyStopping(ComparisonSettings):
         names = _names(value)
         if not names:
             raise ValueError("give at least one name")
-        twice = next((each for number, each in enumerate(names) if each in names[:number]), None)
+        same = [canonical(each) for each in names]
+        twice = next((number for number, each in enumerate(same) if each in same[:number]), None)
         if twice is not None:
-            raise ValueError(f"{twice!r} is listed twice; remove one")
+            first = names[same.index(same[twice])]
+            alias = "" if first == names[twice] else f", as {first!r}"
+            raise ValueError(f"{names[twice]!r} is listed twice{alias}; remove one")
         return value
 
     @field_validator("mode")
@@ -164,4 +171,22 @@ class EarlyStopping(ComparisonSettings):
         count = len(_names(info.data.get("monitor", ())))
         if value is not None and count > 1:
             raise ValueError(f"it is for one metric, but monitor names {count}; list another EarlyStopping for it")
+        return value
+
+    @field_validator("divergence_threshold")
+    @classmethod
+    def _check_thresholds(cls, value: float | None, info: ValidationInfo) -> float | None:
+        good: float | None = info.data.get("stopping_threshold")
+        names, modes = _names(info.data.get("monitor", ())), info.data.get("mode", ())
+        if value is None or good is None or len(names) != 1 or not modes:
+            return value
+        mode = modes if isinstance(modes, str) else modes[0]
+        with suppress(UnknownDirection):
+            mode = direction_of(names[0]) if mode == "auto" else mode
+        if (mode == "min" and value <= good) or (mode == "max" and value >= good):
+            side, words = ("above", "lower") if mode == "min" else ("below", "higher")
+            raise ValueError(
+                f"with stopping_threshold={good:g} every {names[0]} would stop at once, since {words} is better; give a "
+                f"divergence_threshold {side} {good:g}"
+            )
         return value

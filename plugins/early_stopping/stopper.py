@@ -12,6 +12,8 @@ from trainbus.decision import NOTHING, ScaleLearningRate
 from trainbus.resume.checks.plugin_values import Flag, Number, Step, parsed
 from trainbus.rules import held_back, stopping_rule
 
+from ..comparison import ComparedMetric
+from ..unused_batches import report_no_updates
 from .tracked_metric import Look, SavedMetric, TrackedMetric
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Stopper:
         self.metrics = [TrackedMetric(settings, *each) for each in settings.monitored()]
         self.stalled = [False] * len(self.metrics)
         """Whether the last look at each metric asked to stop."""
-        self.looks = 0
+        self.looks, self.checked = 0, False
         self.cuts = _Cuts()
         self.slot = f"best {self.metrics[0].name}"
         self._options = settings.model_dump(
@@ -56,22 +58,34 @@ class Stopper:
             each.begin(run)
 
     @property
-    def names(self) -> list[str]:
-        """The names of the metrics that it reads."""
-        return [name for each in self.metrics for name in each.compared.names]
+    def compared(self) -> list[ComparedMetric]:
+        """The metrics that it reads."""
+        return [each.compared for each in self.metrics]
+
+    @property
+    def first_epoch(self) -> int:
+        """The first epoch, counted from 0, in which it looks."""
+        return self.settings.start_from_epoch
+
+    def check_epoch(self, run: Run, plugin: object) -> None:
+        """Report at the end of the first epoch a loop whose weight updates are not counted, if they must be."""
+        if self.settings.min_steps and not self.checked:
+            report_no_updates(run, plugin, f"min_steps={self.settings.min_steps} holds back every stop")
+        self.checked = True
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         """Look at the metrics of the epoch."""
+        self.check_epoch(run, self)
         if (run.epoch + 1) % self.settings.frequency.every:
             return None
         return self.look(run, metrics, run.epoch, required=True)
 
-    def look_between(self, run: Run, metrics: Mapping[str, Any], *, required: bool) -> Decision | None:
+    def look_between(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         """Look at metrics inside an epoch; the rule then counts looks instead of epochs."""
-        if run.epoch < self.settings.start_from_epoch:
+        if run.epoch < self.first_epoch:
             return None
-        return self.look(run, metrics, self.looks, required=required)
+        return self.look(run, metrics, self.looks, required=False)
 
     def look(self, run: Run, metrics: Mapping[str, Any], number: int, *, required: bool) -> Decision | None:
         """Return what follows from the metrics.
@@ -96,7 +110,8 @@ class Stopper:
         if first is not None and first.is_best and settings.restore_best_weights:
             answer = decision.keep(self.slot, first.improvement, rule=RULE, values=self._seen(first))
         stopping = [each for each in looks if each is not None and each.stop]
-        due = all(self.stalled) if settings.stop_when == "all" else bool(stopping)
+        at_once = any(each.crossed for each in stopping)
+        due = all(self.stalled) if settings.stop_when == "all" and not at_once else bool(stopping)
         if due and not held_back(run.epoch, run.step, min_epochs=settings.min_epochs, min_steps=settings.min_steps):
             reason = " and ".join(each.reason for each in stopping)
             answer |= decision.stop(

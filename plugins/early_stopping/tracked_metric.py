@@ -34,6 +34,8 @@ class Look(NamedTuple):
     stop: bool
     reason: str
     """Why to stop, in words; "" if it does not stop."""
+    crossed: bool
+    """Whether it stops at once, since the value has crossed a threshold or is not finite."""
     is_best: bool
     improvement: str
     """In what the value is better than all before, in words; "" if it is not."""
@@ -87,8 +89,9 @@ class TrackedMetric:
         if verdict.best:
             self.at = run.epoch, run.step
             improvement = self._of + monitor.improvement_reason(before.best, score)
-        reason = self._crossing(score) if verdict.stop else ""
-        if verdict.stop and not reason:
+        crossing = self._crossing(score) if verdict.stop else ""
+        reason = crossing
+        if verdict.stop and not crossing:
             reason = self._of + monitor.stall_reason(
                 score,
                 before.best,
@@ -98,7 +101,7 @@ class TrackedMetric:
                 baseline=settings.baseline,
             )
         values = {**monitor.journal_values(score, before.best, at[0]), **self._counted()}
-        return Look(bool(reason), reason, bool(verdict.best), improvement, values)
+        return Look(bool(reason), reason, bool(crossing), bool(verdict.best), improvement, values)
 
     def restart_patience(self) -> None:
         """Wait anew."""

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, StringConstraints
 from trainbus import Callback, Decision, MissingMetric, Run, SettingsError, decision, hookimpl
 from trainbus.callback import PathText
 from trainbus.capabilities import Saveable
-from trainbus.checkpoints.filename_template import sibling_path, with_suffix
+from trainbus.checkpoints.names.filename_template import sibling_path, with_suffix
 from trainbus.failures import LOG
 from trainbus.metrics.finiteness import DeviceFlags, finiteness
 from trainbus.metrics.names import hint_with_list, resolve

@@ -102,12 +102,16 @@ def test_the_json_schema_describes_every_option(kind: type[Callback]) -> None:
 def test_defaults_are_those_of_keras() -> None:
     """Options that are not given have Keras's values."""
     assert repr(EarlyStopping()) == (
-        "EarlyStopping(monitor='val_loss', verbose=0, mode='auto', min_delta=0.0, patience=0, baseline=None, "
+        "EarlyStopping(monitor='val_loss', verbose=0, mode='auto', min_delta=0.0, min_delta_mode=None, "
+        "cumulative_delta=True, ties='older', tie_breaker=None, tie_breaker_mode='auto', every='epoch', "
+        "value='mean', stop_when='any', patience=0, baseline=None, stopping_threshold=None, "
+        "divergence_threshold=None, check_finite=False, min_epochs=0, min_steps=0, reset_on_lr_cut=False, "
         "restore_best_weights=False, start_from_epoch=0, smoothing=None)"
     )
     assert repr(ReduceLROnPlateau()) == (
-        "ReduceLROnPlateau(monitor='val_loss', verbose=0, mode='auto', factor=0.1, patience=10, min_delta=0.0001, "
-        "cooldown=0, min_lr=0.0, groups=None, eps=0.0)"
+        "ReduceLROnPlateau(monitor='val_loss', verbose=0, mode='auto', min_delta=0.0001, min_delta_mode=None, "
+        "cumulative_delta=True, ties='older', tie_breaker=None, tie_breaker_mode='auto', every='epoch', "
+        "value='mean', factor=0.1, patience=10, cooldown=0, rule='keras', min_lr=0.0, groups=None, eps=0.0)"
     )
     assert repr(ModelCheckpoint("x")) == (
         "ModelCheckpoint(monitor='val_loss', verbose=0, mode='auto', filepath='x', save_best_only=False, "

@@ -7,6 +7,7 @@ from trainbus.decision import ScaleLearningRate, join
 
 names = st.sampled_from(["a", "b", "best.pt"])
 words = st.builds(decision.stop, names) | st.builds(decision.keep, names) | st.builds(decision.restore, names)
+words |= st.builds(decision.stop, names, unless_cut=st.just(True))
 words |= st.builds(decision.forget, names) | st.builds(decision.save, names, weights_only=st.booleans(), reason=names)
 words |= st.builds(decision.scale_learning_rate, st.sampled_from([0.1, 0.5]), floor=st.sampled_from([0.0, 0.01]))
 named = st.dictionaries(st.sampled_from(["learning_rate/0", "learning_rate/body"]), st.floats(0, 1), min_size=1)

@@ -59,6 +59,42 @@ def test_stops_and_truth(each: Decision) -> None:
     assert set(each.reasons) == {action.reason for action in each} - {""}
 
 
+def with_cut(answers: Decision) -> bool:
+    return any(isinstance(action, ScaleLearningRate) for action in answers)
+
+
+@given(st.lists(decisions))
+def test_a_cut_cancels_the_stops_that_give_way_to_it(answers: list[Decision]) -> None:
+    """And no other action: the join is the union without them, in whatever order and grouping they join."""
+    everything = frozenset(action for each in answers for action in each.actions)
+    gives_way = frozenset(action for action in everything if isinstance(action, Stop) and action.unless_cut)
+    cut = any(with_cut(each) for each in answers)
+
+    assert join(answers).actions == (everything - gives_way if cut else everything)
+    assert join(answers[:1]) | join(answers[1:]) == join(answers)
+
+
+@pytest.mark.parametrize(
+    ("other", "stops"),
+    [
+        (decision.scale_learning_rate(0.5), False),
+        (decision.scale_learning_rate(0.5, groups=["learning_rate/0"]), False),
+        (decision.scale_learning_rate(0.5) | decision.stop("time is up"), True),
+        (decision.set_learning_rate(0.1), True),
+        (decision.save("a.npz") | decision.keep("best"), True),
+        (NOTHING, True),
+    ],
+)
+def test_only_a_cut_cancels_such_a_stop(other: Decision, stops: bool) -> None:
+    """A rate that a schedule sets is no cut; a stop for another reason stays."""
+    for together in (
+        decision.stop("stalled", unless_cut=True) | other,
+        other | decision.stop("stalled", unless_cut=True),
+    ):
+        assert together.stops == stops
+        assert other.actions <= together.actions
+
+
 @pytest.mark.parametrize("policy", ["ignore", "Raise", "", None])
 def test_an_unknown_error_policy_is_refused(policy: Any) -> None:
     """A misspelt policy would otherwise let a run continue without its file."""

@@ -1,11 +1,13 @@
 """The callbacks decide as Ignite's handlers do, on Ignite's own tables and on others.
 
-By design they differ: of equal values the earlier is better. ``cumulative=False`` and relative thresholds are missing.
+By design they differ: of equal values the earlier is better, a NaN is never better, and of a negative best value a
+relative threshold asks for a better value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +24,25 @@ engine = pytest.importorskip("ignite.engine", reason="needs trainbus[bench]")
 handlers = pytest.importorskip("ignite.handlers", reason="needs trainbus[bench]")
 
 
-def its_stop(values: Sequence[float], patience: int, min_delta: float, mode: str) -> int:
+def its_stop(
+    values: Sequence[float],
+    patience: int,
+    min_delta: float,
+    mode: str,
+    *,
+    cumulative_delta: bool = True,
+    min_delta_mode: str = "abs",
+) -> int:
     """Return the number of events after which Ignite stops, or of all."""
     given, trainer = iter(values), engine.Engine(lambda *_: None)
     handler = handlers.EarlyStopping(
-        patience, lambda _: next(given), trainer, threshold=min_delta, cumulative=True, mode=mode
+        patience,
+        lambda _: next(given),
+        trainer,
+        threshold=min_delta,
+        cumulative=cumulative_delta,
+        mode=mode,
+        threshold_mode=min_delta_mode,
     )
     for number in range(1, len(values) + 1):
         handler(trainer)
@@ -80,6 +96,54 @@ def test_early_stopping(mode: Literal["min", "max"]) -> None:
         options = {"patience": number % 4 + 1, "min_delta": (0.0, 0.5, 1.0)[number % 3], "mode": mode}
 
         assert stopped_after(values, **options) == its_stop(values, **options), (values, options)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("cumulative_delta", [False, True])
+@pytest.mark.parametrize("min_delta_mode", ["abs", "rel"])
+def test_every_threshold_of_early_stopping(
+    mode: Literal["min", "max"], cumulative_delta: bool, min_delta_mode: Literal["abs", "rel"]
+) -> None:
+    """Cumulative or not, absolute or relative; absolute ones also of values below 0."""
+    for number, values in enumerate(histories(60)):
+        if min_delta_mode == "rel":
+            values = [abs(value) for value in values]
+        options: dict[str, Any] = {
+            "patience": number % 4 + 1,
+            "min_delta": (0.0, 0.1, 0.5, 0.9)[number % 4],
+            "mode": mode,
+            "cumulative_delta": cumulative_delta,
+            "min_delta_mode": min_delta_mode,
+        }
+
+        assert stopped_after(values, **options) == its_stop(values, **options), (values, options)
+
+
+def test_its_own_case_of_a_creeping_best() -> None:
+    """Small steps never add up: its default, against cumulative_delta."""
+    values = [0.0, 0.3, 0.6, 0.9]
+    options: dict[str, Any] = {"patience": 2, "min_delta": 0.4, "mode": "max"}
+    for cumulative, epochs in ((False, 3), (True, 4)):
+        assert its_stop(values, **options, cumulative_delta=cumulative) == epochs
+        assert stopped_after(values, **options, cumulative_delta=cumulative) == epochs
+
+
+def test_a_nan_is_no_improvement() -> None:
+    """In Ignite it is one, and after it every value is."""
+    values = [0.5, nan, 0.4, 0.3, 0.2]
+    options: dict[str, Any] = {"patience": 2, "min_delta": 0.0, "mode": "max"}
+
+    assert its_stop(values, **options) == 5
+    assert stopped_after(values, **options) == 3
+
+
+@pytest.mark.parametrize("worse", [-1.05, -1.09, -1.01])
+def test_a_worse_value_below_0_is_no_relative_improvement(worse: float) -> None:
+    """Ignite calls it one, as its own test of negative values shows."""
+    values = [-1.0, worse, worse, worse]
+    options: dict[str, Any] = {"patience": 1, "min_delta": 0.1, "mode": "max", "min_delta_mode": "rel"}
+
+    assert its_stop(values, **options) > stopped_after(values, **options) == 2
 
 
 @pytest.mark.exhaustive

@@ -98,6 +98,53 @@ def test_early_stopping(mode: Mode) -> None:
         assert stopped_after(values, mode=mode, **options) == its, (values, options)
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("check_finite", [False, True])
+def test_thresholds_of_early_stopping(mode: Mode, check_finite: bool) -> None:
+    """Good enough, bad enough, or not finite; the values and thresholds are exact in float32, the type it logs in."""
+    good, bad = (0.25, 2.5) if mode == "min" else (2.5, 0.25)
+    for number, values in enumerate(histories(60)):
+        if number % 3 == 0:
+            values[len(values) // 2 :] = [math.nan, *values[len(values) // 2 + 1 :]]
+        options: dict[str, Any] = {
+            "patience": number % 4 + 2,
+            "stopping_threshold": good if number % 2 else None,
+            "divergence_threshold": bad if number % 4 > 1 else None,
+            "check_finite": check_finite,
+        }
+        its = fit(values, [lightning.callbacks.EarlyStopping("score", mode=mode, **options)])
+
+        assert stopped_after(values, mode=mode, **options) == its, (values, options)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_value_at_a_threshold_does_not_cross_it(threshold: float, mode: Mode) -> None:
+    """Both thresholds are strict."""
+    for name, values in (
+        (
+            "stopping_threshold",
+            [3.0, threshold, threshold, 0.25] if mode == "min" else [0.25, threshold, threshold, 3.0],
+        ),
+        (
+            "divergence_threshold",
+            [0.25, threshold, threshold, 3.0] if mode == "min" else [3.0, threshold, threshold, 0.25],
+        ),
+    ):
+        its = fit(values, [lightning.callbacks.EarlyStopping("score", mode=mode, patience=9, **{name: threshold})])
+
+        assert stopped_after(values, mode=mode, patience=9, **{name: threshold}) == its == 4
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_check_finite_stops_at_the_first_value_that_is_not_finite(value: float) -> None:
+    """Also in the first epoch, and at an infinity in the direction of improvement."""
+    for values in ([value, 1.0, 1.0], [1.0, value, 1.0], [2.0, 1.0, value, 0.5]):
+        its = fit(values, [lightning.callbacks.EarlyStopping("score", patience=9, check_finite=True)])
+
+        assert stopped_after(values, mode="min", patience=9, check_finite=True) == its == values.index(value) + 1
+
+
 @pytest.mark.parametrize("patience", [1, 2, 4, 6])
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_first_of_two_that_stops_counts(patience: int, order: int) -> None:

@@ -1,14 +1,16 @@
 """The callbacks decide as those of skorch do, on skorch's own cases and on others.
 
-By design they differ: a stop continues to the end of the epoch. Relative thresholds are missing.
+By design they differ: a stop continues to the end of the epoch, and of a negative best value a relative threshold asks
+for a better value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,10 +27,12 @@ skorch = pytest.importorskip("skorch", reason="needs trainbus[bench]")
 callbacks = pytest.importorskip("skorch.callbacks", reason="needs trainbus[bench]")
 
 
-def its_stop(values: Sequence[float], *, patience: int, min_delta: float, mode: str) -> int:
+def its_stop(
+    values: Sequence[float], *, patience: int, min_delta: float, mode: str, min_delta_mode: str = "abs"
+) -> int:
     """Return the number of epochs after which skorch stops, or of all."""
     stopper = callbacks.EarlyStopping(
-        "score", patience=patience, threshold=min_delta, threshold_mode="abs", lower_is_better=mode == "min"
+        "score", patience=patience, threshold=min_delta, threshold_mode=min_delta_mode, lower_is_better=mode == "min"
     )
     net = SimpleNamespace(history=skorch.history.History(), verbose=0)
     stopper.on_train_begin(net)
@@ -65,6 +69,30 @@ def test_early_stopping(mode: str) -> None:
         options: dict[str, Any] = {"patience": number % 4 + 1, "min_delta": (0.0, 0.5, 1.0)[number % 3], "mode": mode}
 
         assert stopped_after(values, **options) == its_stop(values, **options), (values, options)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_relative_thresholds(mode: Literal["min", "max"]) -> None:
+    """Skorch's default mode; of values that are not negative, with NaN after the first."""
+    for number, values in enumerate(histories(100)):
+        known = [nan if place and (number + place) % 7 == 6 else abs(value) for place, value in enumerate(values)]
+        options: dict[str, Any] = {
+            "patience": number % 4 + 1,
+            "min_delta": (1e-4, 0.1, 0.5, 0.0)[number % 4],
+            "mode": mode,
+            "min_delta_mode": "rel",
+        }
+
+        assert stopped_after(known, **options) == its_stop(known, **options), (known, options)
+
+
+@pytest.mark.parametrize(("best", "worse"), [(-1.0, -0.95), (-100.0, -91.0), (-1e-3, -9.5e-4)])
+def test_a_worse_value_below_0_is_no_relative_improvement(best: float, worse: float) -> None:
+    """Skorch calls it one: it is below the best value times 0.9."""
+    values = [best, worse, worse, worse]
+    options: dict[str, Any] = {"patience": 1, "min_delta": 0.1, "mode": "min", "min_delta_mode": "rel"}
+
+    assert its_stop(values, **options) > stopped_after(values, **options) == 2
 
 
 def in_skorch(folder: Path, epochs: int, *, load: bool = False) -> Any:

@@ -1,13 +1,14 @@
 """The callbacks decide as those of Transformers do, and act under its optimizers and schedules and under Accelerate.
 
-By design it differs: a short name such as "accuracy" does not stand for "eval_accuracy"; the error names it. An early
-stopping whose best value also follows small changes is missing.
+By design it differs: a short name such as "accuracy" does not stand for "eval_accuracy"; the error names it. Its threshold
+is ``min_delta`` with ``cumulative_delta=False``, since its best value also follows smaller changes.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,12 +27,12 @@ transformers = pytest.importorskip("transformers", reason="needs trainbus[bench]
 optimization = pytest.importorskip("transformers.optimization", reason="needs trainbus[bench]")
 
 
-def its_stop(values: Sequence[float], patience: int, mode: str) -> int:
+def its_stop(values: Sequence[float], patience: int, mode: str, threshold: float = 0.0) -> int:
     """Return the number of evaluations after which Transformers stops, or of all."""
     better = np.greater if mode == "max" else np.less
     options = SimpleNamespace(greater_is_better=mode == "max", metric_for_best_model="score")
     state, control = SimpleNamespace(best_metric=None), SimpleNamespace(should_training_stop=False)
-    callback = transformers.EarlyStoppingCallback(patience)
+    callback = transformers.EarlyStoppingCallback(patience, threshold)
     for number, value in enumerate(values, start=1):
         callback.on_evaluate(options, state, control, {"eval_score": value})
         if state.best_metric is None or better(value, state.best_metric):  # as Trainer does after the callbacks
@@ -43,11 +44,23 @@ def its_stop(values: Sequence[float], patience: int, mode: str) -> int:
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_early_stopping(mode: str) -> None:
-    """With any patience; its threshold compares with a best value that also follows smaller changes."""
+    """With any patience, and with NaN after the first value."""
     for number, values in enumerate(histories(40)):
         patience = number % 4 + 1
+        values[1:] = [nan if (number + place) % 5 == 0 else value for place, value in enumerate(values[1:])]
 
         assert stopped_after(values, mode=mode, patience=patience) == its_stop(values, patience, mode), values
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("threshold", [0.25, 0.5, 1.0])
+def test_its_threshold_compares_with_a_best_value_that_creeps(mode: str, threshold: float) -> None:
+    """A value that is better by less becomes the best, and is no improvement; the differences are exact in both."""
+    for number, values in enumerate(histories(80)):
+        patience = number % 4 + 1
+        own = stopped_after(values, mode=mode, patience=patience, min_delta=threshold, cumulative_delta=False)
+
+        assert own == its_stop(values, patience, mode, threshold), (values, patience)
 
 
 BEST = [
