@@ -87,6 +87,19 @@ def test_a_request_to_one_rank_reaches_all_at_the_next_barrier() -> None:
     assert on_all(2, play) == [[{"request": "SIGTERM"}]] * 2
 
 
+def test_a_request_without_an_exception_is_one_on_all_ranks() -> None:
+    """Also if a barrier is faster than the thread that looks."""
+
+    def play(ranks: ThreadRanks) -> list[Mapping[str, str]]:
+        coordinator, state, receiver = coordinator_of(ranks)
+        if ranks.rank == 1:
+            state.requested, state.quiet = "the clock", True
+        coordinator.barrier("on_epoch_begin")
+        return receiver.received
+
+    assert on_all(2, play) == [[{"request": "the clock", "quiet": "yes"}]] * 2
+
+
 def test_what_rank_0_has_written_comes_with_the_end_of_an_epoch() -> None:
     """It needs no separate barrier."""
     result = ExecutionResult(decision.stop("written"))

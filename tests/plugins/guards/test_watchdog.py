@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError, hookimpl, journal
+from trainbus.cli.explain import explain
 from trainbus.plugins import ModelCheckpoint, Watchdog
 from trainbus.testing import LineSubject
 
@@ -103,6 +104,7 @@ def test_a_hang_is_in_the_journal_before_the_next_event(
     assert "in hang" in found.stacks
     assert f"Watchdog: {found.reason}\n{found.stacks}\n" in capsys.readouterr().err
     assert run.failures == []
+    assert any(found.reason in line for line in explain(journal.read(JOURNAL)[0]).splitlines())
     assert "trainbus-watchdog" not in [each.name for each in threading.enumerate()]
 
 
