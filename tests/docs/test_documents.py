@@ -12,6 +12,8 @@ import pytest
 from trainbus import Hooks, capabilities, decision, installed
 from trainbus.hooks import HOOKS
 
+from .callbacks_page import ORDER, PAGE, text
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,16 +55,22 @@ def test_every_word_of_decisions_and_every_capability_is_documented() -> None:
         assert f"| `{name}` |" in adapters
 
 
-def test_readme_lists_every_callback_with_its_options_and_defaults() -> None:
-    """The table of callbacks has each installed one, each option and each default as it is."""
+def test_readme_lists_every_callback_with_its_main_options_and_their_defaults() -> None:
+    """The table of callbacks has each installed one, with what it requires; the defaults that it gives are right."""
     rows = {row.split("|")[1].strip(" `"): row for row in (ROOT / "README.md").read_text().splitlines() if "|" in row}
     for name, point in installed("callbacks").items():
-        for option, field in point.load().model_fields.items():
+        fields = point.load().model_fields
+        for option, field in fields.items():
             if field.is_required():
                 assert f"`{option}`" in rows[name]
-                continue
-            (value,) = re.findall(rf"{option}`?=(.*?)(?:, \w+=| \|)", rows[name])
-            assert eval(value) == field.default, option
+        for option, value in re.findall(r"(\w+)`?=(.*?)(?=, `?\w+`?=| \|)", rows[name]):
+            assert eval(value) == fields[option].default, option
+
+
+def test_the_page_of_callbacks_has_every_option_as_it_is() -> None:
+    """It is what the docstrings say; ``python -m tests.docs.callbacks_page`` writes it anew."""
+    assert set(ORDER) == set(installed("callbacks"))
+    assert PAGE.read_text(encoding="utf-8") == text()
 
 
 def test_the_example_package_installs_and_is_found(tmp_path: Path) -> None:
