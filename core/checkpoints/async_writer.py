@@ -40,7 +40,7 @@ class PendingFile(NamedTuple):
     write: Write
     """Writes the payload to the path that it is called with, in any thread."""
     metadata: dict[str, Any]
-    """The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``."""
+    """The fields of ``ManifestEntry`` other than ``digest``, ``size``, ``parts``, ``state_file``."""
     in_parts: bool = False
     """Whether the payload is a directory (see ``trainbus.storage.sharded_directory``)."""
     ranks: Ranks | None = None

@@ -30,7 +30,7 @@ def commit_collectively(
         path: The path of the payload; rank 0's is used.
         write: As in ``write_collectively``.
         rank_state: This rank's own state, which becomes a part of the payload; empty for none.
-        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``; rank 0's are used.
+        metadata: The fields of ``ManifestEntry`` that ``commit`` takes; those of rank 0 are used.
 
     Returns:
         The checkpoint; its entry has the run state and the parts on rank 0 only.

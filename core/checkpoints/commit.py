@@ -94,7 +94,7 @@ def commit(
             of its parts if it has read them back already.
         state: Writes the training state to a file of its own, if the payload does not hold it. The manifest names
             both files, so that one rename commits both.
-        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size`` and ``parts``.
+        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size``, ``parts``, ``state_file``.
 
     Raises:
         CheckpointError: The payload could not be written; it and its manifest are unchanged.
