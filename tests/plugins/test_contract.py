@@ -10,7 +10,14 @@ from trainbus.testing import check_callback
 HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float("nan"), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)]
 NEEDED = {"filepath": "saved-{epoch}", "schedule": "math:sqrt", "target": 1.5}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
+    "EarlyStopping": [
+        {"patience": 2, "restore_best_weights": True},
+        {"baseline": 1.0, "start_from_epoch": 2},
+        {"monitor": ["val_loss", "loss"], "mode": ["min", "auto"], "stop_when": "all", "patience": 1, "min_epochs": 3},
+        {"tie_breaker": "loss", "ties": "newer", "check_finite": True, "stopping_threshold": 0.5, "patience": 3},
+        {"min_delta": 0.1, "min_delta_mode": "rel", "cumulative_delta": False, "every": "2 epochs"},
+        {"reset_on_lr_cut": True, "divergence_threshold": 9.0, "smoothing": "median 3", "patience": 2},
+    ],
     "ModelCheckpoint": [
         {"save_best_only": True},
         {"save_weights_only": True},
@@ -20,6 +27,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ReduceLROnPlateau": [
         {"patience": 1, "cooldown": 2, "min_lr": 0.01},
         {"patience": 1, "min_lr": {"learning_rate": 0.01}, "groups": ["learning_rate"], "eps": 1e-8},
+        {"patience": 1, "rule": "torch", "cooldown": 1, "every": "2 epochs"},
+        {"patience": 1, "tie_breaker": "loss", "min_delta": 0.01, "min_delta_mode": "rel", "cumulative_delta": False},
     ],
     "TensorBoard": [{"histogram_freq": 2}, {"update_freq": "batch", "write_graph": False, "write_images": False}],
 }
