@@ -12,7 +12,7 @@ from sklearn.linear_model import SGDClassifier
 
 from trainbus import MissingMetric, Run, hookimpl
 from trainbus.adapters.keras import KerasCallback
-from trainbus.adapters.sklearn import partial_fit
+from trainbus.adapters.sklearn.stream import partial_fit_stream
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 
 ROWS = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
@@ -46,11 +46,11 @@ def fit_keras(callbacks: list[Any]) -> Run:
 
 
 def fit_sklearn(callbacks: list[Any]) -> Run:
-    model = SGDClassifier(learning_rate="constant", eta0=0.1, random_state=1)
-    return partial_fit(
-        model, ROWS, LABELS, batch_size=4, epochs=4, validation_data=(ROWS, LABELS), callbacks=callbacks,
-        random_state=np.random.RandomState(1),
-    )  # fmt: skip
+    model = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=0.1, random_state=1)
+    batches = [(ROWS[start : start + 4], LABELS[start : start + 4]) for start in range(0, 32, 4)]
+    return partial_fit_stream(
+        model, batches, classes=[0, 1], epochs=4, validation_data=(ROWS, LABELS), callbacks=callbacks
+    )
 
 
 FITS = {"keras": (fit_keras, "loss", "min"), "sklearn": (fit_sklearn, "loss", "min")}
