@@ -254,7 +254,8 @@ class Saver:
         return kept._replace(path=self.names.directory + kept.path)
 
     def _written(self) -> tuple[tuple[str, str], ...]:
-        return ("last", self.last), ("signal", self.signal)
+        named = self.signal if self.signal != self.names.usual_signal else ""  # the usual name is found without a state
+        return ("last", self.last), ("signal", named)
 
     def _own_path(self, name: str) -> str:
         """Return the path of a file that the checkpoint's run has written; empty if it is not this run's."""
