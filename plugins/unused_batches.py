@@ -31,7 +31,9 @@ def report_no_updates(run: Run, plugin: object, lost: str) -> None:
     """
     if run.resumed is not None or run.step:
         return
-    problem = f"epoch {run.epoch + 1} had no weight update: pass the right accumulate= to run.batches(), or set run.step"
+    problem = (
+        f"epoch {run.epoch + 1} had no weight update: pass the right accumulate= to run.batches(), or set run.step"
+    )
     if not run.state.counters.current_trained_batches:
         problem = f"{_no_batch(run)}, or set run.step"
     run.report_failure(plugin, lost, LoopError(problem))

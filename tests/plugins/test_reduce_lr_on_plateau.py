@@ -195,7 +195,9 @@ def test_the_order_of_groups_has_no_effect() -> None:
 @pytest.mark.parametrize("delta", [1, 1.5, -3])
 def test_the_threshold_of_torch_is_a_fraction(delta: float) -> None:
     """Its min_delta is relative by default, so one of 1 or more is meant as a difference."""
-    with pytest.raises(SettingsError, match=r"rule='torch': its min_delta is a fraction, but .* min_delta_mode=\"abs\""):
+    with pytest.raises(
+        SettingsError, match=r"rule='torch': its min_delta is a fraction, but .* min_delta_mode=\"abs\""
+    ):
         ReduceLROnPlateau(rule="torch", min_delta=delta)
     assert not ReduceLROnPlateau(rule="torch", min_delta=delta, min_delta_mode="abs").relative
     assert not ReduceLROnPlateau(min_delta=delta).relative

@@ -87,7 +87,10 @@ def test_a_cut_cancels_the_stops_that_give_way_to_it(answers: list[Decision]) ->
 )
 def test_only_a_cut_cancels_such_a_stop(other: Decision, stops: bool) -> None:
     """A rate that a schedule sets is no cut; a stop for another reason stays."""
-    for together in (decision.stop("stalled", unless_cut=True) | other, other | decision.stop("stalled", unless_cut=True)):
+    for together in (
+        decision.stop("stalled", unless_cut=True) | other,
+        other | decision.stop("stalled", unless_cut=True),
+    ):
         assert together.stops == stops
         assert other.actions <= together.actions
 

@@ -115,9 +115,7 @@ def test_the_last_value_of_a_validation_metric_is_its_mean() -> None:
     assert means.last_values() == {"loss": 1.0, "val_loss": 2.0}
 
 
-@pytest.mark.parametrize(
-    ("reduce", "expected"), [("mean", 2.5), ("sum", 4.0), ("max", 3.0), ("min", 1.0), (None, 1.0)]
-)
+@pytest.mark.parametrize(("reduce", "expected"), [("mean", 2.5), ("sum", 4.0), ("max", 3.0), ("min", 1.0), (None, 1.0)])
 def test_last_values_of_ranks_are_reduced_as_the_metric_is(reduce: Any, expected: float) -> None:
     """Means are weighted by samples; with None, rank 0's counts."""
     ranks = []

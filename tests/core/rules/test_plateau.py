@@ -111,9 +111,7 @@ def test_what_differs_from_torch() -> None:
 @given(st.lists(values, min_size=1, max_size=30), st.integers(0, 4), st.integers(0, 4))
 def test_keras_and_torch_count_with_a_difference_of_one(history: list[float], patience: int, cooldown: int) -> None:
     """Where the rate is above its floor, torch's patience and cooldown are those of Keras, less one."""
-    torch_like = own_cuts(
-        history, "min", min_delta=0.0, relative_delta=0.0, patience=patience, cooldown=cooldown
-    )
+    torch_like = own_cuts(history, "min", min_delta=0.0, relative_delta=0.0, patience=patience, cooldown=cooldown)
     keras_like = own_cuts(history, "min", plateau_rule, min_delta=0.0, patience=patience + 1, cooldown=cooldown + 1)
     assert torch_like == keras_like
 

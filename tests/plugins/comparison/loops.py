@@ -30,9 +30,7 @@ Plan = Sequence[Sequence[Batch]]
 
 def plan(*epochs: Sequence[float | tuple[float, float]]) -> Plan:
     """Return epochs whose batches log a loss of 1, or validate with a pair of values."""
-    return [
-        [Batch(each) if isinstance(each, (int, float)) else Batch(1.0, each) for each in epoch] for epoch in epochs
-    ]
+    return [[Batch(each) if isinstance(each, (int, float)) else Batch(1.0, each) for each in epoch] for epoch in epochs]
 
 
 def losses(*epochs: Sequence[float]) -> Plan:

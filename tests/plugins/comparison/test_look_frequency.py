@@ -44,9 +44,11 @@ def test_a_wrong_frequency_names_the_nearest(callback: type, every: str, nearest
         callback(every=every)
 
 
-@pytest.mark.parametrize("every", ["", "often", "0 steps", "-3 steps", "1.5 epochs", "step", "30 seconds", "3 validations"])
+@pytest.mark.parametrize(
+    "every", ["", "often", "0 steps", "-3 steps", "1.5 epochs", "step", "30 seconds", "3 validations"]
+)
 def test_what_has_no_near_form_lists_the_forms(every: str) -> None:
-    with pytest.raises(SettingsError, match=f"every='{every}': give \"epoch\", \"validation\", or text such as"):
+    with pytest.raises(SettingsError, match=f'every=\'{every}\': give "epoch", "validation", or text such as'):
         EarlyStopping(every=every)
 
 

@@ -53,7 +53,10 @@ def test_a_cut_comes_at_its_validation() -> None:
     assert len(decided(run)) == 3
 
 
-@pytest.mark.parametrize("callback", [stopper("loss", every="validation"), stopper(every="validation", tie_breaker="loss", tie_breaker_mode="min")])
+@pytest.mark.parametrize(
+    "callback",
+    [stopper("loss", every="validation"), stopper(every="validation", tie_breaker="loss", tie_breaker_mode="min")],
+)
 def test_a_metric_that_no_validation_logs_is_refused(callback: Any) -> None:
     """The error lists those that a validation has logged, and names the other way."""
     with pytest.raises(MissingMetric, match=r"no 'loss' \(it has val_loss, val_f1\); monitor one .* every=\"epoch\""):
@@ -72,7 +75,9 @@ def test_an_epoch_without_a_validation_is_an_error() -> None:
 
 def test_validations_that_log_different_metrics_do_not_miss_each_other() -> None:
     """Whether an epoch lacks a metric is known at its end."""
-    with Run(callbacks=stopper(["val_loss", "val_f1"], mode=["min", "max"], every="validation", stop_when="all")) as run:
+    with Run(
+        callbacks=stopper(["val_loss", "val_f1"], mode=["min", "max"], every="validation", stop_when="all")
+    ) as run:
         for _ in run.epochs(4):
             with run.validation():
                 run.log(loss=1.0)
@@ -170,9 +175,10 @@ def test_a_metric_may_be_absent_at_the_first_looks(every: str, stopped: int) -> 
 
 def test_one_of_several_that_is_absent_is_an_error() -> None:
     """It would never be looked at, and with "all" nothing would ever stop."""
-    with pytest.raises(MissingMetric, match="'val_loss' has no value when a batch ends"), Run(
-        callbacks=stopper(["loss", "val_loss"], mode="min", every="1 step", stop_when="all")
-    ) as run:
+    with (
+        pytest.raises(MissingMetric, match="'val_loss' has no value when a batch ends"),
+        Run(callbacks=stopper(["loss", "val_loss"], mode="min", every="1 step", stop_when="all")) as run,
+    ):
         for _ in run.epochs(2):
             for _ in run.batches(range(2)):
                 run.log(loss=1.0)
@@ -181,7 +187,8 @@ def test_one_of_several_that_is_absent_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "callback", [stopper("bleu", every="1 step", start_from_epoch=2), stopper("bleu", every="1 step", start_from_epoch=1)]
+    "callback",
+    [stopper("bleu", every="1 step", start_from_epoch=2), stopper("bleu", every="1 step", start_from_epoch=1)],
 )
 def test_before_its_first_epoch_it_needs_no_metric(callback: EarlyStopping) -> None:
     with Run(callbacks=callback) as run:
@@ -205,7 +212,9 @@ def test_an_epoch_without_a_planned_validation_is_no_error() -> None:
     assert run.step == 5
 
 
-@pytest.mark.parametrize("callback", [stopper("loss", every="1 step"), ReduceLROnPlateau(monitor="loss", every="5 minutes")])
+@pytest.mark.parametrize(
+    "callback", [stopper("loss", every="1 step"), ReduceLROnPlateau(monitor="loss", every="5 minutes")]
+)
 def test_a_loop_without_batches_is_reported_once(callback: Any, caplog: pytest.LogCaptureFixture) -> None:
     with Run(LineSubject(), callback, verbose=0) as run:
         for _ in run.epochs(3):
@@ -217,9 +226,10 @@ def test_a_loop_without_batches_is_reported_once(callback: Any, caplog: pytest.L
 
 def test_means_that_a_loop_reports_have_no_last_value() -> None:
     """As Keras's are: the error says so at the first look."""
-    with pytest.raises(MissingMetric, match="value='last', but this loop reports only means of the epoch; set value="), Run(
-        callbacks=stopper("loss", every="1 step", value="last")
-    ) as run:
+    with (
+        pytest.raises(MissingMetric, match="value='last', but this loop reports only means of the epoch; set value="),
+        Run(callbacks=stopper("loss", every="1 step", value="last")) as run,
+    ):
         run.begin_epoch(0)
         run.begin_batch(0)
         run.end_batch(0, {"loss": 1.0})

@@ -122,8 +122,14 @@ def test_thresholds_of_early_stopping(mode: Mode, check_finite: bool) -> None:
 def test_a_value_at_a_threshold_does_not_cross_it(threshold: float, mode: Mode) -> None:
     """Both thresholds are strict."""
     for name, values in (
-        ("stopping_threshold", [3.0, threshold, threshold, 0.25] if mode == "min" else [0.25, threshold, threshold, 3.0]),
-        ("divergence_threshold", [0.25, threshold, threshold, 3.0] if mode == "min" else [3.0, threshold, threshold, 0.25]),
+        (
+            "stopping_threshold",
+            [3.0, threshold, threshold, 0.25] if mode == "min" else [0.25, threshold, threshold, 3.0],
+        ),
+        (
+            "divergence_threshold",
+            [0.25, threshold, threshold, 3.0] if mode == "min" else [3.0, threshold, threshold, 0.25],
+        ),
     ):
         its = fit(values, [lightning.callbacks.EarlyStopping("score", mode=mode, patience=9, **{name: threshold})])
 

@@ -113,7 +113,10 @@ def test_a_relative_threshold_has_the_scale_of_the_loss(scale: float) -> None:
 def test_what_differs(history: list[float], ours: int, theirs: int) -> None:
     """By design; the number of cuts."""
     mine, its = beside(
-        history, "min", {"patience": 0, "min_delta": 0.1, "factor": 0.5}, {"patience": 0, "threshold": 0.1, "factor": 0.5}
+        history,
+        "min",
+        {"patience": 0, "min_delta": 0.1, "factor": 0.5},
+        {"patience": 0, "threshold": 0.1, "factor": 0.5},
     )
 
     assert (mine[-1][0], its[-1][0]) == (0.5**ours, 0.5**theirs)
