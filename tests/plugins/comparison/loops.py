@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,8 +72,8 @@ def outcome(run: Run) -> dict[str, Any]:
 def saving_everywhere(folder: Path) -> list[ModelCheckpoint]:
     """Save at the end of every batch and of every epoch."""
     return [
-        ModelCheckpoint(str(folder / "batches" / "m-{step}"), save_freq=1),
-        ModelCheckpoint(str(folder / "epochs" / "m-{step}")),
+        ModelCheckpoint(str(folder / "batch-{step}"), save_freq=1),
+        ModelCheckpoint(str(folder / "epoch-{step}")),
     ]
 
 
@@ -86,12 +87,13 @@ def broken_and_resumed(epochs: Plan, callbacks: Sequence[Any], folder: Path, pla
         places: The numbers of the files to resume from, modulo their count.
     """
     whole = train(epochs, *callbacks, *saving_everywhere(folder / "whole"))
-    files = [path for path in whole.result.checkpoints if int(Path(path).stem[2:]) < whole.step]
+    files = [path.name for path in map(Path, whole.result.checkpoints) if int(path.stem[6:]) < whole.step]
     wrong = []
-    for number in sorted({place % len(files) for place in places}) if files else ():
-        again = train(epochs, *callbacks, *saving_everywhere(folder / f"again-{number}"), resume=files[number])
+    for name in sorted({files[place % len(files)] for place in places}) if files else ():
+        moved = Path(shutil.copytree(folder / "whole", folder / f"from {name}"))
+        again = train(epochs, *callbacks, *saving_everywhere(moved), resume=moved / name)
         if outcome(again) != outcome(whole):
-            wrong.append(str(files[number].relative_to(folder)))
+            wrong.append(name)
     return wrong
 
 

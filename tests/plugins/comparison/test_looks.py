@@ -165,6 +165,14 @@ def test_a_metric_absent_at_batches_is_an_error_at_the_end_of_the_epoch(name: st
                 run.log(loss=1.0, f1=1.0)
 
 
+@pytest.mark.parametrize(("every", "stopped"), [("2 steps", 18), ("3 steps", 9), ("4 steps", 36), ("5 steps", 45)])
+def test_a_metric_may_be_absent_at_the_first_looks(every: str, stopped: int) -> None:
+    """Each third batch validates, so its value is there at some of the looks, in later epochs."""
+    run = train(plan(*[[1, 1, (1.0, 0)]] * 20), stopper(every=every))
+
+    assert run.step == stopped
+
+
 def test_one_of_several_that_is_absent_is_an_error() -> None:
     """It would never be looked at, and with "all" nothing would ever stop."""
     with (
