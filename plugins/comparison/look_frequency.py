@@ -61,7 +61,10 @@ _NEAREST: dict[str, LookUnit] = {
 _UNITS: dict[str, LookUnit | int] = {
     **{unit: unit for unit in get_args(LookUnit)},
     **_NEAREST,
-    **{"h": 60, "hr": 60, "hour": 60, "day": 1440},
+    "h": 60,
+    "hr": 60,
+    "hour": 60,
+    "day": 1440,
 }
 """What a word means: a unit, or a number of minutes."""
 
