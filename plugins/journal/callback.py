@@ -37,8 +37,8 @@ class Journal(Callback):
 
     path: Annotated[PathText, AfterValidator(_check_local)] = Field("auto", kw_only=False)
     """Path of the file. "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
-    else in the working directory. {run} in it is the id of the run. The path must be local: object stores (s3://) cannot append to a file. A run that
-    saves only to a store writes a journal only if this callback is listed."""
+    else in the working directory. {run} in it is the id of the run. The path must be local: object stores (s3://)
+    cannot append to a file. A run that saves only to a store writes a journal only if this callback is listed."""
     enabled: bool = True
     """Whether to write a journal."""
 

@@ -33,7 +33,8 @@ def test_the_id_is_given_or_of_the_environment_or_drawn(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
-        ("", "trial-3"), (".", "trial-3"), ("..", "trial-3"), ("*", "trial-3"), ("/", "trial-3"), ("a/b", "a_b"), ("a\\b", "a_b"),
+        ("", "trial-3"), (".", "trial-3"), ("..", "trial-3"), ("*", "trial-3"), ("/", "trial-3"),
+        ("a/b", "a_b"), ("a\\b", "a_b"),
         ("/tmp/a", "_tmp_a"), ("../a", "_a"), (".hidden", "hidden"), ("~user", "user"), ("a.", "a"), (" a", "a"),
         ("a ", "a"), ("a\nb", "a_b"), ("a\0b", "a_b"), ("s3://a", "s3___a"), ("con", "_con"), ("a:b", "a_b"),
     ],
