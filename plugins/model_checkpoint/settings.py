@@ -33,6 +33,7 @@ from trainbus.storage.paths import location
 
 from .content import check_content, name_of, portable
 from .fixed_names import Moment, check_last, check_moments, names_of
+from .part_field import check_no_part_field
 from .run_field import check_run_field
 from .schedule import check_frequency
 
@@ -70,7 +71,11 @@ class CheckpointSettings(MonitoredCallback):
     }
 
     filepath: Annotated[
-        PathText, AfterValidator(_check_location), AfterValidator(check_template), AfterValidator(check_run_field)
+        PathText,
+        AfterValidator(_check_location),
+        AfterValidator(check_template),
+        AfterValidator(check_no_part_field),
+        AfterValidator(check_run_field),
     ] = Field(kw_only=False)
     """Path or URL of the file. Without a suffix it gets the framework's own; one that names no format, such as ".ckpt",
     is kept, and the file has the framework's format. Fields in braces are filled in: {epoch}
