@@ -16,7 +16,7 @@ def check_no_part_field(template: str) -> str:
     """
     if "part" in template_fields(template):
         raise ValueError(
-            f"{template!r}: leave {{part}} out: one file holds all models, so that they are saved and deleted together; "
+            f"{template!r}: leave {{part}} out: one file holds all models, so they are saved and deleted together. "
             "torch.load(path)['model'] has the weights of each under its name. For a file of each model, also list a "
             "ModelCheckpoint with content=lambda run: net.state_dict() for it"
         )
