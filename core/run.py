@@ -72,6 +72,8 @@ class Run:
             callbacks begin. A run that resumes from a checkpoint does not use it.
         hparams: Hyperparameters: numbers, text, lists and mappings by name. Checkpoints hold them, and a resumed run
             has them again, except those that the script gives anew.
+        run_id: The identifier of the run, which ``{run}`` in a path of a callback stands for: text that may be the name
+            of a directory. None takes the environment variable TRAINBUS_RUN_ID, or else draws one.
         signals: The signals that end the run cleanly: it finishes the batch, saves (``ModelCheckpoint(save_on=...)``)
             and closes its files; then the signal has its usual effect. A second signal of the same kind takes effect at
             once. An empty file named "stop" in a directory where the run saves has the effect of Ctrl-C. If a job
@@ -106,6 +108,7 @@ class Run:
         resume_learning_rates: RateSource = "checkpoint",
         start: Mapping[str, Any] | None = None,
         hparams: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         parts = assemble(
@@ -117,6 +120,7 @@ class Run:
             resume_learning_rates=resume_learning_rates,
             start=start,
             hparams=hparams,
+            run_id=run_id,
             signals=signals,
         )
         self._hold(Lifecycle(parts))
@@ -149,6 +153,11 @@ class Run:
     def hparams(self) -> Mapping[str, Any]:
         """The hyperparameters that were given to the run, or to the one that it resumes."""
         return self.state.hparams
+
+    @property
+    def run_id(self) -> str:
+        """The identifier of the run, which was given or drawn; a resumed run has that of its checkpoint if none is."""
+        return self.state.run_id
 
     # --- what a loop calls
 

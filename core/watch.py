@@ -14,7 +14,17 @@ from .settings.plugin_list import CallbackLike
 from .settings.subjects import subject_for
 from .storage.paths import Source
 
-_OPTIONS = ("callbacks", "verbose", "resume", "resume_strict", "resume_learning_rates", "start", "hparams", "signals")
+_OPTIONS = (
+    "callbacks",
+    "verbose",
+    "resume",
+    "resume_strict",
+    "resume_learning_rates",
+    "start",
+    "hparams",
+    "run_id",
+    "signals",
+)
 """The arguments of ``watch`` that no adapter gets."""
 
 
@@ -29,6 +39,7 @@ def watch(
     resume_learning_rates: RateSource = "checkpoint",
     start: Mapping[str, Any] | None = None,
     hparams: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
     signals: Iterable[str] = DEFAULT,
     **options: Any,
 ) -> Run:
@@ -49,6 +60,7 @@ def watch(
         resume_learning_rates: As for ``Run``.
         start: As for ``Run``.
         hparams: As for ``Run``.
+        run_id: As for ``Run``.
         signals: As for ``Run``.
         options: Keyword arguments of the adapter.
 
@@ -74,5 +86,6 @@ def watch(
         resume_learning_rates=resume_learning_rates,
         start=start,
         hparams=hparams,
+        run_id=run_id,
         signals=signals,
     )

@@ -83,6 +83,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         start: As in ``trainbus.Run``, for the first ``fit``, which begins with that epoch; ``initial_epoch`` of ``fit``
             need not be given.
         hparams: As in ``trainbus.Run``.
+        run_id: As in ``trainbus.Run``; the same for every ``fit``.
         signals: As in ``trainbus.Run``.
         validation_data: Data for TensorBoard's activations, in the forms that ``fit`` takes; by default the validation
             data of ``fit``.
@@ -102,12 +103,14 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         resume_learning_rates: RateSource = "checkpoint",
         start: Mapping[str, Any] | None = None,
         hparams: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
         signals: Iterable[str] = DEFAULT,
     ) -> None:
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
         self._options = {"verbose": verbose, "signals": signals, "validation_data": validation_data, "timeout": timeout}
-        self._options["hparams"], self._start = hparams, start
+        self._options |= {"hparams": hparams, "run_id": run_id}
+        self._start = start
         self._resume = {
             "resume": resume,
             "resume_strict": resume_strict,

@@ -49,6 +49,7 @@ def partial_fit_stream(
     resume_learning_rates: RateSource = "checkpoint",
     start: Mapping[str, Any] | None = None,
     hparams: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
     signals: Iterable[str] = DEFAULT,
     trusted: Iterable[str] = (),
 ) -> Run:
@@ -76,6 +77,7 @@ def partial_fit_stream(
         resume_learning_rates: As in ``trainbus.Run``.
         start: As in ``trainbus.Run``.
         hparams: As in ``trainbus.Run``.
+        run_id: As in ``trainbus.Run``.
         signals: As in ``trainbus.Run``.
         trusted: As in ``SklearnSubject``.
 
@@ -117,6 +119,7 @@ def partial_fit_stream(
         resume_learning_rates=resume_learning_rates,
         start=start,
         hparams=hparams,
+        run_id=run_id,
         signals=signals,
     ) as run:
         run.state.metric_advice = ADVICE

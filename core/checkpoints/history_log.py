@@ -37,7 +37,7 @@ class HistoryLog:
 
     Args:
         directory: The directory.
-        run: The identifier of the run, in hexadecimal digits.
+        run: What the names of the run's history files have in common, in hexadecimal digits.
     """
 
     def __init__(self, directory: Location, run: str) -> None:

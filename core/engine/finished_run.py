@@ -58,7 +58,8 @@ class FinishedRun:
         directories = self._ends.directories if source == AUTO else [location(source)]
         end = self._find(directories, run)
         if end is not None and end.step >= state.step:
-            self.record, state.run_id = end, end.run
+            self.record = end
+            state.continue_run(run or end.run)
             state.stop_actions += [each for each in self._valid_stops(end) if each not in state.stop_actions]
 
     def restore(self, state: RunState) -> None:

@@ -52,7 +52,11 @@ class RunState:
     def __init__(self, subject: object = None) -> None:
         self.subject = subject
         self.run_id = secrets.token_hex(8)
-        """Identifier of the run, which a resumed run keeps."""
+        """Identifier of the run; a resumed run keeps that of its checkpoint, unless it has one of its own."""
+        self.has_own_id = False
+        """Whether the identifier was given or is part of a path."""
+        self.continued_id = ""
+        """The identifier of the run whose checkpoint this run continues; empty if it continues none."""
         self.origin = Origin()
         """How far the training had come before the run began."""
         self.hparams: Mapping[str, Any] = {}
@@ -147,6 +151,12 @@ class RunState:
         before, self._files = self._files, {self.start.identity(path): path for path in files}
         self.file_log += [(path, False) for place, path in before.items() if place not in self._files]
         self.file_log += [(path, True) for place, path in self._files.items() if place not in before]
+
+    def continue_run(self, run_id: str) -> None:
+        """Continue the run with this identifier, which becomes the run's unless it has one of its own."""
+        self.continued_id = run_id
+        if run_id and not self.has_own_id:
+            self.run_id = run_id
 
     def leave_out_missing(self, present: Iterable[Location]) -> None:
         """Leave out of ``files`` what is not present when the run is resumed.

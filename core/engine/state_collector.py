@@ -214,6 +214,7 @@ class StateCollector:
         ]
         return EndRecord(
             run=state.run_id,
+            continues=state.continued_id,
             epochs=state.epochs_finished,
             step=state.step,
             reason=state.reason,

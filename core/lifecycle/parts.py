@@ -31,6 +31,7 @@ from ..resume.locate import check_resume, locate
 from ..resume.resumption import Resumption
 from ..resume.script.rates import check_source
 from ..settings.plugin_list import CallbackLike, build_plugins
+from ..settings.run_id import RunStart, run_id_of
 from ..settings.subjects import check_subject
 from ..storage.paths import Source
 from ..storage.sharded_directory import VerificationShare
@@ -73,6 +74,7 @@ def assemble(
     signals: Iterable[str],
     start: Mapping[str, Any] | None = None,
     hparams: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
 ) -> Parts:
     """Return the parts of a run; ``Run`` documents the arguments and the errors."""
     check_subject(subject)
@@ -82,9 +84,13 @@ def assemble(
         raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
     state, origin = RunState(subject), origin_of(start)
     state.hparams = hparams_of(hparams)
+    given = run_id_of(run_id)
+    state.run_id = given or state.run_id
     group = group_for(subject, state)
+    run_start = RunStart(state.run_id, given=given is not None, resume=resume, world_size=group.size)
     failures = Failures()
-    entries = build_plugins(callbacks, subject, verbose=verbose, resume=resume)
+    entries = build_plugins(callbacks, subject, verbose=verbose, start=run_start)
+    state.has_own_id = run_start.is_own
     made_by = {each.name: each.callback for each in entries if each.callback is not None}
     plugins = {each.name: each.plugin for each in entries if group.calls(each.plugin)}
     monitors = Monitors(state)

@@ -335,7 +335,13 @@ def _value_at(recording: Recording, name: str | None, index: int) -> float | Non
 def _file_name(template: str, recording: Recording, index: int) -> str:
     """Return the file name of an epoch; a field that is not recorded is the same in all file names of the run."""
     epoch = int(recording.epochs[index])
-    values: dict[str, float] = {"epoch": epoch + 1, "epoch0": epoch, "step": epoch + 1, "batch": 0}
+    values: dict[str, float | str] = {
+        "run": "{run}",
+        "epoch": epoch + 1,
+        "epoch0": epoch,
+        "step": epoch + 1,
+        "batch": 0,
+    }
     for name in template_fields(template):
         if name not in values:
             value = _value_at(recording, resolve(name, recording.metrics), index)

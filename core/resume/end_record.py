@@ -29,6 +29,8 @@ class EndRecord(BaseModel):
     format: int = 1
     run: str
     """Identifier of the run, which is also in its checkpoints."""
+    continues: str = ""
+    """Identifier of the run whose checkpoint it continued; until it saves, its newest checkpoint is of that run."""
     epochs: int = Field(ge=0, le=EPOCHS)
     """Number of the last finished epoch, counted from 1."""
     step: int = Field(ge=0, le=STEPS)
@@ -120,7 +122,9 @@ def find_end(directories: Iterable[Location], run: str | None) -> EndRecord | No
     """
     for directory in directories:
         record = read(directory)
-        if record is not None and (record.run == run if run is not None else not record.checkpoints):
+        if record is None:
+            continue
+        if run in filter(None, (record.run, record.continues)) if run is not None else not record.checkpoints:
             return record
     return None
 

@@ -51,7 +51,6 @@ from .state import Position
 class Resumable(Protocol):
     """The part of ``RunState`` that a resumption restores."""
 
-    run_id: str
     origin: Origin
     hparams: Mapping[str, Any]
     resumed: Checkpoint | None
@@ -79,6 +78,10 @@ class Resumable(Protocol):
 
     @files.setter
     def files(self, files: Iterable[Location]) -> None: ...
+
+    def continue_run(self, run_id: str) -> None:
+        """Continue the run with this identifier."""
+        ...
 
     def leave_out_missing(self, present: Iterable[Location]) -> None:
         """Leave out of ``files`` what is not present."""
@@ -242,7 +245,7 @@ class Resumption:
         """Restore the data of the run."""
         state, position = self.state, self.position
         run.resumed = self.checkpoint
-        run.run_id = state.run or run.run_id
+        run.continue_run(state.run)
         run.origin = state.origin
         run.hparams, changes = merged_hparams(state.hparams, run.hparams)
         if changes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.history_log import HistoryLog
-from ..checkpoints.history_reader import HistoryReference, read_history
+from ..checkpoints.history_reader import NAME, HistoryReference, read_history
 from ..decision import REQUEST, Decision
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..errors import CheckpointError, TrainbusError
@@ -46,8 +47,6 @@ class HistorySource(Protocol):
 
     # ruff: noqa: D102
     @property
-    def run_id(self) -> str: ...
-    @property
     def start(self) -> StartDirectory: ...
     @property
     def epoch_metrics(self) -> Sequence[tuple[int, Mapping[str, Any]]]: ...
@@ -73,6 +72,7 @@ class RunHistory:
         self.directories: tuple[Location, ...] = ()
         """The directories that the run owns."""
         self._source, self._report = source, report
+        self._id = secrets.token_hex(8)
         self._logs: dict[Location, tuple[HistoryLog, list[int]]] = {}
         """A directory to its history, and how many epochs, decisions and changes of files it has."""
 
@@ -112,14 +112,20 @@ class RunHistory:
         self._report("history", CheckpointError(what), lost)
 
     def _new(self, directory: Location, own: Location, *, first: bool) -> tuple[HistoryLog, list[int]]:
-        source, log = self._source, HistoryLog(directory, self._source.run_id)
-        followed = source.followed
+        source, followed = self._source, self._source.followed
+        log = HistoryLog(directory, self._identifier())
         file = None if followed is None or not first else followed.file
         if followed is not None and file is not None and source.start.identity(file.parent) == own:
             with suppress(OSError):  # it has gone since it was read
                 log.follow(file, followed.reference)
                 return log, list(followed.counts)
         return log, [0, 0, 0]
+
+    def _identifier(self) -> str:
+        """Return what the names of the files have in common: in a store, they name those of the resumed run."""
+        followed = self._source.followed
+        found = NAME.fullmatch(followed.file.name) if followed is not None and followed.file is not None else None
+        return found[1] if found else self._id
 
     def _records(self, done: Sequence[int], until: Sequence[int], directory: Location) -> Iterator[list[Any]]:
         source = self._source

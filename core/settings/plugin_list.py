@@ -11,11 +11,11 @@ from ..capabilities import DrawsProgress, has
 from ..errors import SettingsError, TrainbusError
 from ..hooks import check_plugin, implements_hooks
 from ..metrics.names import first_free
-from ..storage.paths import Source
 from ..terminal.text import shown
 from . import settings_file
 from .conflicts import find_conflicts
 from .registry import ENVIRONMENT, callbacks_from, load, named_plugin, plugins_of_environment
+from .run_id import RunStart
 from .subjects import adapter_of, describe, is_callback, is_subject
 
 CallbackLike = Callback | Mapping[str, Any] | str | object
@@ -43,8 +43,8 @@ class PluginEntry(NamedTuple):
 class ChoosesDirectory(Protocol):
     """A callback that chooses the directory of each run."""
 
-    def for_run(self, resume: Source | None) -> Callback:
-        """Return the callback of a run, which resumes from ``resume``; None if it does not."""
+    def for_run(self, start: RunStart) -> Callback:
+        """Return the callback of one run, with the paths that it has there."""
         ...
 
 
@@ -53,7 +53,7 @@ def build_plugins(
     subject: object = None,
     *,
     verbose: Verbose | None = None,
-    resume: Source | None = None,
+    start: RunStart | None = None,
 ) -> list[PluginEntry]:
     """Make the plugins of one run, including those from TRAINBUS_PLUGINS, and then the journal and the progress.
 
@@ -61,7 +61,7 @@ def build_plugins(
         listed: Callbacks and plugins, or a single one.
         subject: The object to train.
         verbose: The verbosity of the run: 0, 1, 2 or "auto"; None to use the ``verbose`` of the callbacks.
-        resume: What the run resumes from; None if it does not.
+        start: How the run starts; None for a list that no run gets.
 
     Raises:
         SettingsError: The list has problems; the message lists all of them.
@@ -75,7 +75,7 @@ def build_plugins(
     for item in [*as_list(listed), *plugins_of_environment()]:
         try:
             for each in settings_file.load(item) if _is_settings_file(item) else [item]:
-                entries.append(_entry(each, {entry.name for entry in entries}, resume))
+                entries.append(_entry(each, {entry.name for entry in entries}, start))
         except SettingsError as error:
             problems.append(error)
     callbacks = [each.callback for each in entries if each.callback is not None]
@@ -118,25 +118,25 @@ def _is_settings_file(item: CallbackLike) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(item, (str, os.PathLike)) and str(cast("object", item)).endswith(".toml")
 
 
-def _entry(item: CallbackLike, taken: Collection[str], resume: Source | None = None) -> PluginEntry:
+def _entry(item: CallbackLike, taken: Collection[str], start: RunStart | None = None) -> PluginEntry:
     if isinstance(item, str):
         try:
             item = named_plugin(item)
         except SettingsError as error:
             source = f"{ENVIRONMENT}: " if item in plugins_of_environment() else ""
             raise type(error)(f"{source}{error}") from None
-        return _entry(item, taken, resume)
+        return _entry(item, taken, start)
     if item is None:
         raise SettingsError("a callback is None; leave it out of the list")
     if isinstance(item, (list, tuple, set, frozenset)):
         held = describe(cast("object", item))
         raise SettingsError(f"the list of callbacks contains {held}; make one flat list: [*callbacks, *more]")
     if isinstance(item, Mapping):
-        return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken, resume)
+        return _entry(callbacks_from([cast("Mapping[str, Any]", item)])[0], taken, start)
     kind = item if isinstance(item, type) else type(item)
     name = first_free(kind.__name__, taken)
     if isinstance(item, Callback):
-        item = item.for_run(resume) if isinstance(item, ChoosesDirectory) else item
+        item = item.for_run(start) if start is not None and isinstance(item, ChoosesDirectory) else item
         plugin = item.plugin()
         check_plugin(name, plugin)
         return PluginEntry(name, plugin, item)

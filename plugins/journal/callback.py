@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from trainbus import Callback
 from trainbus.callback import PathText
+from trainbus.settings.run_id import RunStart
 from trainbus.storage.paths import absolute, is_local
 
 from .recorder import DisabledJournal, JournalRecorder
@@ -36,8 +37,8 @@ class Journal(Callback):
 
     path: Annotated[PathText, AfterValidator(_check_local)] = Field("auto", kw_only=False)
     """Path of the file. "auto" is journal.jsonl in the directory of the first checkpoint, else in the first log_dir,
-    else in the working directory. The path must be local: object stores (s3://) cannot append to a file. A run that
-    saves only to a store writes a journal only if this callback is listed."""
+    else in the working directory. {run} in it is the id of the run. The path must be local: object stores (s3://)
+    cannot append to a file. A run that saves only to a store writes a journal only if this callback is listed."""
     enabled: bool = True
     """Whether to write a journal."""
 
@@ -51,6 +52,18 @@ class Journal(Callback):
         if not self.enabled:
             return ()
         return ("the one journal of the run" if self.path == "auto" else absolute(self.path),)
+
+    def for_run(self, start: RunStart) -> Journal:
+        """Return the callback of one run, with the run's id in its path.
+
+        Args:
+            start: How the run starts.
+
+        Raises:
+            SettingsError: The path needs an id, which was not given.
+        """
+        filled = start.fill("Journal: path", self.path)
+        return self if filled == self.path else self.model_copy(update={"path": filled})
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""

@@ -17,14 +17,15 @@ from trainbus.checkpoints.names.filename_template import (
     suffix_in,
     truncated_glob,
 )
+from trainbus.settings.run_id import RunStart
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.file_kind import kind_of
-from trainbus.storage.paths import Source, absolute, absolute_entry, location
+from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
 from .batch_saver import BatchSaver
-from .earlier_run import versioned
+from .earlier_run import holds_checkpoints, versioned
 from .fixed_names import LINK, names_of
 from .saver import Saver
 from .schedule import SaveFrequency
@@ -75,15 +76,19 @@ class ModelCheckpoint(CheckpointSettings):
         names = names_of(False, self.save_on)  # noqa: FBT003
         return sorted(names) if all(key == name for key, name in names.items()) else names
 
-    def for_run(self, resume: Source | None) -> ModelCheckpoint:
-        """Return the callback of one run: with ``existing="version"``, with the directory of its version.
+    def for_run(self, start: RunStart) -> ModelCheckpoint:
+        """Return the callback of one run, with the run's id in its path and the directory of its version.
 
         Args:
-            resume: What the run resumes from; None if it does not.
+            start: How the run starts.
+
+        Raises:
+            SettingsError: The path needs an id, which was not given.
         """
-        if self.existing != "version":
-            return self
-        return self.model_copy(update={"filepath": versioned(self.filepath, resume)})
+        filepath = start.fill("ModelCheckpoint: filepath", self.filepath, template=True, holds=holds_checkpoints)
+        if self.existing == "version":
+            filepath = versioned(filepath, start.resume)
+        return self if filepath == self.filepath else self.model_copy(update={"filepath": filepath})
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""

@@ -28,6 +28,14 @@ def earlier_files(directory: Location) -> list[str]:
     return sorted(name for version, name in _found(directory) if version == 0)
 
 
+def holds_checkpoints(directory: Location) -> bool:
+    """Return whether a directory, or one below it, holds a checkpoint, or cannot be searched."""
+    try:
+        return any(True for _ in _found(directory))
+    except OSError:
+        return True
+
+
 def check_earlier(settings: CheckpointSettings, callbacks: Iterable[object]) -> None:
     """Refuse or report checkpoints of an earlier run where a fresh one saves.
 

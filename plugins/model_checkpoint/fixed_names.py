@@ -9,6 +9,9 @@ from typing import Any, Final, Literal, cast, get_args
 from trainbus.checkpoints.names.filename_template import check_template, suffix_in
 from trainbus.metrics.names import hint_with_list
 
+from .part_field import check_no_part_field
+from .run_field import check_no_run_field
+
 Moment = Literal["end", "exception", "signal"]
 """When the training ends, and how."""
 MOMENTS: Final[tuple[str, ...]] = get_args(Moment)
@@ -73,6 +76,8 @@ def names_of(save_last: bool | str, save_on: Any) -> dict[str, str]:  # noqa: FB
 
 def _check_name(name: str) -> str:
     check_template(name)
+    check_no_part_field(name)
+    check_no_run_field(name)
     if "/" in name or os.sep in name:
         raise ValueError(f"{name!r}: give a name without a directory; the file is beside those of filepath")
     if suffix := suffix_in(name):

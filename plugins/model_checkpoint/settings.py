@@ -33,6 +33,8 @@ from trainbus.storage.paths import location
 
 from .content import check_content, name_of, portable
 from .fixed_names import Moment, check_last, check_moments, names_of
+from .part_field import check_no_part_field
+from .run_field import check_run_field
 from .schedule import check_frequency
 
 
@@ -68,15 +70,21 @@ class CheckpointSettings(MonitoredCallback):
         "train_time_interval": 'save_freq, as in save_freq="10 minutes"',
     }
 
-    filepath: Annotated[PathText, AfterValidator(_check_location), AfterValidator(check_template)] = Field(
-        kw_only=False
-    )
+    filepath: Annotated[
+        PathText,
+        AfterValidator(_check_location),
+        AfterValidator(check_template),
+        AfterValidator(check_no_part_field),
+        AfterValidator(check_run_field),
+    ] = Field(kw_only=False)
     """Path or URL of the file. Without a suffix it gets the framework's own; one that names no format, such as ".ckpt",
     is kept, and the file has the framework's format. Fields in braces are filled in: {epoch}
     and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
     "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain any character except braces, as in "{val/mAP@0.50:.2f}";
     the text after the last colon is the number format. A value that does not fit it, such as a fraction for ":03d", is
-    reported once, and the name has it without a format. Values cannot change the directory that the path names."""
+    reported once, and the name has it without a format. Values cannot change the directory that the path names.
+    {run} in the directory, as in "runs/{run}/m-{epoch}", is the id of the run (``Run(run_id=...)``), so that parallel
+    runs have a directory each."""
     save_best_only: bool = False
     """Whether to save a model only if its monitored metric is better than all before it."""
     save_weights_only: bool = False
@@ -153,7 +161,8 @@ class CheckpointSettings(MonitoredCallback):
     @classmethod
     def _check_distinct_names(cls, value: int | None, info: ValidationInfo) -> int | None:
         template: str | None = info.data.get("filepath")
-        if value and template and value + (info.data.get("keep") or 0) > 1 and not template_fields(template):
+        fields = {*template_fields(template)} - {"run"} if template else set[str]()
+        if value and template and value + (info.data.get("keep") or 0) > 1 and not fields:
             raise ValueError(
                 f"filepath={template!r} gives every checkpoint the same name; put {{epoch}} or {{step}} into it"
             )

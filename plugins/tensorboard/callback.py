@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainbus.capabilities import HasWeights
+from trainbus.settings.run_id import RunStart
 from trainbus.storage.paths import absolute
 
 from .epoch_recorder import EpochRecorder
@@ -64,6 +65,18 @@ class TensorBoard(TensorBoardSettings):
         """Return whether directory and layout are the same."""
         present = self.effective_settings(subject)
         return all(earlier.get(name) == present[name] for name in ("log_dir", "layout"))
+
+    def for_run(self, start: RunStart) -> TensorBoard:
+        """Return the callback of one run, with the run's id in its path.
+
+        Args:
+            start: How the run starts.
+
+        Raises:
+            SettingsError: The path needs an id, which was not given.
+        """
+        filled = start.fill("TensorBoard: log_dir", self.log_dir)
+        return self if filled == self.log_dir else self.model_copy(update={"log_dir": filled})
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""

@@ -64,7 +64,7 @@ class TensorBoardSettings(Callback):
     }
 
     log_dir: Annotated[PathText, AfterValidator(_check_local)] = Field("./logs", kw_only=False)
-    """Directory to write into; created if it does not exist."""
+    """Directory to write into; created if it does not exist. {run} in it is the id of the run (``Run(run_id=...)``)."""
     histogram_freq: NonNegativeInt = 0
     """Number of epochs between two histograms of each weight, the first in the first epoch; 0 for none. The outputs of
     each layer get histograms, too, if the subject has validation data."""

@@ -49,3 +49,8 @@ def test_watch_says_what_is_in_the_place_of_the_model(arguments: Any, sentence: 
     """A class, an optimizer alone, or the two arguments in the wrong order."""
     with pytest.raises(trainbus.SettingsError, match=sentence):
         trainbus.watch(*arguments)
+
+
+def test_an_id_reaches_the_run() -> None:
+    """As an argument of the run, not of the adapter."""
+    assert trainbus.watch(LineSubject(), run_id="trial-3").run_id == "trial-3"

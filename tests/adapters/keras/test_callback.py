@@ -512,3 +512,13 @@ def test_without_resume_each_fit_is_a_new_run_and_nothing_is_said(caplog: pytest
 
     assert epochs_of(recorder) == [0, 1, 0, 1]
     assert NEW_RUN not in caplog.text
+
+
+def test_the_id_of_a_run_is_in_the_path_of_every_fit() -> None:
+    """A later fit saves to the same directory."""
+    bus = KerasCallback(ModelCheckpoint("runs/{run}/m-{epoch}.weights.h5", save_weights_only=True), run_id="trial-3")
+    model = line()
+    for _ in range(2):
+        fit(model, bus)
+        assert bus.run.run_id == "trial-3"
+        assert {path.parent for path in bus.run.result.checkpoints} == {Path("runs/trial-3")}

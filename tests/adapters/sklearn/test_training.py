@@ -318,3 +318,11 @@ def test_verbose_is_that_of_the_run(verbose, lines, capsys):
     assert capsys.readouterr().out.count("Epoch ") == lines
     partial_fit_stream(SGDClassifier(), [(rows, labels)], classes=[0, 1], epochs=3, verbose=verbose)
     assert capsys.readouterr().out.count("Epoch ") == lines
+
+
+def test_the_id_of_a_run_is_in_its_path() -> None:
+    """Of both functions."""
+    x, y, saver = np.array([[0.0], [1.0]]), [0, 1], ModelCheckpoint("runs/{run}/m-{epoch}")
+    assert partial_fit(SGDClassifier(), x, y, callbacks=saver, run_id="a").run_id == "a"
+    run = partial_fit_stream(SGDClassifier(), lambda: [(x, y)], classes=[0, 1], callbacks=saver, run_id="b")
+    assert [str(path) for path in run.result.checkpoints] == ["runs/b/m-1.skops"]
