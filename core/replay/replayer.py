@@ -171,7 +171,7 @@ def replay(
         if isinstance(callback, ModelCheckpoint):
             for row, run in enumerate(runs):
                 choice = choices[name][0] if choices[name] else None
-                saves, epochs = simulate_saves(name, callback, run, choice, int(stops[row]))
+                saves, epochs = simulate_saves(name, callback, run, choice, int(stops[row]), ties[name])
                 actions[row] += saves
                 kept[row].update(epochs)
     outcomes = _outcomes(runs, curves[first], stops, actions, kept)

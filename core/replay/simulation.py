@@ -6,7 +6,7 @@ The rules of early stopping and plateaus step over all runs at once, column by c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import nan
+from math import inf, nan
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
@@ -262,11 +262,18 @@ def add_cuts(
 def save_interval(callback: ModelCheckpoint) -> int | None:
     """Return the number of epochs between saves; None if the callback saves inside epochs, which is not recorded."""
     frequency = SaveFrequency.parse(callback.save_freq)
-    return frequency.every if frequency.unit == "epoch" else None
+    if frequency.unit == "validation":
+        return 1  # each recorded value is one
+    return int(frequency.every) if frequency.unit == "epoch" else None
 
 
 def simulate_saves(
-    name: str, callback: ModelCheckpoint, recording: Recording, choice: MetricChoice | None, until: int
+    name: str,
+    callback: ModelCheckpoint,
+    recording: Recording,
+    choice: MetricChoice | None,
+    until: int,
+    tie_breaker: MetricChoice | None = None,
 ) -> tuple[list[SimulatedAction], list[int]]:
     """Return the saves and removals up to the epoch ``until``, and the epochs whose models the files then contain.
 
@@ -277,6 +284,8 @@ def simulate_saves(
         return [], []
     monitor = choice.name_in(recording) if choice is not None else None
     sign = choice.sign if choice is not None else 1
+    second_name = tie_breaker.name_in(recording) if tie_breaker is not None else None
+    ties = callback.ties == "newer"
     threshold = callback.initial_value_threshold
     best = Best() if threshold is None else Best(sign * threshold)
     kept: tuple[Kept, ...] = ()
@@ -285,18 +294,20 @@ def simulate_saves(
     for index, epoch in enumerate(recording.epochs.tolist()):
         if epoch > until or (epoch + 1) % every:
             continue
-        value = _value_at(recording, monitor, index)
+        value, other = _value_at(recording, monitor, index), _value_at(recording, second_name, index)
+        second = -inf if tie_breaker is None or other is None else tie_breaker.sign * other
         if callback.save_best_only:
             if value is None:
                 continue
-            best, improved = best_rule(best, sign * value, epoch)
+            best, improved = best_rule(best, sign * value, epoch, second=second, ties=ties)
             if not improved:
                 continue
         path = _file_name(callback.filepath, recording, index)
         forgotten: tuple[str, ...] = ()
         if callback.keep or callback.keep_last:
-            new = Kept(path, epoch, epoch, nan if value is None else sign * value)
-            kept, verdict = retention_rule(kept, new, best=callback.keep or 0, last=callback.keep_last or 0)
+            new = Kept(path, epoch, epoch, nan if value is None else sign * value, second)
+            counts = {"best": callback.keep or 0, "last": callback.keep_last or 0}
+            kept, verdict = retention_rule(kept, new, **counts, ties=ties)
             if not verdict.save:
                 continue
             forgotten = verdict.forget

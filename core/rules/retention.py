@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import NamedTuple
+
+from .improvement import breaks_tie
 
 
 class Kept(NamedTuple):
@@ -14,6 +16,8 @@ class Kept(NamedTuple):
     step: int
     score: float
     """Higher is better; NaN if unknown."""
+    second: float = -inf
+    """The score of a second metric, which breaks ties; -inf if unknown."""
 
 
 class Retention(NamedTuple):
@@ -31,18 +35,20 @@ class Retention(NamedTuple):
 
 
 def retention_rule(
-    kept: tuple[Kept, ...], new: Kept, *, best: int = 0, last: int = 0
+    kept: tuple[Kept, ...], new: Kept, *, best: int = 0, last: int = 0, ties: bool = False
 ) -> tuple[tuple[Kept, ...], Retention]:
     """Keep the ``best`` checkpoints with the highest scores and the ``last`` newest ones; one checkpoint may be both.
 
-    Of equal scores the earlier is better; a score that is not finite is never among the best. A new checkpoint at the
-    path of a kept one replaces it, so it must beat the old score to be among the best.
+    Of equal scores, the one with the higher second score is better, then the earlier one. A score that is not finite is
+    never among the best. A new checkpoint at the path of a kept one replaces it, so it must be better than that one to
+    be among the best.
 
     Args:
         kept: The checkpoints that are kept so far.
         new: The checkpoint that could be saved.
         best: How many of the highest scores to keep.
         last: How many of the newest checkpoints to keep.
+        ties: Whether the newer of equal scores is the better one, if the second score does not decide.
 
     Returns:
         The checkpoints that are kept now, and the verdict.
@@ -56,10 +62,13 @@ def retention_rule(
     replaced = next((each for each in kept if each.path == new.path), None)
     others = [each for each in kept if each.path != new.path]
     pool = sorted([*others, new], key=lambda each: (each.epoch, each.step))
-    ranked = sorted((each for each in pool if isfinite(each.score)), key=lambda each: -each.score)
+    finite = [each for each in (reversed(pool) if ties else pool) if isfinite(each.score)]
+    ranked = sorted(finite, key=lambda each: (-each.score, -each.second if isfinite(each.second) else inf))
     leaders = {each.path for each in ranked[:best]}
     newest = {each.path for each in pool[-last:]} if last else set[str]()
     beaten = replaced is None or not isfinite(replaced.score) or new.score > replaced.score
+    if replaced is not None and new.score == replaced.score:
+        beaten = bool(breaks_tie(new.second, replaced.second, ties))
     among_best, among_last = new.path in leaders and beaten, new.path in newest
     if not (among_best or among_last):
         return kept, Retention(among_best, among_last, ())

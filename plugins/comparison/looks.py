@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from typing_extensions import TypedDict
@@ -163,7 +163,7 @@ class BatchLooks:
     def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
         self.settings, self.looker, self.checked = settings, looker, False
         self.known, self.missed = ([False] * len(looker.compared) for _ in range(2))
-        """For each metric, whether any look has found a value, and whether a look that should have has found none."""
+        """For each metric, whether any batch had a value of it at its end, and whether one that could have had none."""
         self.stamps: dict[str, tuple[int, int, float]] = {}
         """Name to the epoch, the validation and the number of samples of the value that was seen last."""
         _lend_end(self, looker)
@@ -179,19 +179,21 @@ class BatchLooks:
     @hookimpl
     def on_batch_end(self, run: Run, step: int, metrics: Mapping[str, Any]) -> Decision | None:
         """Look if due."""
-        if not self.schedule.is_due(step) or run.epoch < self.looker.first_epoch:
+        due = self.schedule.is_due(step)
+        if run.epoch < self.looker.first_epoch:
             return None
         means = metrics if isinstance(metrics, RunningMeans) else None
+        if not all(self.known):  # in the first batches only
+            self._note_names(run, metrics if means is None or self.settings.value == "mean" else means.last_names())
+        if not due:
+            return None
         values = metrics if self.settings.value == "mean" else self._last_values(means)
         seen: dict[str, Any] = {}
-        for number, each in enumerate(self.looker.compared):
+        for each in self.looker.compared:
             name, *others = each.names
             logged = resolve(name, values)
             if logged is None:
-                due = not is_validated(name) or run.state.validates(run.epoch)
-                self.missed[number] = self.missed[number] or due
                 continue
-            self.known[number] = True
             if means is not None and not self._is_new(logged, (run.epoch, *means.stamp(logged))):
                 continue
             seen[logged] = values[logged]
@@ -201,7 +203,7 @@ class BatchLooks:
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Report a loop without batches; raise an error if a metric has no value at any due batch."""
+        """Report a loop without batches; raise an error if a metric has no value at any batch."""
         self.looker.check_epoch(run, self)
         every = self.settings.every
         if not self.checked:
@@ -216,6 +218,15 @@ class BatchLooks:
                     f"every={every!r} would never look at it; monitor one that has (logged: {', '.join(metrics)}), or "
                     'set every="epoch"'
                 )
+
+    def _note_names(self, run: Run, names: Collection[str]) -> None:
+        """Note which metrics have a value at the end of a batch, and which should have one in this epoch."""
+        for number, each in enumerate(self.looker.compared):
+            name = each.names[0]
+            if resolve(name, names) is not None:
+                self.known[number] = True
+            elif not is_validated(name) or run.state.validates(run.epoch):
+                self.missed[number] = True
 
     def _is_new(self, name: str, stamp: tuple[int, int, float]) -> bool:
         """Return whether a metric has got a value since the last look."""

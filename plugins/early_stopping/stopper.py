@@ -138,11 +138,12 @@ class Stopper:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        metrics = parsed(_Saved, saved)["metrics"]
-        if len(metrics) != len(self.metrics):
+        state = parsed(_Saved, saved)
+        metrics = state["metrics"]
+        if {len(metrics), len(state["stalled"])} != {len(self.metrics)}:
             raise ValueError(f"it has {len(metrics)} metrics in place of {len(self.metrics)}")
-        for each, state in zip(self.metrics, metrics, strict=True):
-            each.check_state_dict(state)
+        for each, own in zip(self.metrics, metrics, strict=True):
+            each.check_state_dict(own)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""

@@ -73,7 +73,8 @@ class TrackedMetric:
         """Prepare for the run."""
         self.compared.begin(run, self.settings.start_from_epoch)
         best = self.compared.before_run
-        self.state = self.state._replace(best=best.score, second=best.second)
+        if best.score > self.state.best:  # a plugin may have loaded its state before
+            self.state = self.state._replace(best=best.score, second=best.second)
 
     def look(self, run: Run, metrics: Mapping[str, Any], number: int, *, required: bool) -> Look | None:
         """Step the rule; return None if the metric has no value."""

@@ -24,9 +24,10 @@ from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
+from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
 from .fixed_names import LINK, names_of
-from .saver import BatchSaver, Saver
+from .saver import Saver
 from .schedule import SaveFrequency
 from .settings import CheckpointSettings
 
@@ -161,7 +162,7 @@ class ModelCheckpoint(CheckpointSettings):
     def plugin(self) -> object:
         """Return a new plugin for one run."""
         frequency = SaveFrequency.parse(self.save_freq)
-        return Saver(self, frequency.every) if frequency.unit == "epoch" else BatchSaver(self, frequency)
+        return Saver(self, int(frequency.every)) if frequency.unit == "epoch" else BatchSaver(self, frequency)
 
 
 def _check_local(path: Path, name: str) -> None:

@@ -8,31 +8,28 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from trainbus import Decision, MissingMetric, Run, decision, hookimpl
+from trainbus import Decision, Run, decision, hookimpl
 from trainbus.capabilities import Saveable, SnapshotsMore, has
 from trainbus.checkpoints.names.filename_template import sibling_path
 from trainbus.decision import NOTHING, Save, join
 from trainbus.failures import LOG
-from trainbus.metrics.names import resolve
-from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
+from trainbus.resume.checks.plugin_values import Number, Score, Step, Text, parsed
 from trainbus.resume.owned_files import OwnedFiles
 from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, StartDirectory, location
 
-from ..unused_batches import report_uncounted
 from .earlier_run import check_earlier
 from .file_names import FileNames
 from .fixed_names import LAST, LINK
-from .schedule import SavedSchedule, SaveFrequency, SaveSchedule
 from .selection import Selection
 from .settings import CheckpointSettings
 
-_SavedFile = tuple[Text, Number, Step, Score]
-"""Path, epoch, step and score."""
+_SavedFile = tuple[Text, Number, Step, Score, Score]
+"""Path, epoch, step, score and second score."""
 
 
-class _Saved(TypedDict):
+class SavedSaver(TypedDict):
     """What a checkpoint stores of a saver."""
 
     best: tuple[Score, Number, Score]
@@ -41,14 +38,6 @@ class _Saved(TypedDict):
     seen: list[Text]
     last: NotRequired[Text]
     signal: NotRequired[Text]
-
-
-class _SavedWithSchedule(_Saved):
-    """What a checkpoint stores of a saver at the end of batches."""
-
-    schedule: NotRequired[SavedSchedule]
-    known: NotRequired[Flag]
-    missed: NotRequired[Flag]
 
 
 class Saver:
@@ -101,7 +90,9 @@ class Saver:
         if run.resumed is None and run.rank == 0:
             check_earlier(settings, run.callbacks.values())
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
-        self.selection = Selection(settings, monitor, link)
+        tied = settings.tie_breaker
+        second = run.monitor(tied, settings.tie_breaker_mode) if monitor is not None and tied else None
+        self.selection = Selection(settings, monitor, second, link)
         self.first, self.rank = (run.epoch, run.step), run.rank
         self.owned = OwnedFiles.of([settings], subject)
         self.owned_by_run = OwnedFiles.of(run.callbacks.values(), subject)
@@ -125,11 +116,8 @@ class Saver:
         path = partial(self.names.fill, run, metrics, **({} if batch is None else {"batch": batch}))
         if not self.names.checked:  # an unknown field is an error now, not at the first best epoch
             path()
-        monitor, score = self.selection.monitor, None
-        if monitor is not None and (batch is None or resolve(monitor.metric, metrics) is not None):
-            score = monitor.score(metrics)
         self._drop_absent()
-        chosen = self.selection.choose(run, path, score)
+        chosen = self.selection.choose(run, path, self.selection.scores_in(metrics, required=batch is None))
         self.due, self.saved = True, self.saved or bool(chosen)
         return chosen | self.save_last(run, metrics, **({} if batch is None else {"batch": batch}))
 
@@ -225,7 +213,7 @@ class Saver:
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        parsed(_Saved, saved)
+        parsed(SavedSaver, saved)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
@@ -266,7 +254,8 @@ class Saver:
         return kept._replace(path=self.names.directory + kept.path)
 
     def _written(self) -> tuple[tuple[str, str], ...]:
-        return ("last", self.last), ("signal", self.signal)
+        named = self.signal if self.signal != self.names.usual_signal else ""  # the usual name is found without a state
+        return ("last", self.last), ("signal", named)
 
     def _own_path(self, name: str) -> str:
         """Return the path of a file that the checkpoint's run has written; empty if it is not this run's."""
@@ -284,66 +273,3 @@ class Saver:
             self.dropped.add(kept.path)
             LOG.warning("ModelCheckpoint: %r is not kept or deleted: %s", kept.path, flaw)
         return not flaw
-
-
-class BatchSaver:
-    """Saves at the end of batches: after a number of batches, steps or minutes."""
-
-    schedule: SaveSchedule
-
-    def __init__(self, settings: CheckpointSettings, frequency: SaveFrequency) -> None:
-        self.saver, self.frequency = Saver(settings), frequency
-        self.on_train_end, self.on_exception = self.saver.on_train_end, self.saver.on_exception
-        self.on_checkpoint_error, self.on_decision = self.saver.on_checkpoint_error, self.saver.on_decision
-        self.known = self.missed = False
-        """Whether any due batch had the monitored metric, and whether any lacked it."""
-        self.checked = False
-        """Whether the first epoch has ended, in which batches and steps are checked."""
-
-    @hookimpl
-    def on_train_begin(self, run: Run) -> None:
-        """Prepare for the run, and start the schedule."""
-        self.saver.on_train_begin(run)
-        self.schedule = SaveSchedule(self.frequency, run.step)
-
-    @hookimpl
-    def on_batch_end(self, run: Run, batch: int, step: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """Save if due."""
-        if not self.schedule.is_due(batch, step):
-            return None
-        settings, monitor = self.saver.settings, self.saver.selection.monitor
-        if monitor is not None:
-            known = resolve(monitor.metric, metrics) is not None
-            self.known, self.missed = self.known or known, self.missed or not known
-            if not known and (settings.save_best_only or not settings.keep_last):
-                return self.saver.save_last(run, metrics, batch=batch + 1)
-        return self.saver.save(run, metrics, batch + 1)
-
-    @hookimpl
-    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Raise an error if no batch of the epoch has logged the metric."""
-        if not self.checked:
-            self.checked, freq = True, self.saver.settings.save_freq
-            report_uncounted(run, self, f"save_freq={freq!r} has not saved", steps=self.frequency.unit == "step")
-        if self.missed and not self.known:
-            settings = self.saver.settings
-            raise MissingMetric(
-                f"{settings.monitor!r} is not known when a batch ends, so save_freq={settings.save_freq!r} would never "
-                f'save; monitor one that is (logged: {", ".join(metrics)}), or set save_freq="epoch"'
-            )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of the saver, the position in the schedule, and whether batches have the metric."""
-        own = {"schedule": self.schedule.state_dict(), "known": self.known, "missed": self.missed}
-        return {**self.saver.state_dict(), **own}
-
-    def check_state_dict(self, saved: object) -> None:
-        """Refuse what ``state_dict`` does not return; a saver at the end of epochs has no schedule."""
-        parsed(_SavedWithSchedule, saved)
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned."""
-        self.saver.load_state_dict(saved)
-        if "schedule" in saved:  # absent if the checkpoint was saved with save_freq="epoch"
-            self.schedule.load_state_dict(saved["schedule"])
-            self.known, self.missed = saved.get("known", False), saved.get("missed", False)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf, nan
 from os.path import relpath
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainbus import Decision, Run, decision
 from trainbus.decision import NOTHING, Value, join
 from trainbus.metrics.monitor import Monitor
+from trainbus.metrics.names import resolve
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 from trainbus.storage.paths import Location, location
 
 from .settings import CheckpointSettings
+
+
+class Scores(NamedTuple):
+    """The scores of a model, higher is better."""
+
+    score: float
+    second: float = -inf
+    """The score of the metric that breaks ties."""
 
 
 class SaveAttempt(NamedTuple):
@@ -35,48 +44,73 @@ class Selection:
     Args:
         settings: The options of the callback.
         monitor: The metric by which models are compared; None if they are not compared.
+        second: The metric that breaks ties; None for none.
         link: The path of the link to the newest file; empty for none.
     """
 
-    def __init__(self, settings: CheckpointSettings, monitor: Monitor | None, link: str = "") -> None:
-        self.settings, self.monitor, self.link = settings, monitor, link
+    def __init__(
+        self, settings: CheckpointSettings, monitor: Monitor | None, second: Monitor | None = None, link: str = ""
+    ) -> None:
+        self.settings, self.monitor, self.second, self.link = settings, monitor, second, link
+        self.ties = settings.ties == "newer"
         weights_only, on_error, background = settings.save_weights_only, settings.on_error, settings.background
         self.save_to = partial(decision.save, weights_only=weights_only, on_error=on_error, background=background)
         """Returns the decision to save the model to a path."""
         self.best = Best()
         if monitor is not None and settings.save_best_only:
             threshold = settings.initial_value_threshold
-            self.best = Best(max(monitor.first_score, -inf if threshold is None else monitor.sign * threshold))
+            first = monitor.first_score
+            self.best = Best(max(first, -inf if threshold is None else monitor.sign * threshold))
+            if second is not None and self.best.score == first:
+                self.best = self.best._replace(second=second.first_score)
         self.best_file: Kept | None = None
         """The file of the best model, with ``save_best_only``."""
         self.kept: tuple[Kept, ...] = ()
         self.attempts: list[SaveAttempt] = []
         """The last two: a background save may fail after the next one was decided."""
 
-    def choose(self, run: Run, path: Callable[[], str], score: float | None) -> Decision:
+    def scores_in(self, metrics: Mapping[str, Any], *, required: bool) -> Scores | None:
+        """Return the scores of a model; None if it is not compared, or its metric has no value.
+
+        Args:
+            metrics: Metrics by name.
+            required: Whether a metric that no epoch has logged by its end is an error.
+        """
+
+        def score_of(monitor: Monitor | None) -> float | None:
+            if monitor is None or not (required or resolve(monitor.metric, metrics) is not None):
+                return None
+            return monitor.score(metrics)
+
+        score, second = score_of(self.monitor), score_of(self.second)
+        return None if score is None else Scores(score, -inf if second is None else second)
+
+    def choose(self, run: Run, path: Callable[[], str], scores: Scores | None) -> Decision:
         """Return the decision to save the current model and to remove files, or an empty one.
 
         Args:
             run: The run, whose epoch and step are the model's.
             path: Returns the path of the model; called only if the model may be saved.
-            score: The model's score, higher is better; None if unknown.
+            scores: The model's scores; None if unknown.
         """
+        score, second = (None, -inf) if scores is None else scores
         settings, monitor, best, kept, best_file = self.settings, self.monitor, self.best, self.kept, self.best_file
         reason, rule, values = "", "", dict[str, Value]()
         if monitor is not None and settings.save_best_only:
             if score is None:
                 return NOTHING
-            self.best, improved = best_rule(best, score, run.epoch)
+            self.best, improved = best_rule(best, score, run.epoch, second=second, ties=self.ties)
             if not improved:
                 return NOTHING
             reason, rule = monitor.improvement_reason(best.score, score), best_rule.__name__
             values = monitor.journal_values(score, best.score, best.epoch)
         file, removed = path(), tuple[str, ...]()
         if settings.save_best_only and score is not None:
-            self.best_file = Kept(file, run.epoch, run.step, score)
+            self.best_file = Kept(file, run.epoch, run.step, score, second)
         if settings.keep or settings.keep_last:
-            new = Kept(file, run.epoch, run.step, nan if score is None else score)
-            self.kept, verdict = retention_rule(kept, new, best=settings.keep or 0, last=settings.keep_last or 0)
+            new = Kept(file, run.epoch, run.step, nan if score is None else score, second)
+            counts = {"best": settings.keep or 0, "last": settings.keep_last or 0}
+            self.kept, verdict = retention_rule(kept, new, **counts, ties=self.ties)
             if not verdict.save:
                 return NOTHING
             if monitor is not None:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from trainbus import MonitoredCallback
-from trainbus.callback import PathText
+from trainbus.callback import Mode, PathText
 from trainbus.capabilities import Saveable, Sharded
 from trainbus.checkpoints.names.filename_template import (
     check_template,
@@ -90,16 +90,24 @@ class CheckpointSettings(MonitoredCallback):
     save_weights_only: bool = False
     """Whether to save the weights without the optimizer."""
     save_freq: Annotated[int | str, BeforeValidator(check_frequency)] = "epoch"
-    """ "epoch", or the number of batches between two saves, counted across epochs. Or text: "2 epochs" saves at the end
-    of every epoch whose number is a multiple of 2; "500 steps" at the end of the batch in which the number of weight
-    updates reaches a multiple of 500; "10 minutes" at the end of the first batch that ends at least 10 minutes after
-    the previous save."""
+    """ "epoch", "validation", or the number of batches between two saves, counted across epochs. Or text: "2 epochs"
+    saves at the end of every epoch whose number is a multiple of 2; "500 steps" at the end of the batch in which the
+    number of weight updates reaches a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a ``timedelta`` at the
+    end of the first batch that ends so long after the previous save; "10%" at each tenth of the planned epochs.
+    "validation" saves at the end of the batch, or else of the epoch, in which a validation was. A save that needs a new
+    value of the metric waits for it."""
     initial_value_threshold: float | None = None
     """Initial best value for ``save_best_only``: a model is saved only if its value is better."""
     keep: PositiveInt | None = None
     """Number of files to keep with the best values of the monitored metric; of equal values, the earlier is better. A
     model that is not among them is not saved.
     """
+    ties: Literal["older", "newer"] = "older"
+    """Which of equal values is the better one, for ``save_best_only`` and ``keep``."""
+    tie_breaker: str | None = None
+    """Name of a second metric: of equal values, the one with the better second value is better."""
+    tie_breaker_mode: Mode = "auto"
+    """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
     keep_last: PositiveInt | None = None
     """Number of most recent files to keep, regardless of their metric."""
     save_last: Annotated[bool | str, BeforeValidator(check_last)] = False
@@ -134,6 +142,20 @@ class CheckpointSettings(MonitoredCallback):
     """What happens if a file cannot be written, for any reason: "raise" ends the run, "warn" logs a warning and
     continues. In both cases the previous file stays complete, and the next better model is saved.
     """
+
+    @field_validator("ties", "tie_breaker")
+    @classmethod
+    def _check_compares(cls, value: str | None, info: ValidationInfo) -> str | None:
+        data, option = info.data, info.field_name
+        if value in (None, "older") or {"save_best_only", "keep", "monitor"} - data.keys():
+            return value
+        if not (data["save_best_only"] or data["keep"]):
+            raise ValueError(
+                f"models are compared only with save_best_only=True or keep; set one, or leave {option} out"
+            )
+        if option == "tie_breaker" and value in ("", data["monitor"]):
+            raise ValueError(f"a metric does not break its own ties; monitor={data['monitor']!r}: name another metric")
+        return value
 
     @field_validator("keep", "keep_last")
     @classmethod

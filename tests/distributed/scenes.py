@@ -191,6 +191,31 @@ def batches(rank: int, size: int) -> Any:
 
 
 @scene
+def looks_at_steps(rank: int, size: int) -> Any:
+    """Looks within epochs at metrics whose mean over the ranks decides otherwise than any rank's own values would."""
+    found = []
+    for value in ("last", "mean"):
+        witness, trained = recorder(), subject()
+        listed = [
+            EarlyStopping(monitor="loss", mode="min", patience=3, every="2 steps", value=value),
+            ReduceLROnPlateau(monitor="loss", mode="min", patience=1, factor=0.5, every="1 step", value=value),
+            EarlyStopping(monitor="val_loss", mode="min", patience=2, every="1 step"),
+            witness,
+        ]
+        with Run(trained, listed, verbose=0) as run:
+            for epoch in run.epochs(3):
+                for number in run.batches(range(6)):
+                    step(trained, torch.randn(8, 6))
+                    mean = 9.0 - epoch * 6 - number if epoch == 0 else 5.0
+                    run.log(loss=mean + 3 * number * (rank - (size - 1) / 2), count=2)
+                    if number == 3:
+                        with run.validation():
+                            run.log(loss=1.0 + rank - (size - 1) / 2)
+        found.append({"events": recorded(witness), "steps": run.step, "reason": run.result.reason})
+    return found
+
+
+@scene
 def uneven_batches(rank: int, size: int) -> Any:
     """Every rank has one batch more than the one before."""
     witness = recorder()

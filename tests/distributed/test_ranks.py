@@ -65,6 +65,14 @@ def test_decisions_about_events_of_the_loop_are_executed_on_all_ranks(reports: R
         assert found["rates"] == alone["rates"] == {"learning_rate": 0.0025}
 
 
+def test_looks_at_steps_decide_by_the_mean_over_the_ranks(reports: Reports) -> None:
+    """As one process with this mean does: the same cuts and the same stop at the same steps."""
+    alone = SCENES["looks_at_steps"](0, 1)
+    assert reports[4][0]["looks_at_steps"] == alone
+    assert all("did not improve" in each["reason"] and each["steps"] < 18 for each in alone)
+    assert any("ScaleLearningRate" in str(each["events"]) for each in alone)
+
+
 def test_a_training_continues_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four ranks, then two, then one decide as those that were never interrupted, and keep the same files."""
     folder = Path(reports[4][0]["folder"])

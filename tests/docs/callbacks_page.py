@@ -23,8 +23,8 @@ ORDER = (
 HEAD = """# Callbacks: every option
 
 The options of each callback, with their defaults. [Which rule do I have?](which-rule.md) translates those of other
-libraries; [checkpoints](checkpoints.md) and [guards](guards.md) tell more. Each option is a keyword argument, and a line
-in a [settings file](settings-files.md).
+libraries; [checkpoints](checkpoints.md) and [guards](guards.md) tell more. Each option is a keyword argument, and a
+line in a [settings file](settings-files.md).
 """
 
 

@@ -11,7 +11,14 @@ HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float
 NEEDED = {"filepath": "saved-{epoch}", "schedule": "math:sqrt", "target": 1.5, "limit": "1 hour"}
 ALWAYS: dict[str, dict[str, Any]] = {"TimeLimit": {"limit": "1 hour"}}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "EarlyStopping": [{"patience": 2, "restore_best_weights": True}, {"baseline": 1.0, "start_from_epoch": 2}],
+    "EarlyStopping": [
+        {"patience": 2, "restore_best_weights": True},
+        {"baseline": 1.0, "start_from_epoch": 2},
+        {"monitor": ["val_loss", "loss"], "mode": ["min", "auto"], "stop_when": "all", "patience": 1, "min_epochs": 3},
+        {"tie_breaker": "loss", "ties": "newer", "check_finite": True, "stopping_threshold": 0.5, "patience": 3},
+        {"min_delta": 0.1, "min_delta_mode": "rel", "cumulative_delta": False, "every": "2 epochs"},
+        {"reset_on_lr_cut": True, "divergence_threshold": 9.0, "smoothing": "median 3", "patience": 2},
+    ],
     "ModelCheckpoint": [
         {"save_best_only": True},
         {"save_weights_only": True},
@@ -21,6 +28,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ReduceLROnPlateau": [
         {"patience": 1, "cooldown": 2, "min_lr": 0.01},
         {"patience": 1, "min_lr": {"learning_rate": 0.01}, "groups": ["learning_rate"], "eps": 1e-8},
+        {"patience": 1, "rule": "torch", "cooldown": 1, "every": "2 epochs"},
+        {"patience": 1, "tie_breaker": "loss", "min_delta": 0.01, "min_delta_mode": "rel", "cumulative_delta": False},
     ],
     "TerminateOnNaN": [{"every": "epoch"}, {"monitor": "loss", "save": "nan/dump"}],
     "TimeLimit": [{"over_resumes": True}],

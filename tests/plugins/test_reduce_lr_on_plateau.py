@@ -197,3 +197,37 @@ def test_the_order_of_groups_has_no_effect() -> None:
 
     assert one.effective_settings() == other.effective_settings()
     assert hash(ReduceLROnPlateau(min_lr={"a": 0.1})) == hash(ReduceLROnPlateau(min_lr={"a": 0.1}))
+
+
+# --- PyTorch's rule and its threshold
+
+
+@pytest.mark.parametrize("delta", [1, 1.5, -3])
+def test_the_threshold_of_torch_is_a_fraction(delta: float) -> None:
+    """Its min_delta is relative by default, so one of 1 or more is meant as a difference."""
+    with pytest.raises(
+        SettingsError, match=r"rule='torch': its min_delta is a fraction, but .* min_delta_mode=\"abs\""
+    ):
+        ReduceLROnPlateau(rule="torch", min_delta=delta)
+    assert not ReduceLROnPlateau(rule="torch", min_delta=delta, min_delta_mode="abs").relative
+    assert not ReduceLROnPlateau(min_delta=delta).relative
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ({"rule": "torch"}, {"rule": "torch", "min_delta_mode": "rel"}, True),
+        ({"rule": "torch"}, {"rule": "torch", "min_delta_mode": "abs"}, False),
+        ({"min_delta_mode": "abs"}, {}, True),
+        ({"patience": 0}, {"patience": 1}, True),
+        ({"patience": 0, "rule": "torch"}, {"patience": 1, "rule": "torch"}, False),
+        ({"cooldown": 0, "rule": "torch"}, {"cooldown": 1, "rule": "torch"}, False),
+        ({"rule": "torch", "min_delta_mode": "abs"}, {"rule": "keras"}, False),
+    ],
+)
+def test_effective_settings_of_both_rules(one: Any, other: Any, equal: bool) -> None:
+    """What decides the same is equal; a state of one rule does not fit the other."""
+    first, second = ReduceLROnPlateau(**one), ReduceLROnPlateau(**other)
+    assert (first.effective_settings() == second.effective_settings()) == equal
+    same_rule = one.get("rule", "keras") == other.get("rule", "keras")
+    assert first.compatible_with(second.effective_settings()) == same_rule

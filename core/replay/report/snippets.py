@@ -29,7 +29,7 @@ def format_call(callback: MonitoredCallback, library: LibraryName) -> str:
     >>> format_call(EarlyStopping(monitor="val_acc", mode="max", patience=3), "trainbus")
     'EarlyStopping(monitor="val_acc", mode="max", patience=3)'
     """
-    options = {"monitor": callback.monitor, **callback.model_dump(exclude_defaults=True)}
+    options = {"monitor": callback.monitor, **callback.model_dump(exclude_defaults=True, exclude_none=True)}
     if library == "ignite":
         del options["monitor"]
     opening = _OPENINGS[library].replace("{monitor}", _literal(callback.monitor))
@@ -45,7 +45,7 @@ def format_callback(callback: Callback) -> str:
     """
     kind = type(callback).__name__
     name = next((name for name in _SHARED if kind.endswith(name)), kind)
-    return f"{name}({_arguments(callback.model_dump(exclude_defaults=True))})"
+    return f"{name}({_arguments(callback.model_dump(exclude_defaults=True, exclude_none=True))})"
 
 
 def _arguments(options: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import decision
+from trainbus import SettingsError, decision
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import replay
 from trainbus.replay.metric_choice import MetricChoice
@@ -57,6 +57,18 @@ several_metrics = st.fixed_dictionaries(
         "restore_best_weights": st.booleans(),
     }
 )
+
+
+def possible(options: dict[str, Any]) -> bool:
+    """Return whether the options do not contradict each other."""
+    try:
+        EarlyStopping(**options)
+    except SettingsError:
+        return False
+    return True
+
+
+one_metric = one_metric.filter(possible)
 stoppers = st.one_of(one_metric, several_metrics).map(lambda options: EarlyStopping(**options))
 reducers = st.fixed_dictionaries(
     {

@@ -1,5 +1,7 @@
 """Tests of EarlyStopping where it has no equal in Keras."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,3 +83,106 @@ def test_epochs_before_start_from_epoch_need_not_log_the_metric(start: int) -> N
         scripted([{"loss": 1.0}] * (start + 1), callbacks)
     with pytest.raises(MissingMetric):
         scripted([{"loss": 1.0}], [*callbacks, ReduceLROnPlateau(monitor="bleu", mode="max")], LineSubject())
+
+
+# --- several metrics
+
+
+def epochs_of(losses: list[float], scores: list[float], **options: object) -> int:
+    """Return the number of epochs with two metrics."""
+    history = [{"val_loss": loss, "val_f1": score} for loss, score in zip(losses, scores, strict=True)]
+    callback = EarlyStopping(monitor=["val_loss", "val_f1"], **{"patience": 2, **options})  # type: ignore[arg-type]
+    return scripted(history, callback)[0].result.epochs
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("losses", "scores", "options", "epochs"),
+    [
+        ([1, 1, 1, 1], [1, 2, 3, 4], {}, 3),
+        ([1, 1, 1, 1], [1, 2, 3, 4], {"stop_when": "all"}, 4),
+        ([4, 3, 2, 1], [1, 1, 1, 1], {"stop_when": "any"}, 3),
+        ([1, 1, 1, 1, 1], [1, 2, 2, 2, 2], {"stop_when": "all"}, 4),
+        ([1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1], {"stop_when": "all", "min_epochs": 4}, 6),  # asked anew
+        ([1, NAN, 1, 1, 1], [1, 2, 3, 4, 5], {"stop_when": "all", "check_finite": True}, 2),  # at once
+        ([4, 3, 2, 1], [1, 2, NAN, 4], {"stop_when": "all", "check_finite": True}, 3),
+        ([4, 3, 2, 1], [1, 2, NAN, 4], {"stop_when": "all"}, 4),
+        ([1, 2, 3, 4], [4, 3, 2, 1], {"stop_when": "all", "mode": ["max", "min"]}, 4),
+    ],
+)
+def test_any_or_all_of_several_metrics(
+    losses: list[float], scores: list[float], options: dict[str, Any], epochs: int
+) -> None:
+    """All means that each of them has not improved at its last look; a value that is not finite stops at once."""
+    assert epochs_of(losses, scores, **options) == epochs
+
+
+@pytest.mark.parametrize(("first", "best"), [("val_loss", 2), ("val_f1", 0)])
+def test_the_first_metric_decides_which_weights_are_restored(first: str, best: int) -> None:
+    subject = LineSubject()
+    names = [first, *({"val_loss", "val_f1"} - {first})]
+    with Run(subject, EarlyStopping(monitor=names, patience=9, restore_best_weights=True)) as run:
+        for epoch in run.epochs(4):
+            subject.slope = np.array(float(epoch))
+            run.log(val_loss=[3, 2, 1, 2][epoch], val_f1=[4, 3, 2, 1][epoch])
+
+    assert subject.slope == best
+
+
+# --- minimum steps
+
+
+@pytest.mark.parametrize(("minimum", "epochs"), [(0, 3), (12, 3), (13, 4), (17, 5), (100, 6)])
+def test_stops_before_the_minimum_of_steps_are_held_back(minimum: int, epochs: int) -> None:
+    """Each look asks anew; the last epoch of 4 steps that is not held back stops."""
+    with Run(callbacks=EarlyStopping(monitor="loss", patience=2, min_steps=minimum)) as run:
+        for _ in run.epochs(6):
+            for _ in run.batches(range(4)):
+                run.log(loss=1.0)
+    assert run.result.epochs == epochs
+
+
+@pytest.mark.parametrize("every", ["epoch", "2 epochs", "validation"])
+@pytest.mark.parametrize("accumulate", [1, None])
+def test_a_minimum_of_steps_in_a_loop_that_counts_none_is_reported_once(
+    every: str, accumulate: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would hold back every stop in silence."""
+    with Run(callbacks=EarlyStopping(min_steps=5, every=every)) as run:
+        for _ in run.epochs(3):
+            for _ in run.batches(range(2 if accumulate is None else 0), accumulate=accumulate):
+                pass
+            with run.validation():
+                run.log(loss=1.0)
+    (failure,) = run.failures
+    assert run.result.epochs == 3
+    assert ("had no weight update" if accumulate is None else "had no batch") in str(failure.error)
+    assert caplog.text.count("min_steps=5 holds back every stop") == 1
+
+
+def test_steps_that_the_loop_counts_without_batches_are_not_reported() -> None:
+    """As a loop over ``run.step`` does."""
+    with Run(callbacks=EarlyStopping(monitor="loss", min_steps=5)) as run:
+        for _ in run.epochs(4):
+            run.step += 3
+            run.log(loss=1.0)
+    assert run.failures == []
+    assert run.result.epochs == 2
+
+
+# --- cuts
+
+
+@pytest.mark.parametrize(("reset", "epochs"), [(False, 3), (True, 7)])
+def test_patience_starts_anew_after_a_cut(reset: bool, epochs: int) -> None:
+    """With a floor, the cuts end, and then the patience does; a cut at the time of the stop comes first."""
+    callbacks = [
+        EarlyStopping(monitor="loss", patience=2, reset_on_lr_cut=reset),
+        ReduceLROnPlateau(monitor="loss", patience=2, factor=0.5, min_lr=0.1),
+    ]
+    run, _ = scripted([{"loss": 1.0}] * 20, callbacks, LineSubject(0.4))
+
+    assert run.result.epochs == epochs
+    assert run.subject.learning_rate == (0.1 if reset else 0.2)

@@ -120,7 +120,7 @@ def test_a_version_that_has_saved_nothing_is_not_shared(make: str) -> None:
         ("run/m", "run", "run/m"),
         ("run/m", "run/version_12/m.pt", "run/version_12/m"),
         ("run/m", "running/version_12/m.pt", "run/m"),
-        ("memory://bucket/run/m", None, "memory://bucket/run/m"),
+        ("memory://without-versions/run/m", None, "memory://without-versions/run/m"),
     ],
 )
 def test_the_template_of_a_version(filepath: str, resume: Any, expected: str) -> None:

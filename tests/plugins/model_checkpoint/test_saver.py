@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainbus import Decision, LoopError, MissingMetric, Run, SettingsError, TrainbusError, decision, hookimpl
+from trainbus import Decision, LoopError, Run, SettingsError, TrainbusError, decision, hookimpl
 from trainbus.checkpoints import read
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject, scripted
@@ -27,40 +27,6 @@ def test_the_file_holds_the_weights_of_its_epoch() -> None:
         assert back.slope == epoch
 
 
-def test_batches_are_counted_across_epochs_and_named() -> None:
-    """save_freq=3 over epochs of four batches saves at batches 3, 2, 1 and 4 of epochs 1, 2, 3 and 3."""
-    with Run(LineSubject(), ModelCheckpoint("{epoch}-{batch}", save_freq=3)) as run:
-        for _ in run.epochs(3):
-            for _ in run.batches("abcd"):
-                run.log(loss=1)
-
-    assert [path.stem for path in run.result.checkpoints] == ["1-3", "2-2", "3-1", "3-4"]
-
-
-def test_best_only_works_at_batches() -> None:
-    """With an integer save_freq the running mean of the epoch is compared, and only a better one saves."""
-    with Run(
-        LineSubject(), ModelCheckpoint("{epoch}-{batch}", monitor="loss", save_best_only=True, save_freq=1)
-    ) as run:
-        for epoch in run.epochs(2):
-            for loss in run.batches([[3, 1, 5], [1, 9, 9]][epoch]):
-                run.log(loss=loss)
-
-    assert [path.stem for path in run.result.checkpoints] == ["1-1", "1-2", "2-1"]
-
-
-def test_best_only_at_batches_rejects_a_metric_that_batches_do_not_log() -> None:
-    """val_loss is known at epoch ends only: the first epoch ends with an error that names the metrics of batches."""
-    run = Run(LineSubject(), ModelCheckpoint("x", save_best_only=True, save_freq=2))
-    with pytest.raises(MissingMetric, match=r"'val_loss' is not known when a batch ends.*logged: .*loss.*epoch"), run:
-        for _ in run.epochs(2):
-            for _ in run.batches("abcd"):
-                run.log(loss=1)
-            run.log(val_loss=1)
-
-    assert run.epoch == 0
-
-
 def test_weights_only_leaves_out_the_rest() -> None:
     """The file of save_weights_only has the weights and nothing else."""
     saved([{"loss": 1}], filepath="w", save_weights_only=True)
@@ -78,18 +44,6 @@ def test_the_last_model_is_saved_at_every_event_that_the_best_leaves_out_too() -
     newest = {checkpoint.path.stem: checkpoint.epoch for checkpoint in run.state.checkpoints}
     assert newest == {"best": 1, "last": 2}
     assert on_disk("d") == {"best", "last"}
-
-
-def test_keep_at_steps_rejects_a_metric_that_batches_do_not_log_and_still_saves_the_last() -> None:
-    """Retention by val_loss cannot work at batches: the first epoch ends with an error; the last models are saved."""
-    run = Run(LineSubject(), ModelCheckpoint("{step}", keep=1, keep_last=1, save_last=True, save_freq="2 steps"))
-    with pytest.raises(MissingMetric, match="'val_loss' is not known when a batch ends, so save_freq='2 steps'"), run:
-        for _ in run.epochs(2):
-            for _ in run.batches("abcd"):
-                run.log(loss=1)
-            run.log(val_loss=1)
-
-    assert on_disk() == {"4", "last"}
 
 
 def train_until(error: BaseException | None, *callbacks: Any) -> Run:

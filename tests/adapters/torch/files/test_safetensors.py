@@ -54,5 +54,7 @@ def test_safetensors_refuse_what_they_cannot_hold(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"no safetensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
         TorchSubject(nn.Linear(1, 1)).load(tmp_path / "w.safetensors")
-    with pytest.raises(SettingsError, match=r"write .pt, .pth, .dcp, or, with save_weights_only=True, .safetensors"):
+    with pytest.raises(
+        SettingsError, match=r"write .pt, .pth, .pkl, .pickle, .dcp, or, with save_weights_only=True, .safetensors"
+    ):
         Run(TorchSubject(nn.Linear(1, 1)), ModelCheckpoint("w.safetensors")).__enter__()
