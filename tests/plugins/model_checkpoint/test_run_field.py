@@ -15,6 +15,8 @@ from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, TensorBoar
 from trainbus.settings import settings_file
 from trainbus.testing import LineSubject
 
+from tests.core.distributed.threads import ThreadRanks, on_all
+
 SAVER = ModelCheckpoint("runs/{run}/m-{epoch}", keep_last=2, save_last=True)
 
 
@@ -163,6 +165,37 @@ def test_a_history_in_a_store_is_whole_when_the_id_changes(monkeypatch: pytest.M
         run = trained(epochs, saver, resume="auto", run_id=run_id)
     assert [epoch for epoch, _ in run.state.epoch_metrics] == list(range(16))
     assert all(not each.flaw for each in scan(run.result.checkpoints[-1].parent, verify=True))
+
+
+class TrainedByThreads(LineSubject):
+    """A line that several ranks train."""
+
+    def __init__(self, ranks: ThreadRanks) -> None:
+        super().__init__()
+        self._ranks = ranks
+
+    def ranks(self) -> ThreadRanks:
+        return self._ranks
+
+
+@pytest.mark.parametrize("given", ["trial-3", None])
+def test_all_ranks_have_one_id(given: str | None) -> None:
+    """A drawn one would differ, so it is refused before they meet; without the field, none is needed."""
+
+    def play(ranks: ThreadRanks) -> str:
+        subject = TrainedByThreads(ranks)
+        if given is None:
+            Run(subject, ModelCheckpoint("m-{epoch}"))
+            with pytest.raises(SettingsError, match="all processes of a run need one id; give run_id='...', or set"):
+                Run(subject, SAVER)
+            return ""
+        with Run(subject, SAVER, run_id=given) as run:
+            for _ in run.epochs(2):
+                run.log(loss=1.0)
+        return run.run_id
+
+    assert on_all(2, play) == [given or ""] * 2
+    assert names("runs/trial-3") == (["last.npz", "m-1.npz", "m-2.npz"] if given else [])
 
 
 def test_parallel_processes_do_not_disturb_each_other() -> None:
