@@ -35,7 +35,7 @@ SCHEMA_NODES: Final = 1_000_000
 MANIFEST_BYTES: Final = 256 * MB
 """A manifest, and the record of a run's end."""
 RUN_ID: Final = 100
-"""Characters of the identifier of a run, which is a part of file names."""
+"""Bytes of the identifier of a run, which may be the name of a directory."""
 RANKS: Final = 1 << 20
 """Processes that trained a run together."""
 BATCHES: Final = 1 << 53

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.core.distributed.threads import ThreadRanks, on_all
 from trainbus import CheckpointError, Run, SettingsError, callbacks_from
 from trainbus.checkpoints import history_log
 from trainbus.checkpoints.discovery import scan
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, TensorBoard
 from trainbus.settings import settings_file
 from trainbus.testing import LineSubject
-
-from tests.core.distributed.threads import ThreadRanks, on_all
 
 SAVER = ModelCheckpoint("runs/{run}/m-{epoch}", keep_last=2, save_last=True)
 
@@ -186,7 +185,7 @@ def test_all_ranks_have_one_id(given: str | None) -> None:
         subject = TrainedByThreads(ranks)
         if given is None:
             Run(subject, ModelCheckpoint("m-{epoch}"))
-            with pytest.raises(SettingsError, match="all processes of a run need one id; give run_id='...', or set"):
+            with pytest.raises(SettingsError, match=r"all processes of a run need one id; give run_id='...', or set"):
                 Run(subject, SAVER)
             return ""
         with Run(subject, SAVER, run_id=given) as run:
