@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from trainbus.metrics.smoothing import Smoothing
 from trainbus.plugins import EarlyStopping
-from trainbus.rules import Patience, early_stopping_rule, held_back
+from trainbus.rules import Patience, early_stopping_rule, held_back, threshold_rule
 
 from .metric_choice import MetricChoice
 from .records import Recording
@@ -65,7 +65,8 @@ def step_stops(
         if verdicts[0] is not None and verdicts[0].best:
             bests.append(epoch)
         stops = [each is not None and bool(each.stop) for each in verdicts]
-        due = all(stalled) if callback.stop_when == "all" else any(stops)
+        at_once = any(each.crossed for each, stop in zip(metrics, stops, strict=True) if stop)
+        due = all(stalled) if callback.stop_when == "all" and not at_once else any(stops)
         if not due or held_back(epoch, min_epochs=callback.min_epochs):
             continue
         if not (callback.reset_on_lr_cut and epoch in cuts):
@@ -80,14 +81,17 @@ class _Metric:
         self, callback: EarlyStopping, recording: Recording, choice: MetricChoice, tie_breaker: MetricChoice | None
     ) -> None:
         self.state = Patience()
+        self.crossed = False
+        """Whether the last value has crossed a threshold, or was not finite where this stops the run."""
         self.scores = _scores(recording, choice)
         self.seconds = None if tie_breaker is None else _scores(recording, tie_breaker)
         self.smoothing = Smoothing.parse(callback.smoothing) if callback.smoothing else None
         self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
         by_epoch = callback.frequency.unit == "epoch"
+        self.bounds = callback.bounds(choice.sign)
         self.options: Mapping[str, Any] = {
             **callback.better(),
-            **callback.bounds(choice.sign),
+            **self.bounds,
             "patience": callback.patience,
             "start_from_epoch": callback.start_from_epoch if by_epoch else 0,
         }
@@ -103,6 +107,8 @@ class _Metric:
         self.state, verdict = early_stopping_rule(
             self.state, score, number, second=-inf if second is None or isnan(second) else second, **self.options
         )
+        thresholds = {name: bound for name, bound in self.bounds.items() if name != "baseline"}
+        self.crossed = bool(threshold_rule(score, **thresholds).stop)
         return verdict
 
 

@@ -186,7 +186,7 @@ class EarlyStopping(ComparisonSettings):
         if (mode == "min" and value <= good) or (mode == "max" and value >= good):
             side, words = ("above", "lower") if mode == "min" else ("below", "higher")
             raise ValueError(
-                f"with stopping_threshold={good:g} every {names[0]} would stop at once, since {words} is better; give a "
-                f"divergence_threshold {side} {good:g}"
+                f"with stopping_threshold={good:g} every {names[0]} would stop at once, since {words} is better; give "
+                f"a divergence_threshold {side} {good:g}"
             )
         return value

@@ -115,8 +115,9 @@ def test_defaults_are_those_of_keras() -> None:
     )
     assert repr(ModelCheckpoint("x")) == (
         "ModelCheckpoint(monitor='val_loss', verbose=0, mode='auto', filepath='x', save_best_only=False, "
-        "save_weights_only=False, save_freq='epoch', initial_value_threshold=None, keep=None, keep_last=None, "
-        "save_last=False, save_on=('signal',), content=None, existing='replace', on_error='raise', background=None)"
+        "save_weights_only=False, save_freq='epoch', initial_value_threshold=None, keep=None, ties='older', "
+        "tie_breaker=None, tie_breaker_mode='auto', keep_last=None, save_last=False, save_on=('signal',), "
+        "content=None, existing='replace', on_error='raise', background=None)"
     )
 
 
@@ -138,7 +139,10 @@ def test_defaults_are_those_of_keras() -> None:
         (lambda: ReduceLROnPlateau(factor=0), ["factor=0: give a number above 0"]),
         (lambda: ReduceLROnPlateau(min_lr=-1, cooldown=-1), ["min_lr=-1", "cooldown=-1"]),
         (lambda: ReduceLROnPlateau(epsilon=1), ["epsilon: unknown option"]),
-        (lambda: ModelCheckpoint("x", save_freq=True), ['save_freq=True: give "epoch", a number of batches']),
+        (
+            lambda: ModelCheckpoint("x", save_freq=True),
+            ['save_freq=True: give "epoch", "validation", a'],
+        ),
         (lambda: ModelCheckpoint("x", save_freq=0), ["save_freq=0: give"]),
         (lambda: ModelCheckpoint(5), ["filepath=5: give text"]),
         (lambda: ModelCheckpoint("x", save_freq="batch"), ["save_freq='batch': give", '"2 epochs"']),

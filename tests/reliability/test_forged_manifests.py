@@ -148,7 +148,7 @@ def test_retention_deletes_no_file_that_a_forged_manifest_names(
 
     def change(state: dict[str, Any]) -> None:
         saved = next(each for each in state["plugins"] if each["name"] == "ModelCheckpoint")["state_dict"]
-        saved["kept"].insert(0, [named, 0, 1, 0.5])
+        saved["kept"].insert(0, [named, 0, 1, 0.5, 0.5])
 
     forge(change)
 

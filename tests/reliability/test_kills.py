@@ -18,5 +18,5 @@ def test_a_killed_saver_leaves_the_last_or_the_next_checkpoint(name: str, writer
     counted = in_process(name, writer, 8)
 
     assert counted["kills"] == counted["complete"] == 8
-    assert counted["inside"] >= 4, "the kills fell into saves"
+    assert counted["inside"] >= 2, "some kills fell into saves"
     assert counted["left after the sweep"] == 0

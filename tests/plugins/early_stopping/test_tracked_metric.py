@@ -9,6 +9,8 @@ from trainbus import Run
 from trainbus.plugins import EarlyStopping
 from trainbus.testing import scripted
 
+STALLED = "did not improve on 1 (epoch 1)"
+
 
 def stopped(values: list[float], **options: Any) -> tuple[int, str]:
     """Return the number of epochs and the reason."""
@@ -25,12 +27,27 @@ def stopped(values: list[float], **options: Any) -> tuple[int, str]:
         ([1.0, inf], {"divergence_threshold": 4.0}, 2, "val_loss inf is worse than the divergence threshold 4"),
         ([1.0, nan], {"check_finite": True}, 2, "val_loss nan is not a finite number"),
         ([1.0, -inf], {"check_finite": True}, 2, "val_loss -inf is not a finite number"),
-        ([0.1, 5.0], {"mode": "max", "stopping_threshold": 4.0}, 2, "val_loss 5 is better than the stopping threshold 4"),
-        ([1.0, 1.0], {"min_delta": 0.5, "patience": 1}, 2, "val_loss 1 did not improve on 1 (epoch 1) by more than 0.5 for the 1st time"),
-        ([1.0, 0.98], {"min_delta": 0.05, "min_delta_mode": "rel", "patience": 1}, 2, "val_loss 0.98 did not improve on 1 (epoch 1) by more than 5 % for the 1st time"),
-        ([1.0, nan], {"check_finite": True, "smoothing": "median 3"}, 2, "median 3 of val_loss nan is not a finite number"),
+        (
+            [0.1, 5.0],
+            {"mode": "max", "stopping_threshold": 4.0},
+            2,
+            "val_loss 5 is better than the stopping threshold 4",
+        ),
+        ([1.0, 1.0], {"min_delta": 0.5, "patience": 1}, 2, f"val_loss 1 {STALLED} by more than 0.5 for the 1st time"),
+        (
+            [1.0, 0.98],
+            {"min_delta": 0.05, "min_delta_mode": "rel", "patience": 1},
+            2,
+            f"val_loss 0.98 {STALLED} by more than 5 % for the 1st time",
+        ),
+        (
+            [1.0, nan],
+            {"check_finite": True, "smoothing": "median 3"},
+            2,
+            "median 3 of val_loss nan is not a finite number",
+        ),
     ],
-)  # fmt: skip
+)
 def test_reasons(values: list[float], options: dict[str, Any], epochs: int, reason: str) -> None:
     assert stopped(values, **options) == (epochs, reason)
 

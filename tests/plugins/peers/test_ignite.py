@@ -105,9 +105,8 @@ def test_every_threshold_of_early_stopping(
     mode: Literal["min", "max"], cumulative_delta: bool, min_delta_mode: Literal["abs", "rel"]
 ) -> None:
     """Cumulative or not, absolute or relative; absolute ones also of values below 0."""
-    for number, values in enumerate(histories(60)):
-        if min_delta_mode == "rel":
-            values = [abs(value) for value in values]
+    for number, history in enumerate(histories(60)):
+        values = history if min_delta_mode == "abs" else [abs(value) for value in history]
         options: dict[str, Any] = {
             "patience": number % 4 + 1,
             "min_delta": (0.0, 0.1, 0.5, 0.9)[number % 4],

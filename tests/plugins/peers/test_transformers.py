@@ -1,7 +1,7 @@
 """The callbacks decide as those of Transformers do, and act under its optimizers and schedules and under Accelerate.
 
-By design it differs: a short name such as "accuracy" does not stand for "eval_accuracy"; the error names it. Its threshold
-is ``min_delta`` with ``cumulative_delta=False``, since its best value also follows smaller changes.
+By design it differs: a short name such as "accuracy" does not stand for "eval_accuracy"; the error names it. Its
+threshold is ``min_delta`` with ``cumulative_delta=False``, since its best value also follows smaller changes.
 """
 
 from __future__ import annotations
