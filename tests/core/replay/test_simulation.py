@@ -128,3 +128,13 @@ def test_a_value_that_does_not_fit_its_format_is_saved_as_in_a_run() -> None:
     history = {"n": [1.0, 2.5], "val_loss": [2.0, 1.0]}
     (outcome,) = replay([recording(history)], ModelCheckpoint("{n:03d}")).outcomes
     assert [each.of for each in outcome.decisions if each.action == "save"] == [0, 1]
+
+
+@pytest.mark.parametrize("filepath", ["runs/{run}/m-{epoch}", "{run}-x/{epoch0}", "a/{run}/{val_loss:.1f}"])
+def test_the_id_of_a_run_in_a_path_changes_no_decision(filepath: str) -> None:
+    """A recording has none, and it changes no decision."""
+    history = {"val_loss": [2.0, 1.0, 3.0]}
+    saver, plain = (ModelCheckpoint(each, keep=1) for each in (filepath, filepath.replace("{run}", "id")))
+    (outcome,), (expected,) = (replay([recording(history)], each).outcomes for each in (saver, plain))
+    assert outcome.decisions == expected.decisions
+    assert [each.action for each in outcome.decisions].count("save") == 2
