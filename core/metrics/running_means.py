@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from ..errors import SettingsError
 from ..limits import EPOCHS
 from ..terminal.text import shown
+from .combining import COMBINED, REDUCTIONS, Reduce, like, mean_of, number_of_samples, summable
 from .names import check_name, is_validated
 from .scalars import (
     LazyMetrics,
-    as_number,
-    as_numbers,
-    check_numeric,
-    in_double,
-    is_missing,
     is_numeric,
     on_host,
     plain_number,
 )
-
-Reduce = Literal["mean", "sum", "max", "min"] | None
-"""How a metric's values are reduced over batches and ranks; None takes the mean over the batches of rank 0."""
-
-REDUCTIONS: tuple[Any, ...] = (*get_args(get_args(Reduce)[0]), None)
-
 
 _EARLIER: Final = "\0"
 """In the names of earlier sums, the delimiter around the restart number; no metric name contains it."""
@@ -88,13 +77,13 @@ class RunningMeans(LazyMetrics):
             if str(getattr(value, "dtype", "")).endswith("bfloat16"):
                 self.low_precision.add(name)
         if type(value) is not float:
-            value = _summable(name, value)
+            value = summable(name, value)
             if value is None:
                 if name not in self:
                     self.without_value[name] = None
                 return
         if type(count) is not int:
-            count = _number_of_samples(name, count)
+            count = number_of_samples(name, count)
         if not 0 < count <= sys.float_info.max:
             raise SettingsError(
                 f"count={shown(count)} of {name!r}: give the number of samples, a finite number above 0"
@@ -102,7 +91,7 @@ class RunningMeans(LazyMetrics):
         combine = None
         if reduce != "mean" or name in self.reduced:
             self._check_reduce(name, reduce)
-            combine = _COMBINED.get(reduce)
+            combine = COMBINED.get(reduce)
         if self._last is not None and not is_validated(name):
             # a resumed run continues with the same product, which may differ from the value in the last bit
             self._last[name] = [value * count, count] if combine is None else [value, 1]
@@ -111,7 +100,7 @@ class RunningMeans(LazyMetrics):
             self._sums[name] = [value * count, count] if combine is None else [value, 1]
             return
         if type(entry[0]) is not type(value):
-            entry[0] = _like(entry[0], value)
+            entry[0] = like(entry[0], value)
         if combine is None:
             entry[0] = entry[0] + value * count
             entry[1] += count
@@ -286,7 +275,7 @@ class RunningMeans(LazyMetrics):
             elif how == "mean":
                 merged[name] = (merged[name][0] + total, merged[name][1] + count)
             elif how is not None:
-                merged[name] = (_COMBINED[how](merged[name][0], total), merged[name][1] + count, how)
+                merged[name] = (COMBINED[how](merged[name][0], total), merged[name][1] + count, how)
         self.load_sums(merged)
 
     def _entry(self, name: str) -> list[Any]:
@@ -294,7 +283,7 @@ class RunningMeans(LazyMetrics):
 
     def _reduced(self, name: str, entry: list[Any]) -> Any:
         """Return the value of an entry: its mean, unless the metric is reduced in another way."""
-        return entry[0] if self.reduced.get(name) in _COMBINED else _mean(*entry)
+        return entry[0] if self.reduced.get(name) in COMBINED else mean_of(*entry)
 
     def __getitem__(self, name: str) -> Any:
         return plain_number(self._reduced(name, self._entry(name)))
@@ -340,65 +329,3 @@ def _is_sum(total: Any) -> bool:
     if type(total) in (int, float):
         return isinstance(float(total), float)
     return hasattr(total, "dtype") and is_numeric(total.dtype)
-
-
-def _number_of_samples(name: str, count: Any) -> float:
-    """Return a copy of a count, since summing would change a tensor or an array in place."""
-    if type(count) is float:
-        return count
-    try:
-        return as_number(count)
-    except TypeError as error:
-        raise SettingsError(f"count of {name!r}: {error}; give the number of samples, above 0") from None
-
-
-def _summable(name: str, value: Any) -> Any:
-    """Return a float if that needs no waiting, else the detached value in the widest float type of its device."""
-    if is_missing(value):
-        return None
-    tensor = hasattr(value, "is_cpu")
-    if tensor and value.is_cpu and value.numel() == 1:
-        value, tensor = value.item(), False
-        if type(value) is float:
-            return value
-    try:
-        if tensor:
-            check_numeric(value)
-            return in_double(value.detach())
-        if type(value).__module__.startswith("jax"):
-            check_numeric(value)
-            return value  # computed asynchronously, and without double precision by default
-        if hasattr(value, "astype") and math.prod(value.shape) != 1:
-            return as_numbers(value)
-        return as_number(value)
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"{name}: {error}; log a number, or float(...) of a bool") from None
-
-
-def _mean(total: Any, count: float) -> Any:
-    """Divide a sum; CUDA would multiply by the inverse of a Python number, which changes the last bit of the result."""
-    return total / (total.new_full((), count) if hasattr(total, "is_cpu") else count)
-
-
-def _like(total: Any, value: Any) -> Any:
-    """Move a sum to the device of the next value, since a checkpoint stores sums of tensors as arrays and numbers."""
-    return value.new_tensor(total) if hasattr(value, "is_cpu") and not hasattr(total, "is_cpu") else total
-
-
-def _larger(one: Any, other: Any) -> Any:
-    """Return the element-wise maximum; a NaN stays a NaN."""
-    if type(one) is float and type(other) is float:
-        return one if one >= other or one != one else other  # NaN differs from itself
-    if hasattr(one, "is_cpu") or hasattr(other, "is_cpu"):
-        torch = sys.modules["torch"]
-        return torch.maximum(torch.as_tensor(one), torch.as_tensor(other))
-    import numpy as np  # noqa: PLC0415 - the core is imported without it
-
-    return np.maximum(one, other)
-
-
-_COMBINED: dict[str | None, Callable[[Any, Any], Any]] = {
-    "sum": lambda one, other: one + other,
-    "max": _larger,
-    "min": lambda one, other: -_larger(-one, -other),
-}
