@@ -35,6 +35,7 @@ def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -
     assert f"pip install 'trainbus[{adapter}]'" in line
 
 
+@pytest.mark.exhaustive
 def test_without_skops_only_saving_is_refused() -> None:
     """Estimators train without skops; ModelCheckpoint is refused with the command that helps."""
     line = without(

@@ -173,6 +173,7 @@ TRUTHS = {
 
 @pytest.mark.parametrize(("make", "name"), [(make, name) for make, names in NUMBERS.items() for name in names])
 @pytest.mark.parametrize("value", ["3", "0.5", "1e-3", "auto", "", True, False])
+@pytest.mark.covering(1)
 def test_text_and_truth_values_are_no_numbers(make: Any, name: str, value: Any) -> None:
     """Python's own functions convert neither; a setting that was meant as another is found at once."""
     what = "text" if isinstance(value, str) else "a bool"
@@ -209,6 +210,7 @@ def test_text_and_truth_values_are_no_numbers(make: Any, name: str, value: Any) 
 @pytest.mark.parametrize(
     ("make", "name"), [(EarlyStopping, "baseline"), (ReduceLROnPlateau, "factor"), (EarlyStopping, "patience")]
 )
+@pytest.mark.covering(1)
 def test_what_is_no_number_as_a_metric_is_none_as_a_setting(make: Any, name: str, value: Any) -> None:
     """Times, masked values, text in arrays, several values: refused in one line that says what to give."""
     with pytest.raises(

@@ -131,6 +131,7 @@ def test_a_failing_observer_changes_nothing_for_the_others(
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.covering(1)
 def test_a_failing_decider_ends_the_run_in_order(hook: str, place: int) -> None:
     """The user gets the same error with a note of plugin and hook; all plugins are called for it and the end, once."""
     crash = hook == "on_exception"

@@ -38,6 +38,7 @@ def test_a_job_that_is_killed_and_stopped_ends_as_the_uninterrupted_one(uninterr
         assert last_reports(tmp_path, rank) == last_reports(uninterrupted, rank)
 
 
+@pytest.mark.exhaustive
 def test_a_signal_to_one_rank_is_the_exit_of_all(tmp_path: Path) -> None:
     """In an epoch without batch listeners all ranks leave after the same batch, and exit by the signal."""
     acts = [{"rank": 1, "epoch": 0, "batch": 100, "do": "SIGTERM"}]

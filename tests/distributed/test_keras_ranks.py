@@ -38,6 +38,7 @@ def _need_jax() -> None:
         pytest.skip("needs JAX: pip install 'trainbus[test-jax]'")
 
 
+@pytest.mark.exhaustive
 def test_ranks_decide_by_the_metrics_of_all_samples(two: Played) -> None:
     """Each rank has its own metrics; decisions, epochs, rates and weights follow their mean over the samples."""
     first, second = (report["uninterrupted"] for report in two.reports)

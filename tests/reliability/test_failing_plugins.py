@@ -89,6 +89,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize(("end", "hook"), CASES)
+@pytest.mark.exhaustive
 def test_a_failing_observer_changes_no_exit_code(end: str, hook: str, ended: dict[str, Any]) -> None:
     """The others are called as without it, the end once, and the process exits as the training alone would."""
     undisturbed, one = ended[f"{end}-observer-none"], ended[f"{end}-observer-{hook}"]

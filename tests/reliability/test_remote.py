@@ -283,6 +283,7 @@ def test_a_missing_package_is_named_before_training(commands: dict[str, str]) ->
     assert [line.endswith(command) for line, command in zip(out, commands.values(), strict=True)] == [True] * len(out)
 
 
+@pytest.mark.exhaustive
 def test_a_killed_saver_leaves_the_last_or_the_next_checkpoint(bucket: str) -> None:
     """Of 6 kills at random times during saves to the server none leaves a mixture, a loss, or foreign plugin state."""
     kind = KINDS["line"](1000)

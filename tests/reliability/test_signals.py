@@ -353,6 +353,7 @@ def test_keras_ends_the_fit_after_a_handler_that_takes_note(tmp_path: Path) -> N
     assert found.path.name == "signal.keras"
 
 
+@pytest.mark.exhaustive
 def test_keras_ends_a_ctrl_c_with_the_helpful_line(tmp_path: Path) -> None:
     """And no traceback of Keras."""
     done = run(KERAS.format(options="").replace("SIGTERM", "SIGINT"), tmp_path)
@@ -384,6 +385,7 @@ with Run(TorchSubject(model, optimizer), ModelCheckpoint("run/m"), verbose=0) as
 """
 
 
+@pytest.mark.exhaustive
 def test_the_workers_of_a_loader_leave_a_ctrl_c_to_the_process_that_trains(tmp_path: Path) -> None:
     """A terminal sends it to all of them."""
     done = run(WORKERS, tmp_path, group=True)
@@ -502,6 +504,7 @@ def test_the_journal_names_a_file_that_was_being_written_when_the_run_was_asked_
     assert listed_in_journal(tmp_path) == sorted(expected)
 
 
+@pytest.mark.exhaustive
 def test_a_second_ctrl_c_while_a_file_is_waited_for_calls_every_plugin_and_loses_no_line(tmp_path: Path) -> None:
     again = f"[None for _ in iter(is_waited_for, True)]; {SENT('SIGINT')}"
     first = written(tmp_path, act=SENT("SIGINT"), then=again)

@@ -100,6 +100,7 @@ def test_removed_charts_are_made_again(removed: str) -> None:
 
 @BACKGROUND
 @pytest.mark.parametrize("removed", ["run", "run/.trainbus.lock"])
+@pytest.mark.covering(1)
 def test_a_second_run_that_got_in_is_alone(removed: str, background: bool | None) -> None:
     """The first run writes and deletes nothing there any more, and says whose the directory is."""
     others: list[subprocess.Popen[str]] = []

@@ -421,6 +421,7 @@ NEW_RUN = "this fit() begins with epoch 1 and the present weights"
 
 @pytest.mark.parametrize("resume", ["auto", "run", "run/newest.keras"])
 @pytest.mark.parametrize("end", ["all epochs", "stopped by Keras", "stopped by trainbus"])
+@pytest.mark.covering(1)
 def test_a_fit_after_one_that_was_over_is_a_new_run_which_one_line_says(
     resume: str, end: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -445,6 +446,7 @@ def test_a_fit_after_one_that_was_over_is_a_new_run_which_one_line_says(
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.covering(1)
 def test_a_fit_that_was_broken_off_is_continued_by_the_next(
     error: type[BaseException], times: int, caplog: pytest.LogCaptureFixture
 ) -> None:

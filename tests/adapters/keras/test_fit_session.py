@@ -241,6 +241,7 @@ def test_ctrl_c_after_a_fit_that_was_left_interrupts() -> None:
     assert cb.run.state.requested == "SIGINT"
 
 
+@pytest.mark.exhaustive
 def test_the_end_of_python_ends_a_run() -> None:
     """A script that dies of another callback's error still ends its run, so that writers are closed."""
     script = """

@@ -24,11 +24,13 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("law", [assert_exchanges, assert_notes, assert_left, assert_late])
+@pytest.mark.exhaustive
 def test_ranks_exchange_what_the_protocol_says(law: Any, reports: list[dict[str, Any]]) -> None:
     """``rank_laws`` states it for every framework."""
     law(reports)
 
 
+@pytest.mark.exhaustive
 def test_a_rank_that_does_not_answer_is_named(reports: list[dict[str, Any]]) -> None:
     """The ranks that wait for it agree on the one that is gone, and quote gloo without the place in its sources."""
     for each in reports[:2]:

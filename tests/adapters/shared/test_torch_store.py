@@ -144,6 +144,7 @@ sys.setswitchinterval(3600)  # no thread runs before this one waits
 
 
 @pytest.mark.parametrize(("stopped", "left"), [(False, "[]"), (True, "['trainbus-store']")])
+@pytest.mark.exhaustive
 def test_the_process_ends_after_the_thread_that_calls_the_store(keeper: Store, stopped: bool, left: str) -> None:
     """A thread that deletes torch's store while the interpreter ends aborts the process; a silent store delays none."""
     child, store = keeper

@@ -38,6 +38,7 @@ def test_every_estimator_keeps_the_contract_of_subjects(name):
     ("name", "way"),
     [(name, way) for name in CASES for way in ("snapshot", "file") if (name, way) != ("Birch", "file")],
 )
+@pytest.mark.covering(1)
 def test_a_restored_estimator_continues_bit_by_bit(name, way, tmp_path):
     """A restored estimator continues as if uninterrupted, after other training or in a new object."""
     unbroken = make(name)

@@ -237,6 +237,7 @@ def test_a_cut_that_the_loop_undoes_is_reported_once(name: str, caplog: pytest.L
 
 @pytest.mark.parametrize("name", [*SCHEDULES, "CosineAnnealingLR", "CosineAnnealingWarmRestarts"])
 @pytest.mark.parametrize("back_at", [None, 9, 14])
+@pytest.mark.covering(1)
 def test_a_given_schedule_is_followed_for_the_whole_run(name: str, back_at: int | None) -> None:
     """Also down to 0 and up again; a rate that is set back many epochs after the cut is reported."""
 
@@ -593,6 +594,7 @@ def test_a_scheduler_that_is_replaced_unsaid_is_reported_once(
 
 @pytest.mark.parametrize("first", STEPS)
 @pytest.mark.parametrize("second", [None, "StepLR", "SequentialLR"])
+@pytest.mark.covering(1)
 def test_a_scheduler_that_is_replaced_and_said_is_not_reported(
     first: str, second: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -64,6 +64,7 @@ HISTORY = [{"loss": value, "val_loss": value} for value in (1.0, 0.5, 0.7, 0.7, 
     ],
     ids=lambda callback: type(callback).__name__,
 )
+@pytest.mark.exhaustive
 def test_callbacks_keep_their_contract_with_torch(callback: trainbus.Callback) -> None:
     """Each of the deciders works with a torch subject as with any other."""
     check_callback(callback, HISTORY, lambda: Training("mlp", "Adam", "StepLR").subject)

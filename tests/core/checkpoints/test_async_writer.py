@@ -366,6 +366,7 @@ print("exit", flush=True)
         pytest.param(False, True, False, True, id="after its last job"),
     ],
 )
+@pytest.mark.covering(1)
 def test_the_process_ends_after_its_writer_thread(
     inside: bool, collective: bool, abandoned: bool, waits: bool, tmp_path: Path
 ) -> None:
@@ -410,6 +411,7 @@ print("exit", flush=True)
 """
 
 
+@pytest.mark.exhaustive
 def test_torch_ends_the_file_that_is_abandoned_before_the_process_exits(tmp_path: Path) -> None:
     """A thread in C++ code that outlives the interpreter aborts the process."""
     os.mkfifo(tmp_path / "pipe")

@@ -67,6 +67,7 @@ CASES = {
 
 @pytest.mark.parametrize("source", ["auto", "run"])
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.exhaustive
 def test_a_run_that_is_over_stays_over(case: str, source: str) -> None:
     """However often it is resumed, with the result that it had; no file changes."""
     callbacks, epochs, scores = CASES[case]

@@ -39,6 +39,7 @@ def test_a_process_that_computes_uses_a_processor_and_one_that_waits_does_not() 
 
 
 @pytest.mark.parametrize("library", ["psutil", "pynvml"])
+@pytest.mark.exhaustive
 def test_a_library_that_is_missing_is_named_before_the_training(library: str) -> None:
     script = (
         f"import sys; sys.modules[{library!r}] = None\n"

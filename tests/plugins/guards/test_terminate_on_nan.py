@@ -73,6 +73,7 @@ def test_no_batch_reads_what_the_device_has_not_had_two_batches_for() -> None:
 @pytest.mark.parametrize("every", ["batch", "epoch"])
 @pytest.mark.parametrize("on_device", [True, False])
 @pytest.mark.parametrize("save_freq", ["epoch", 1, "1 step", "4 steps"])
+@pytest.mark.covering(1)
 def test_no_state_with_nan_is_saved_and_no_file_is_deleted(
     every: Any, on_device: bool, save_freq: Any, logged: Callable[[], list[str]]
 ) -> None:

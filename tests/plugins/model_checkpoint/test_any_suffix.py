@@ -95,6 +95,7 @@ def trained(training: OfLine, callbacks: Any, epochs: int, resume: Any = None) -
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("suffix", "source"), [(".ckpt", "auto"), (".pth.tar", "directory"), (".bin", "path")])
+@pytest.mark.covering(1)
 def test_a_run_resumes_from_files_of_any_suffix(
     tmp_path: Path, kind: Callable[[], OfLine], suffix: str, source: str
 ) -> None:

@@ -159,6 +159,7 @@ def everything(model: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("make", MODELS)
+@pytest.mark.covering(1)
 def test_a_file_that_is_written_later_equals_keras_own_of_that_step(make: Callable[[], Any], tmp_path: Path) -> None:
     """The file equals Keras's, entry by entry and bit by bit, though the model trains on, also with reused memory."""
     model = make()
@@ -179,6 +180,7 @@ def test_a_file_that_is_written_later_equals_keras_own_of_that_step(make: Callab
 
 @pytest.mark.parametrize("make", MODELS)
 @pytest.mark.parametrize("later", [False, True])
+@pytest.mark.covering(1)
 def test_keras_loads_a_file_as_its_own(make: Callable[[], Any], later: bool, tmp_path: Path) -> None:
     """Keras loads the model, optimizer and assets of the snapshot, and further training gives the same result."""
     model = make()

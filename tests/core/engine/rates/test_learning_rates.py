@@ -323,6 +323,7 @@ def test_a_change_that_is_known_to_be_undone_is_not_announced_again(
 
 @pytest.mark.parametrize(("at", "patience", "epochs"), [each[:3] for each in RESETS[:6]])
 @pytest.mark.parametrize("end_at", [6, 11])
+@pytest.mark.covering(1)
 def test_a_resumed_run_knows_which_changes_are_undone(
     at: Iterable[int], patience: int, epochs: int, end_at: int
 ) -> None:

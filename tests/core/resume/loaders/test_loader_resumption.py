@@ -130,6 +130,7 @@ WRAPPED = [zipped_with_a_bar, enumerated_in_an_object, generated_with_a_bar]
     "make", [*ITERATORS, *WRAPPED, enclosed, enclosed_in_a_function, drawn_before, listed, own_generator, with_a_bar]
 )
 @pytest.mark.parametrize("die_at", [5, *(pytest.param(at, marks=pytest.mark.exhaustive) for at in (ROWS, ROWS + 1))])
+@pytest.mark.covering(1)
 def test_a_run_that_was_killed_trains_on_the_batches_that_were_left(
     make: Make, die_at: int, caplog: pytest.LogCaptureFixture
 ) -> None:

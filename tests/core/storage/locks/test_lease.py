@@ -199,6 +199,7 @@ def test_what_is_no_lease_is_somebody_of_whom_nothing_is_known(directory: Remote
     lock_directories([directory]).close()
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_lost_gives_its_directory_back(directory: RemotePath) -> None:
     """A run that is garbage-collected without an end does not keep a later run of its process from saving there."""
     run = Run(LineSubject(), ModelCheckpoint(f"{directory}/best"))

@@ -69,6 +69,7 @@ def test_flushed_events_survive_sigkill(tmp_path: Path):
     assert len(scalars(tmp_path)) == 1001
 
 
+@pytest.mark.exhaustive
 def test_the_end_of_the_interpreter_closes_the_files(tmp_path: Path):
     """A program that ends without closing, in order or by an exception, loses nothing."""
     code = (
