@@ -153,5 +153,5 @@ def test_a_training_runs_without_the_metadata(
     assert "journal True\nadapter SklearnSubject\n" in done.stdout
     assert f"summary {summary}" in done.stdout
     assert done.stdout.count("epoch 1/1") + done.stdout.count("Epoch 1/1") == 1, done.stdout
-    listed = f"EarlyStopping       {summary or 'trainbus.plugins.early_stopping:EarlyStopping'}"
+    listed = f"EarlyStopping       {summary or 'trainbus.plugins.early_stopping.callback:EarlyStopping'}"
     assert listed in done.stdout
