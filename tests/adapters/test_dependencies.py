@@ -54,6 +54,7 @@ def test_without_skops_only_saving_is_refused() -> None:
     assert "pip install 'trainbus[sklearn]'" in line
 
 
+@pytest.mark.exhaustive
 def test_the_demo_names_the_command_that_installs_what_it_lacks() -> None:
     """A demo without its framework, or without the data's package, ends with one line and exit code 1."""
     for package, framework in (("torch", "torch"), ("sklearn", "sklearn")):

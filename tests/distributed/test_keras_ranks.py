@@ -55,6 +55,7 @@ def test_ranks_decide_by_the_metrics_of_all_samples(two: Played) -> None:
             assert first["history"][name][epoch] == pytest.approx(mean, rel=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_fit_continues_to_the_bit(two: Played) -> None:
     """From inside an epoch, with the random generators and running metrics of each rank."""
     for report in two.reports:

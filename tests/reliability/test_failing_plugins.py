@@ -102,6 +102,7 @@ def test_a_failing_observer_changes_no_exit_code(end: str, hook: str, ended: dic
 
 
 @pytest.mark.parametrize(("end", "hook"), CASES)
+@pytest.mark.exhaustive
 def test_a_failing_critical_plugin_ends_the_process_with_its_error(end: str, hook: str, ended: dict[str, Any]) -> None:
     """The exit code is not zero, the last lines name error, hook and plugin, and the others get the end once."""
     undisturbed, one = ended[f"{end}-critical-none"], ended[f"{end}-critical-{hook}"]

@@ -310,6 +310,7 @@ def test_a_killed_saver_leaves_the_last_or_the_next_checkpoint(bucket: str) -> N
         pytest.param("sgd", False, marks=pytest.mark.exhaustive),
     ],
 )
+@pytest.mark.exhaustive
 def test_killed_and_resumed_it_reports_what_the_uninterrupted_run_reported(
     name: str, batches: bool, bucket: str, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def charted(name: str, folder: Path, settings: dict[str, Any], moments: list[Mom
         ("sgd", "slash", [Moment("decision", 2)]),
     ],
 )
+@pytest.mark.exhaustive
 def test_whenever_it_is_killed_the_resumed_charts_are_those_of_the_uninterrupted_run(
     name: str, layout: str, moments: list[Moment], tmp_path: Path
 ) -> None:

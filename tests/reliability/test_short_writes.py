@@ -118,6 +118,7 @@ def test_a_write_that_is_cut_short_or_refused_costs_the_new_file_only(stride: st
         assert full.refused > 0
 
 
+@pytest.mark.exhaustive
 def test_journals_and_event_files_hold_complete_lines_and_records(library: Path) -> None:
     """No accepted line or record is lost or torn, even if a torn one cannot be removed at once."""
     assert json.loads(run(library, "-c", LINES)) == []

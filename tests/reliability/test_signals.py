@@ -192,6 +192,7 @@ print("not reached")
     "options",
     [pytest.param("", id="epochs"), pytest.param("save_freq=5", id="batches", marks=pytest.mark.exhaustive)],
 )
+@pytest.mark.exhaustive
 def test_keras_finishes_the_batch_too(options: str, tmp_path: Path) -> None:
     """Whether or not a callback listens to batches."""
     done = run(KERAS.format(options=options), tmp_path)
@@ -319,6 +320,7 @@ STOP_FILE = 'Path("run/stop").touch(); run._life.stop_requests.check_stop_file()
     "act", [pytest.param(KILL, id="ctrl-c"), pytest.param(STOP_FILE, id="stop-file", marks=pytest.mark.exhaustive)]
 )
 @pytest.mark.parametrize("body", [AROUND_ALL, AROUND_EPOCH, AROUND_BATCHES], ids=["all", "epoch", "batches"])
+@pytest.mark.exhaustive
 def test_an_interrupt_that_the_loop_catches_is_not_raised_again(act: str, body: str, tmp_path: Path) -> None:
     """What comes after the loop runs, and so does the script; the loop ends, and the run is saved."""
     done = run(CAUGHT.format(act=act, body=body.strip()), tmp_path)
@@ -495,6 +497,7 @@ MS = ["m-1", "m-2", "m-3", "m-4"]
     ],
     ids=str,
 )
+@pytest.mark.exhaustive
 def test_the_journal_names_a_file_that_was_being_written_when_the_run_was_asked_to_end(
     options: dict[str, Any], expected: list[str], tmp_path: Path
 ) -> None:

@@ -121,7 +121,7 @@ def as_copy_beside_broken_metadata(tree: Path, place: Path) -> Path:
 @pytest.mark.parametrize(
     ("form", "summary"),
     [
-        (as_zip, "Stop when"),
+        pytest.param(as_zip, "Stop when", marks=pytest.mark.exhaustive),
         pytest.param(as_folder, "Stop when", marks=pytest.mark.exhaustive),
         pytest.param(as_bytecode, "", marks=pytest.mark.exhaustive),
         pytest.param(as_zipped_bytecode, "", marks=pytest.mark.exhaustive),

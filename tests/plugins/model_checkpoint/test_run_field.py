@@ -197,6 +197,7 @@ def test_all_ranks_have_one_id(given: str | None) -> None:
     assert names("runs/trial-3") == (["last.npz", "m-1.npz", "m-2.npz"] if given else [])
 
 
+@pytest.mark.exhaustive
 def test_parallel_processes_do_not_disturb_each_other() -> None:
     """While a run is open, a process with another id trains and resumes; one with the same id is refused."""
     script = Path("script.py")

@@ -135,6 +135,7 @@ def train_on(losses: Sequence[float]) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.exhaustive
 def test_a_process_killed_while_it_removes_files_leaves_the_best_and_the_last(
     last: float, stride: int, monkeypatch
 ) -> None:

@@ -121,6 +121,7 @@ def test_an_owner_who_renews_never_counts_as_dead(directory: RemotePath, monkeyp
     living.join()
 
 
+@pytest.mark.exhaustive
 def test_of_many_who_find_a_silent_owner_one_takes_over(directory: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any number of processes may wait for one silent owner; one of them gets the lock and all others are refused."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.5)

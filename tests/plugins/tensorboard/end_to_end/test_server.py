@@ -60,6 +60,7 @@ def until(get: Any, wanted: Any) -> None:
         pytest.param("slash", ["--load_fast=false"], marks=pytest.mark.exhaustive),
     ],
 )
+@pytest.mark.exhaustive
 def test_a_running_tensorboard_follows_a_resumed_run(layout: Any, options: list[str]):
     """It shows every epoch once, even if events that it has shown were removed and written again."""
     main, tag = LAYOUTS[layout].of_epoch("loss")

@@ -44,6 +44,7 @@ def test_queued_events_are_in_the_files_in_order(handed: list[tuple[str, float]]
         assert found == expected
 
 
+@pytest.mark.exhaustive
 def test_flushed_events_survive_sigkill(tmp_path: Path):
     """All flushed events of a killed process are on disk, and each event older than a second."""
     code = (
