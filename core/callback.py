@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union, cast, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -191,6 +191,10 @@ class Callback(BaseModel):
     def plugin(self) -> object:
         """Return a new plugin for one run: an object with hook implementations."""
         raise NotImplementedError(f"{type(self).__name__} must define plugin(self)")
+
+    def with_option(self, name: str, value: object) -> Self:
+        """Return the callback with another value of an option, which is not checked; itself if it has this value."""
+        return self if getattr(self, name) == value else self.model_copy(update={name: value})
 
     def requires(self) -> tuple[type, ...]:
         """Return the capabilities that the callback needs with these options."""

@@ -145,9 +145,7 @@ class _Reducer:
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
         self.metric.begin(run)
-        best = self.metric.before_run
-        if best.score > self.state.best:  # a plugin may have loaded its state before
-            self.state = self.state._replace(best=best.score, second=best.second)
+        self.state = self.metric.begun(self.state)
 
     def check_epoch(self, run: Run, plugin: object) -> None:
         """It waits for nothing but the metric."""

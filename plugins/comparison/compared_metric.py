@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from trainbus import Run
 from trainbus.callback import Mode
 from trainbus.decision import Value
 from trainbus.metrics.monitor import Monitor
 from trainbus.metrics.names import resolve
+from trainbus.rules import Patience, Plateau
 
 from .settings import ComparisonSettings
+
+S = TypeVar("S", Patience, Plateau)
 
 
 class Observation(NamedTuple):
@@ -47,11 +50,12 @@ class ComparedMetric:
             mode = settings.tie_breaker_mode
             self._second = run.monitor(settings.tie_breaker, mode, start_from_epoch=start_from_epoch)
 
-    @property
-    def before_run(self) -> Observation:
-        """The best scores of the training before the run began; -inf if unknown."""
-        second = self._second
-        return Observation(self.monitor.first_score, -inf if second is None else second.first_score)
+    def begun(self, state: S) -> S:
+        """Return the state of a rule with the best scores of the training before the run, if they are better."""
+        best, second = self.monitor.first_score, self._second
+        if best <= state.best:  # the plugin may have loaded its state before
+            return state
+        return state._replace(best=best, second=-inf if second is None else second.first_score)
 
     @property
     def names(self) -> tuple[str, ...]:

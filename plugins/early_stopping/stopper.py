@@ -14,7 +14,7 @@ from trainbus.rules import held_back, stopping_rule
 
 from ..comparison import ComparedMetric
 from ..unused_batches import report_no_updates
-from .tracked_metric import Look, SavedMetric, TrackedMetric
+from .tracked_metric import SavedMetric, TrackedMetric
 
 if TYPE_CHECKING:
     from .callback import EarlyStopping
@@ -108,15 +108,14 @@ class Stopper:
         self.stalled = [was if each is None else each.stop for was, each in zip(self.stalled, looks, strict=True)]
         answer, first = NOTHING, looks[0]
         if first is not None and first.is_best and settings.restore_best_weights:
-            answer = decision.keep(self.slot, first.improvement, rule=RULE, values=self._seen(first))
+            answer = decision.keep(self.slot, first.improvement, rule=RULE, values=self._values(first.values))
         stopping = [each for each in looks if each is not None and each.stop]
         at_once = any(each.crossed for each in stopping)
         due = all(self.stalled) if settings.stop_when == "all" and not at_once else bool(stopping)
         if due and not held_back(run.epoch, run.step, min_epochs=settings.min_epochs, min_steps=settings.min_steps):
             reason = " and ".join(each.reason for each in stopping)
-            answer |= decision.stop(
-                reason, unless_cut=settings.reset_on_lr_cut, rule=RULE, values=self._seen(stopping[0])
-            )
+            values = self._values(stopping[0].values)
+            answer |= decision.stop(reason, unless_cut=settings.reset_on_lr_cut, rule=RULE, values=values)
         return answer or None
 
     @hookimpl
@@ -152,9 +151,6 @@ class Stopper:
         self.stalled, self.looks = list(saved["stalled"]), saved["looks"]
         first, number = saved["cuts"]
         self.cuts.seen = first, number
-
-    def _seen(self, look: Look) -> dict[str, Any]:
-        return self._values(look.values)
 
     def _values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {**values, **self._options}

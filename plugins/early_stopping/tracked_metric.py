@@ -62,7 +62,7 @@ class TrackedMetric:
         self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
         self._of = f"{settings.smoothing} of " if settings.smoothing else ""
         # inside of epochs, the rule counts looks, and the caller leaves out those before the first epoch
-        start = 0 if settings.every != "epoch" and settings.frequency.unit != "epoch" else settings.start_from_epoch
+        start = settings.start_from_epoch if settings.frequency.unit == "epoch" else 0
         self._rule: dict[str, Any] = {
             **settings.better(),
             "patience": settings.patience,
@@ -72,9 +72,7 @@ class TrackedMetric:
     def begin(self, run: Run) -> None:
         """Prepare for the run."""
         self.compared.begin(run, self.settings.start_from_epoch)
-        best = self.compared.before_run
-        if best.score > self.state.best:  # a plugin may have loaded its state before
-            self.state = self.state._replace(best=best.score, second=best.second)
+        self.state = self.compared.begun(self.state)
 
     def look(self, run: Run, metrics: Mapping[str, Any], number: int, *, required: bool) -> Look | None:
         """Step the rule; return None if the metric has no value."""

@@ -62,8 +62,7 @@ class Journal(Callback):
         Raises:
             SettingsError: The path needs an id, which was not given.
         """
-        filled = start.fill("Journal: path", self.path)
-        return self if filled == self.path else self.model_copy(update={"path": filled})
+        return self.with_option("path", start.fill("Journal: path", self.path))
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""

@@ -88,7 +88,7 @@ class ModelCheckpoint(CheckpointSettings):
         filepath = start.fill("ModelCheckpoint: filepath", self.filepath, template=True, holds=holds_checkpoints)
         if self.existing == "version":
             filepath = versioned(filepath, start.resume)
-        return self if filepath == self.filepath else self.model_copy(update={"filepath": filepath})
+        return self.with_option("filepath", filepath)
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""

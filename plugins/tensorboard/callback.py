@@ -75,8 +75,7 @@ class TensorBoard(TensorBoardSettings):
         Raises:
             SettingsError: The path needs an id, which was not given.
         """
-        filled = start.fill("TensorBoard: log_dir", self.log_dir)
-        return self if filled == self.log_dir else self.model_copy(update={"log_dir": filled})
+        return self.with_option("log_dir", start.fill("TensorBoard: log_dir", self.log_dir))
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
