@@ -14,11 +14,10 @@ from trainbus import LoopError, Run
 from trainbus.callback import Verbose
 from trainbus.engine.stopping.signals import DEFAULT
 from trainbus.failures import LOG
-from trainbus.resume.locate import AUTO
 from trainbus.resume.script.rates import RateSource
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
-from trainbus.storage.paths import Source
+from trainbus.storage.paths import AUTO, Source
 
 from .call_stack import frames, innermost_self, uses
 from .fit_session import OPEN_FITS, FitSession

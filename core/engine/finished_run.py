@@ -9,8 +9,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from ..decision import Stop
 from ..errors import SettingsError
 from ..resume.end_record import EndRecord, EndRecords, find_end
-from ..resume.locate import AUTO
-from ..storage.paths import Source, location
+from ..storage.paths import AUTO, Source, location
 from .run_state import RunState
 
 T = TypeVar("T")

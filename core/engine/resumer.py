@@ -12,12 +12,11 @@ from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
 from ..errors import UnreadableCheckpoint
 from ..failures import LOG, Failures
-from ..resume.locate import AUTO
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
 from ..resume.state import CheckpointState, RateChange, UncutRate
 from ..storage.atomic_file import reading
-from ..storage.paths import Location, Source, location
+from ..storage.paths import AUTO, Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
 from .finished_run import FinishedRun, StepBinder

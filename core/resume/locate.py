@@ -28,13 +28,11 @@ from ..failures import LOG
 from ..metrics.names import hint
 from ..storage.backend import backend_for
 from ..storage.file_kind import kind_of
-from ..storage.paths import Location, RemotePath, Source, location
+from ..storage.paths import AUTO, Location, RemotePath, Source, location
 from ..storage.sharded_directory import EVERY_PART, SHARDS, VerificationShare, holds_parts
 from ..terminal.text import shown
 from .end_record import find_end
 from .state import CheckpointState
-
-AUTO = "auto"
 
 
 def locate(

@@ -11,15 +11,13 @@ from ..checkpoints.names.filename_template import render
 from ..errors import SettingsError
 from ..limits import RUN_ID
 from ..storage.backend import backend_for
-from ..storage.paths import Location, Source, location
+from ..storage.paths import AUTO, Location, Source, location
 from ..terminal.text import shown
 
 ENVIRONMENT = "TRAINBUS_RUN_ID"
 """The environment variable that gives the id if the script does not."""
 FIELD = "{run}"
 """The field of a path that is replaced by the id."""
-AUTO = "auto"
-"""The value of ``resume`` that looks for the newest checkpoint of the callbacks."""
 _LISTED = 10
 """Ids that a message lists."""
 _FIELD_OR_BRACES = re.compile(r"\{\{|\}\}|\{run\}")

@@ -68,6 +68,8 @@ Location: TypeAlias = Path | RemotePath
 
 Source: TypeAlias = str | os.PathLike[str] | RemotePath
 """The types that users may pass as a location."""
+AUTO = "auto"
+"""The value of ``resume`` that looks for the newest checkpoint of the callbacks."""
 
 
 def location(source: Source) -> Location:

@@ -10,9 +10,8 @@ from trainbus import SettingsError
 from trainbus.checkpoints.discovery import payloads_below
 from trainbus.checkpoints.names.filename_template import sibling_path, sibling_template
 from trainbus.failures import LOG
-from trainbus.settings.run_id import AUTO
 from trainbus.storage.backend import backend_for
-from trainbus.storage.paths import Location, Source, absolute, location
+from trainbus.storage.paths import AUTO, Location, Source, absolute, location
 
 from .settings import CheckpointSettings
 
