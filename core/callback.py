@@ -207,6 +207,10 @@ class Callback(BaseModel):
             if why:
                 yield MissingCapability(f"{type(self).__name__} needs {in_words(capability)}, but {why}")
 
+    def epoch_options(self) -> Mapping[str, str]:
+        """Return the options that count epochs, each with what to write in a loop by steps, which has none."""
+        return {}
+
     def exclusive_paths(self) -> tuple[str, ...]:
         """Return absolute paths that only one callback of a run may write."""
         return ()

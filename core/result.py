@@ -11,7 +11,7 @@ from .failures import Failure
 from .metrics.history import History
 from .metrics.monitor import BestValue
 from .storage.paths import Location, StartDirectory
-from .terminal import shortened
+from .terminal import plural, shortened
 
 
 class RunData(Protocol):
@@ -22,6 +22,11 @@ class RunData(Protocol):
     decision_log: list[tuple[int, Decision]]
     stop_actions: list[Stop]
     start: StartDirectory
+
+    @property
+    def step(self) -> int:
+        """Weight updates of the run."""
+        ...
 
     @property
     def files(self) -> Sequence[Location]:
@@ -49,7 +54,7 @@ class Result:
     """
 
     epochs: int
-    """Number of finished epochs."""
+    """Number of finished epochs; in a loop by steps, of validations."""
     stopped: bool
     """Whether a decision ended the training."""
     reason: str
@@ -64,6 +69,10 @@ class Result:
     """The failures that did not end the run."""
     decisions: tuple[tuple[int, Decision], ...] = ()
     """Each decision that was executed, with its epoch, counted from 0."""
+    steps: int = 0
+    """Number of weight updates."""
+    by_steps: bool = False
+    """Whether the loop was one by steps, which has no epochs."""
 
     @classmethod
     def of(cls, state: RunData, best: dict[str, BestValue], failures: Sequence[Failure]) -> Result:
@@ -84,11 +93,15 @@ class Result:
             learning_rates={name: each for name, each in history.items() if name.split("/")[0] == "learning_rate"},
             failures=tuple(failures),
             decisions=tuple(state.decision_log),
+            steps=state.step,
+            by_steps=history.by_steps,
         )
 
     def __str__(self) -> str:
-        lines = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}: {self.reason}"]
-        lines += [f"best {name}: {best.value:.5g} in epoch {best.epoch + 1}" for name, best in self.best.items()]
+        many = "s" * (self.epochs != 1)
+        done = f"{plural(self.steps, 'step')}, {self.epochs} validation" if self.by_steps else f"{self.epochs} epoch"
+        lines = [f"{done}{many}: {self.reason}"]
+        lines += [f"best {name}: {best.value:.5g} {best.where}" for name, best in self.best.items()]
         lines += shortened([f"checkpoint: {path}" for path in self.checkpoints])
         for name, rates in self.learning_rates.items():
             changes = [rate for i, rate in enumerate(rates) if rate is not None and (i == 0 or rate != rates[i - 1])]

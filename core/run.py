@@ -12,6 +12,7 @@ from typing import Any, Never, Self, TypeVar, cast
 from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
+from .engine.plan import StepPlan
 from .engine.stopping.signals import DEFAULT
 from .errors import LoopError, SettingsError
 from .failures import Failure
@@ -205,6 +206,58 @@ class Run:
         """
         return self._life.batches(self, loader, accumulate)
 
+    @checked("steps", "iterate over several loaders at once as in run.steps(zip(a, b), n, validate_every=m)")
+    def steps(
+        self,
+        loader: Iterable[T] | Callable[[], T],
+        steps: int | None = None,
+        *,
+        validate_every: int,
+        accumulate: int | None = 1,
+    ) -> Iterator[T]:
+        """Iterate over batches by steps, without epochs, until a decision ends the training.
+
+        The loader is iterated over again and again. History, charts and callbacks count validations and steps: in place
+        of an epoch, they see the steps from one validation to the next. ``validation_due`` says when to validate::
+
+            for x, y in run.steps(loader, 5000, validate_every=250):
+                run.log(loss=train_on(x, y), count=len(x))
+                if run.validation_due:
+                    with run.validation():
+                        run.log(loss=evaluate())
+
+        Args:
+            loader: Any iterable of batches; or a function without arguments that returns a batch.
+            steps: Number of the last step, counted from 1 over the whole run; None for no last one.
+            validate_every: Steps from one validation to the next. Validations are due at its multiples, and at the last
+                step.
+            accumulate: Batches in one step, which is one weight update; None if the loop sets ``step`` itself.
+
+        Raises:
+            SettingsError: A number is not whole, or too small; or an option of a callback counts epochs.
+            LoopError: The loop is inside of another one, or the run has had a loop over epochs.
+
+        >>> run = Run()
+        >>> with run:
+        ...     for batch in run.steps([1.0, 2.0, 3.0], 5, validate_every=2):
+        ...         run.log(loss=batch)
+        ...         if run.validation_due:
+        ...             with run.validation():
+        ...                 run.log(loss=0.5)
+        >>> run.history
+        {'step': [2, 4, 5], 'loss': [1.5, 2.0, 2.0], 'val_loss': [0.5, 0.5, 0.5]}
+        """
+        return self._life.steps(self, loader, StepPlan(steps, validate_every), accumulate)
+
+    @property
+    def validation_due(self) -> bool:
+        """Whether the present batch of ``steps`` is the last one before a validation.
+
+        Raises:
+            LoopError: There is no loop over ``steps``.
+        """
+        return self._life.step_training.is_due(self.state)
+
     @contextmanager
     @checked("validation", "the prefix is val_; log other data under its own name, as in run.log(test_loss=...)")
     def validation(self) -> Generator[None]:
@@ -216,6 +269,7 @@ class Run:
             LoopError: No epoch is open, or the block is inside another one.
         """
         self._life.require_epoch("validation()")
+        self._life.step_training.require_due(self.state)
         if self.state.validating:
             raise LoopError("validation() was called inside another validation(); end the first `with` block before it")
         self.begin_validation()

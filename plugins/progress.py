@@ -56,7 +56,9 @@ class Progress:
         if run.resumed is not None:
             self.printed = decision_from_json(run.resumed.entry.run_state.get("decision", []))
         if run.resumed is not None and self.requested:
-            self._print(f"Resumed from {run.resumed.path}: epoch {run.resumed.epoch + 1}, step {run.resumed.step}")
+            state = run.resumed.entry.run_state
+            epoch = "" if state.get("validate_every") else f"epoch {run.resumed.epoch + 1}, "
+            self._print(f"Resumed from {run.resumed.path}: {epoch}step {run.resumed.step}")
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
@@ -71,10 +73,11 @@ class Progress:
         """Show all metrics, in the bar or in a line."""
         metrics = {**metrics, **run.state.stats}
         if self.bar is not None:
-            self.bar.draw(run.epoch + 1, _epoch(run), metrics)
+            done = run.state.plan.position(run.epoch, 1, 1, run.step)
+            self.bar.draw(done, _heading(run), metrics)
         elif self.requested and not self.framework_draws:
             seconds = time.monotonic() - self.epoch_start
-            self._print(" - ".join([_epoch(run), f"{seconds:.1f}s", *_formatted(metrics)]))
+            self._print(" - ".join([_heading(run), f"{seconds:.1f}s", *_formatted(metrics)]))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
@@ -106,7 +109,7 @@ class Progress:
 
 
 class _Bar:
-    """A progress bar over the epochs; batches also advance it if their number is known."""
+    """A progress bar over the epochs or steps; batches also advance it if their number is known."""
 
     def __init__(self) -> None:
         self.tqdm: Any = None
@@ -117,21 +120,23 @@ class _Bar:
         if self.tqdm is None:
             from tqdm.auto import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - slower to import than trainbus
 
-            total = run.state.planned_epochs
+            total = run.state.plan.total
             # in a terminal, a bar of full width would leave no room for the metrics
             bar = "{bar}" if _in_notebook() else "{bar:20}"
             form = f"{{percentage:3.0f}}%|{bar}| {{elapsed}}<{{remaining}}" if total else "{elapsed}"
             form = f"{{desc}} {form}{{postfix}}"
-            self.tqdm = tqdm(total=total, initial=run.epoch, bar_format=form, dynamic_ncols=True)
-        self.draw(run.epoch, _epoch(run))
+            begun = run.state.plan.position(run.epoch, 0, 1, run.step)
+            self.tqdm = tqdm(total=total, initial=begun, bar_format=form, dynamic_ncols=True)
+        self.draw(run.state.plan.position(run.epoch, 0, 1, run.step), _heading(run))
 
     @hookimpl
     def on_batch_end(self, run: Run, epoch: int, batch: int, metrics: Mapping[str, Any]) -> None:
         """Advance the bar if a redraw is due; reading metrics may wait for the device."""
         if time.monotonic() >= self.next_refresh:
-            planned = run.state.planned_batches
-            done = epoch + min(1, (batch + 1) / planned) if planned else epoch
-            self.draw(done, f"{_epoch(run)}, batch {batch + 1}{f'/{planned}' if planned else ''}", metrics)
+            planned, plan = run.state.planned_batches, run.state.plan
+            done = plan.position(epoch, batch + 1, planned, run.step)
+            of = f", batch {batch + 1}{f'/{planned}' if planned else ''}" if plan.unit == "epoch" else ""
+            self.draw(done, f"{_heading(run)}{of}", metrics)
 
     def draw(self, done: float, title: str, metrics: Mapping[str, Any] | None = None) -> None:
         """Set the bar's position, title and metrics; without new metrics it still shows the previous ones."""
@@ -164,8 +169,8 @@ def _in_notebook() -> bool:
     return shell is not None and "IPKernelApp" in shell.config
 
 
-def _epoch(run: Run) -> str:
-    return f"Epoch {run.epoch + 1}{f'/{run.state.planned_epochs}' if run.state.planned_epochs else ''}"
+def _heading(run: Run) -> str:
+    return run.state.plan.heading(run.epoch, run.step)
 
 
 def _formatted(metrics: Mapping[str, Any]) -> list[str]:
@@ -200,4 +205,5 @@ def _line(action: Action, run: Run) -> str | None:
             done = f"{'interrupted' if by == REQUEST else 'early stopping'}{because}"
         case _:
             return None
-    return f"Epoch {run.epoch + 1}: {done}"
+    moment = run.state.plan.moment(run.epoch, run.step)
+    return f"{moment[0].upper()}{moment[1:]}: {done}"

@@ -15,6 +15,7 @@ from typing import Any
 import trainbus
 from trainbus import Decision, LoopError, Run, SettingsError
 from trainbus.capabilities import HasLearningRate
+from trainbus.engine.plan import EpochPlan
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.running_means import RunningMeans
 
@@ -76,7 +77,7 @@ class FitSession:
         )
         self.subject.in_fit = True
         self.run = Run(self.subject, [*callbacks, _StopFit(model)], **options)
-        self.run.state.planned_epochs, self.run.state.planned_batches = params.get("epochs"), params.get("steps")
+        self.run.state.plan, self.run.state.planned_batches = EpochPlan(params.get("epochs")), params.get("steps")
         self.run.state.validation_freq = _validation_freq(variables)
         self.run.state.metric_advice = _ADVICE
         self.changes_rates = any(HasLearningRate in each.requires() for each in self.run.callbacks.values())
@@ -160,8 +161,8 @@ class FitSession:
     def begin(self) -> None:
         """Begin the run; let ``fit`` begin with the epoch that a resume continues with."""
         self.run.begin(self.is_loop_alive)
-        epochs = self.run.state.planned_epochs or 0
-        first = self.run.resumer.first_epoch(0, epochs)
+        epochs = self.run.state.plan.total or 0
+        first = self.run.resumer.first_epoch()
         if self.run.resumed is not None or first:
             self.first_iteration = self.iteration = self.subject.iterations()
             self.initial_epoch = epochs if self.run.stopped else min(first, epochs)

@@ -32,6 +32,7 @@ from ..journal import (
     StopRequested,
     read,
 )
+from ..metrics.monitor import BestValue
 from ..metrics.names import hint, resolve
 from ..resume.serialization import to_json_data
 from ..settings.registry import load
@@ -129,6 +130,9 @@ def explain(run: RunJournal, metric: str | None = None) -> str:
 def _introduction(event: Event) -> Iterator[str]:
     assert isinstance(event, (RunStarted, RunResumed))
     planned = "" if event.planned_epochs is None else f", {event.planned_epochs} epochs planned"
+    if event.validate_every is not None:
+        steps = "steps" if event.planned_steps is None else plural(event.planned_steps, "step")
+        planned = f", {steps} planned, with a validation every {event.validate_every:,}"
     host = event.environment.get("host")
     yield printable(
         f"{event.subject or 'a loop without a subject'}{f' on {host}' if host else ''}, {_clock(event)}{planned}"
@@ -159,9 +163,13 @@ def _plots(run: RunJournal, metric: str | None) -> Iterator[str]:
     name = resolve(metric or _main_metric(run), logged) or next(iter(shown), None)
     if name is None:
         return
-    values = {each.epoch: each.metrics[name] for each in run.epochs if name in each.metrics}
-    kinds = [(each.epoch, action.kind) for each in run.decisions for action in each.actions]
-    best = [] if run.end is None or name not in run.end.best else [run.end.best[name].epoch]
+    # the axis counts from 1
+    steps = {each.epoch: each.step - 1 if run.by_steps else each.epoch for each in run.epochs}
+    values = {steps[each.epoch]: each.metrics[name] for each in run.epochs if name in each.metrics}
+    decided = ((steps.get(each.epoch, each.epoch), each) for each in run.decisions)
+    kinds = [(at, action.kind) for at, each in decided for action in each.actions]
+    found = [] if run.end is None or name not in run.end.best else [run.end.best[name].epoch]
+    best = [steps.get(epoch, epoch) for epoch in found]
     marks = dict.fromkeys(best, "★")
     marks |= {epoch: "↓" for epoch, kind in kinds if kind == "scale_learning_rate"}
     marks |= {epoch: "■" for epoch, kind in kinds if kind == "stop"}
@@ -184,7 +192,7 @@ def _events(run: RunJournal) -> Iterator[str]:
         event for event in run.events if not isinstance(event, (RunStarted, EpochEnded, CheckpointSaved, RunEnded))
     ]
     for routine, group in groupby(shown, key=_routine):
-        lines = [line for event in group for line in _lines(event)]
+        lines = [line for event in group for line in _lines(event, by_steps=run.by_steps)]
         if routine and len(lines) > 3 * _SHOWN:
             lines[_SHOWN:-_SHOWN] = [f"... and {len(lines) - 2 * _SHOWN} more of these"]
         yield from lines
@@ -198,30 +206,37 @@ def _routine(event: Event) -> frozenset[tuple[str, str]]:
     return frozenset((each.kind, each.by) for each in actions if {each.kind for each in actions} <= _ROUTINE)
 
 
-def _lines(event: Event) -> Iterator[str]:
+def _lines(event: Event, *, by_steps: bool) -> Iterator[str]:
     match event:
         case DecisionMade():
-            where = f"epoch {event.epoch + 1}"
+            where = _moment(event, by_steps=by_steps)
             shown = (action for action in event.actions if action.rule != REQUEST)
             for reason, actions in groupby(shown, key=lambda action: action.reason):
                 done = ", ".join(f"{_verb(action, event)} ({action.by})" for action in actions)
                 yield printable(": ".join(filter(None, [where, reason, done])))
         case EventEmitted():
             values = ", ".join(f"{name}={value}" for name, value in event.values.items())
-            yield printable(f"epoch {event.epoch + 1}: {event.name} ({event.count}){values and f': {values}'}")
+            where = _moment(event, by_steps=by_steps)
+            yield printable(f"{where}: {event.name} ({event.count}){values and f': {values}'}")
         case RunResumed():
-            yield printable(f"resumed from {event.checkpoint} after {plural(event.epochs, 'epoch')}, {_clock(event)}")
+            done = plural(event.step, "step") if by_steps else plural(event.epochs, "epoch")
+            yield printable(f"resumed from {event.checkpoint} after {done}, {_clock(event)}")
         case FailureReported():
             where = f"{event.plugin}{f' in {event.hook}' if event.hook else ''}"
             yield printable(f"{where}: {event.lost}: {event.error}" if event.lost else f"{where} failed: {event.error}")
         case ExceptionRaised():
-            yield printable(f"epoch {event.epoch + 1}: {event.error}")
+            yield printable(f"{_moment(event, by_steps=by_steps)}: {event.error}")
         case HangReported():
             yield printable(f"{event.reason}, {_clock(event)}")
         case StopRequested():
-            yield printable(f"epoch {event.epoch + 1}: {event.name} ended the run after {plural(event.step, 'step')}")
+            where = _moment(event, by_steps=by_steps)
+            yield printable(f"{where}: {event.name} ended the run after {plural(event.step, 'step')}")
         case _:
             return
+
+
+def _moment(event: DecisionMade | EventEmitted | ExceptionRaised | StopRequested, *, by_steps: bool) -> str:
+    return f"step {event.step}" if by_steps else f"epoch {event.epoch + 1}"
 
 
 def _verb(action: ActionRecord, event: DecisionMade) -> str:
@@ -231,15 +246,17 @@ def _verb(action: ActionRecord, event: DecisionMade) -> str:
 
 
 def _ending(run: RunJournal) -> str:
-    end, epochs = run.end, len(run.epochs)
+    end, epochs, unit = run.end, len(run.epochs), "validation" if run.by_steps else "epoch"
     if end is None:
         last = run.events[-1]
         return (
-            f"{plural(epochs, 'epoch')}; no end recorded: the run is still training or was killed; last "
+            f"{plural(epochs, unit)}; no end recorded: the run is still training or was killed; last "
             f"event at {_clock(last)}"
         )
-    lines = [f"{plural(end.epochs, 'epoch')} in {_duration(end.seconds)}, {end.outcome}: {end.reason}"]
-    lines += [f"best {name}: {best.value:.5g} in epoch {best.epoch + 1}" for name, best in end.best.items()]
+    done = f"{plural(end.step, 'step')}, {plural(end.epochs, unit)}" if run.by_steps else plural(end.epochs, unit)
+    lines = [f"{done} in {_duration(end.seconds)}, {end.outcome}: {end.reason}"]
+    best_of = {name: BestValue(best.value, best.epoch, best.step) for name, best in end.best.items()}
+    lines += [f"best {name}: {best.value:.5g} {best.where}" for name, best in best_of.items()]
     lines += shortened([f"checkpoint: {path}" for path in end.checkpoints])
     return "\n".join(map(printable, lines))
 

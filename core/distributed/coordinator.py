@@ -10,6 +10,7 @@ from ..capabilities import HasLearningRate, Ranks, has
 from ..decision import NOTHING, Decision, Stop
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..engine.execution_result import ExecutionResult
+from ..engine.plan import EpochPlan, StepPlan
 from ..engine.run_state import RankTime
 from ..errors import RankError, SettingsError
 from ..metrics.running_means import RunningMeans
@@ -29,6 +30,7 @@ class LoopState(Protocol):
     epoch: int
     loops: int
     planned_batches: int | None
+    plan: EpochPlan | StepPlan
     means: RunningMeans
     validated: bool
     rank_times: Sequence[RankTime]

@@ -238,7 +238,7 @@ class RankGroup:
 
     def _report_slow(self) -> None:
         """Log, on rank 0, a rank that is slow, once until another one is."""
-        found = slow_rank(self._state.rank_times)
+        found = slow_rank(self._state.rank_times, self._state.plan.unit)
         rank = None if found is None else found[0]
         if found is not None and rank != self._slow and self._leads:
             LOG.warning("%s", found[1])

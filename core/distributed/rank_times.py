@@ -59,7 +59,7 @@ def times_in(row: Sequence[float]) -> tuple[RankTime, ...]:
     return tuple(RankTime(*row[start : start + 2]) for start in range(0, len(row), 2))
 
 
-def slow_rank(times: Sequence[RankTime]) -> tuple[int, str] | None:
+def slow_rank(times: Sequence[RankTime], unit: str = "epoch") -> tuple[int, str] | None:
     """Return the rank that is slow by a clear margin, and a report in words; None if there is none.
 
     >>> slow_rank([RankTime(2.0, 1.0), RankTime(2.0, 1.0), RankTime(4.0, 1.0)])
@@ -78,7 +78,7 @@ def slow_rank(times: Sequence[RankTime]) -> tuple[int, str] | None:
         usual = median(values[:rank] + values[rank + 1 :])
         clear = most > margin * usual and most - usual >= LEAST_SECONDS
         if clear and (did == "was busy" or most >= LEAST_SHARE * times[rank].busy):
-            where = f"it {did} for {most:.1f} s of the epoch"
+            where = f"it {did} for {most:.1f} s of the {'epoch' if unit == 'epoch' else 'steps up to a validation'}"
             return rank, f"rank {rank} is slow: {where}, the median of the others for {usual:.1f} s"
     return None
 

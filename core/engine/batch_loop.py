@@ -87,13 +87,5 @@ def unobserved_batches(
     counters.batch = max(batch - 1, 0)
 
 
-def length_of(loader: Iterable[object]) -> int | None:
-    """Return the number of batches; None if the loader has no length, or raises an error: the loop needs none."""
-    try:
-        return len(loader)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - PyTorch's and Lightning's raise several
-        return None
-
-
 def _no_hook(*_: object) -> None:
     """Do nothing; replaces a hook that no plugin implements."""

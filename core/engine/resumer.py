@@ -10,7 +10,7 @@ from ..checkpoints import Checkpoint
 from ..checkpoints.newest_link import followed
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
-from ..errors import UnreadableCheckpoint
+from ..errors import SettingsError, UnreadableCheckpoint
 from ..failures import LOG, Failures
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
@@ -103,35 +103,68 @@ class Resumer:
 
     # --- what an adapter calls
 
-    def first_epoch(self, initial_epoch: int, epochs: int | None) -> int:
+    def first_epoch(self, initial_epoch: int = 0) -> int:
         """Return the epoch to begin with, counted from 0, for a loop that would begin with ``initial_epoch``.
+
+        In a loop by steps, it is the interval to begin with.
 
         Args:
             initial_epoch: The epoch with which the loop begins without a resume.
-            epochs: The number of the last epoch, counted from 1; None for no last one.
+
+        Raises:
+            SettingsError: The loop is one by steps, and that of the checkpoint was not, or the other way round.
         """
         state, end = self._state, self._finished.record
+        plan, by_epochs = state.plan, state.plan.unit == "epoch"
+        self._refuse_other_unit()
         done = 0 if self._resumption is None else self._resumption.position.epochs
-        if end is not None and (state.stop_actions or (epochs is not None and epochs <= end.epochs)):
+        if end is not None and (state.stop_actions or plan.is_done(end.epochs, end.step)):
             if self._resumption is not None:
                 self._resumption.mid_epoch = False  # that epoch has ended
             self._finished.restore(state)
             done = end.epochs
+        what = "epochs" if by_epochs else "steps"
         if self._resumption is None and end is None:
-            if epochs is not None and epochs <= state.origin.epoch > 0:
-                self._report("start: all %d epochs are done; raise the number of epochs", epochs)
+            if (state.origin.epoch or state.origin.step) and plan.is_done(state.origin.epoch, state.origin.step):
+                self._report("start: %s; raise the number of %s", plan.all_done(), what)
             return max(initial_epoch, state.origin.epoch)
         stopped = bool(state.stop_actions) and not self.mid_epoch  # the epoch in which it was stopped is ended first
-        state.stays_over = stopped or (epochs is not None and epochs <= done)
+        unfinished = self.mid_epoch and not by_epochs  # the last step is done, and its interval is ended first
+        state.stays_over = stopped or (plan.is_done(done, state.step) and not unfinished)
         state.end_is_missing = state.stays_over and end is None and not self._names_file
         if state.stays_over and not state.stop_actions:
-            over = "the epoch is done" if epochs == 1 else f"all {epochs} epochs are done"
-            self._report("%s: %s; to continue training, raise the number of epochs", self._origin, over)
-        elif end is not None and done < end.epochs and not state.stays_over:
-            self._report(
-                "%s: epochs %d to %d are trained again: nothing newer was saved", self._origin, done + 1, end.epochs
-            )
+            over = "%s: %s; to continue training, raise the number of %s"
+            self._report(over, self._origin, plan.all_done(), what)
+        elif end is not None and not state.stays_over:
+            first, last = (done + 1, end.epochs) if by_epochs else (state.step + 1, end.step)
+            if first <= last:
+                again = "%s: %s %d to %d are trained again: nothing newer was saved"
+                self._report(again, self._origin, what, first, last)
         return max(initial_epoch, done)
+
+    def _refuse_other_unit(self) -> None:
+        """Refuse a loop by steps from a checkpoint of a loop over epochs, and the other way round."""
+        if self._resumption is None or not (self._resumption.position.epochs or self._resumption.mid_epoch):
+            return
+        then, now = self._resumption.state.validate_every, self._state.plan.validate_every
+        if (then is None) != (now is None):
+            was, use = ("over epochs", "run.epochs(n)") if then is None else ("by steps", "run.steps(loader, n, ...)")
+            raise SettingsError(
+                f"resume={self._source!r}: the checkpoint is of a loop {was}; write {use}, or load its weights and "
+                f"begin with Run(start={{'step': {self._state.step}}})"
+            )
+
+    def interval_begins_at(self) -> int | None:
+        """Return the step with which the interrupted interval of a loop by steps had begun; None if none is continued.
+
+        If ``validate_every`` is another now, the interval begins at the present step.
+        """
+        state, resumption = self._state, self._resumption
+        if resumption is None or not resumption.mid_epoch:
+            return None
+        if resumption.state.validate_every != state.plan.validate_every:
+            return state.step
+        return state.last_validation
 
     def go_on(self) -> None:
         """Let a finished run continue to train from its checkpoint."""

@@ -11,6 +11,7 @@ from ..decision import Decision, Forget, Save, Stop
 from ..errors import LoopError
 from ..limits import WHOLE_NUMBER
 from ..metrics.extremes import Extremes, known_epochs
+from ..metrics.history import STEP
 from ..metrics.missing_metric import MetricAdvice
 from ..metrics.origin import Origin
 from ..metrics.running_means import RunningMeans
@@ -20,6 +21,7 @@ from ..settings.arguments import whole_number
 from ..storage.paths import Location, StartDirectory, location
 from .counters import Counters
 from .execution_result import ExecutionResult
+from .plan import EpochPlan, StepPlan
 
 
 class RankTime(NamedTuple):
@@ -73,8 +75,8 @@ class RunState:
         self.loops = 0
         """Loops over batches that were started in the current epoch."""
         self.counters = Counters()
-        self.planned_epochs: int | None = None
-        """Number of the last epoch, counted from 1; None if unknown."""
+        self.plan: EpochPlan | StepPlan = EpochPlan()
+        """What the loop trains for: epochs, or steps."""
         self.planned_batches: int | None = None
         """Batches of the current epoch; None if unknown."""
         self.validation_freq: int | Collection[int] | None = 1
@@ -106,7 +108,8 @@ class RunState:
         self.metrics: Mapping[str, Any] = {}
         """The metrics of the last epoch that ended."""
         self.epoch_metrics: list[tuple[int, Mapping[str, Any]]] = []
-        """Each epoch that ended, with its metrics, including those before a resume."""
+        """Each epoch that ended, with its metrics, including those before a resume; in a loop by steps, each interval,
+        also with its "step"."""
         self.earlier_epochs = 0
         """How many epochs ended before these, or between them, of which a resume has found no history."""
         self.extremes = Extremes()
@@ -282,8 +285,26 @@ class RunState:
         self.epoch_open = False
         self.metrics = metrics
         self.epochs_finished = self.epoch + 1
-        self.epoch_metrics.append((self.epoch, metrics))
-        self.extremes.add(self.epoch, metrics)
+        row = metrics if self.plan.unit == "epoch" else {STEP: self.step, **metrics}
+        self.epoch_metrics.append((self.epoch, row))
+        self.extremes.add(self.epoch, row)
+
+    @property
+    def last_validation(self) -> int:
+        """The step of the last validation of a loop by steps, or that with which the run began."""
+        return self.epoch_metrics[-1][1].get(STEP, 0) if self.epoch_metrics else self.origin.step
+
+    def moment(self, epoch: int, step: int | None = None) -> str:
+        """Name an epoch, counted from 0; in a loop by steps, the step of its validation.
+
+        Args:
+            epoch: The number of the epoch or interval.
+            step: Weight updates at that time; None for the end of the epoch or interval.
+        """
+        if step is None and self.plan.unit != "epoch":
+            later = reversed(self.epoch_metrics)
+            step = next((metrics.get(STEP) for number, metrics in later if number == epoch), None)
+        return self.plan.moment(epoch, step)
 
     def record(self, result: ExecutionResult, exists: Callable[[Location], bool]) -> None:
         """Record the result of a decision.
@@ -333,5 +354,8 @@ class RunState:
         if self.phase != "ended":
             return "not over yet"
         if self.left:
-            return f"the loop was left in epoch {self.epoch + 1}"
-        return "all epochs done" if self.epoch + 1 == self.planned_epochs else "the loop ended"
+            by_steps = self.plan.unit != "epoch"
+            return f"the loop was left {'at' if by_steps else 'in'} {self.moment(self.epoch, self.step)}"
+        if self.plan.total and self.plan.is_done(self.epoch + 1, self.step):
+            return "all epochs done" if self.plan.unit == "epoch" else "all steps done"
+        return "the loop ended"

@@ -187,6 +187,7 @@ class StateCollector:
             rank_state=self.rank_state(),
             epochs_recorded=state.earlier_epochs + len(state.epoch_metrics),
             known_epochs=[(epoch, storable(metrics)) for epoch, metrics in state.extremes.epochs()],
+            validate_every=state.plan.validate_every,
             validated=state.validated,
             stop_actions=[action_to_json(each) for each in state.stop_actions if each.by != REQUEST],
             decision=[action_to_json(each) for each in decision if not state.interrupted],

@@ -58,6 +58,8 @@ class BestRecord(_Model):
 
     value: Number
     epoch: Count
+    step: Steps | None = None
+    """Weight updates at that time, in a loop by steps."""
 
 
 class ActionRecord(_Model):
@@ -90,7 +92,11 @@ class _Introduction(_Event):
     subject: str | None
     """Type of the trained subject; None for a loop without a subject."""
     planned_epochs: Count | None = None
-    """Number of the last planned epoch, counted from 1; None if it is not known yet."""
+    """Number of the last planned epoch, counted from 1; None if it is not known yet, and in a loop by steps."""
+    planned_steps: Steps | None = None
+    """Number of the last planned step, counted from 1; None if it is not known yet, and in a loop over epochs."""
+    validate_every: Steps | None = None
+    """Steps from one validation to the next, in a loop by steps."""
     callbacks: dict[str, PluginRecord] = Field(default_factory=dict[str, PluginRecord])
     """Name of each plugin, in order, to the callback that made it."""
     environment: dict[str, str | int | None] = Field(default_factory=dict[str, str | int | None])
@@ -118,9 +124,11 @@ class RunResumed(_Introduction):
 
 
 class EpochEnded(_Event):
-    """An epoch ended."""
+    """An epoch ended; or, in a loop by steps, the steps up to a validation, whose number ``epoch`` is then."""
 
     event: Literal["epoch"] = "epoch"
+    unit: Literal["epoch", "validation"] = "epoch"
+    """What the run counts."""
     epoch: Count
     step: Steps
     """Total weight updates of the run up to the end of this epoch."""

@@ -46,8 +46,13 @@ class RunJournal:
         return self.introduction.callbacks
 
     @property
+    def by_steps(self) -> bool:
+        """Whether the loop was one by steps, which has no epochs."""
+        return self.introduction.validate_every is not None or any(each.unit != "epoch" for each in self.epochs)
+
+    @property
     def epochs(self) -> list[EpochEnded]:
-        """The finished epochs."""
+        """The finished epochs; in a loop by steps, the validations."""
         return [each for each in self.events if isinstance(each, EpochEnded)]
 
     @property

@@ -143,7 +143,7 @@ class Ending:
         state = self.state
         if errors or state.error is not None or state.interrupted or state.left:
             return False
-        done = 0 < (state.planned_epochs or 0) <= state.epochs_finished
+        done = bool(state.plan.total) and state.plan.is_done(state.epochs_finished, state.step)
         return done or any(each.by != REQUEST for each in state.stop_actions)
 
     def _write_ends(self) -> None:

@@ -6,31 +6,38 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from inspect import GEN_RUNNING, getgeneratorstate
+from inspect import GEN_RUNNING, GEN_SUSPENDED, getgeneratorstate
 from itertools import count
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from ..callback import Callback
 from ..decision import NOTHING, REQUEST, Decision
-from ..engine.batch_loop import length_of, observed_batches, unobserved_batches
+from ..engine.batch_loop import observed_batches, unobserved_batches
 from ..engine.epoch_loop import EpochLoop
 from ..engine.execution_result import ExecutionResult
+from ..engine.plan import EpochPlan, StepPlan
 from ..errors import LoopError, SettingsError
 from ..failures import LOG, is_observer
 from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
+from ..resume.loaders.dataloader_state import length_of
+from ..resume.loaders.stream import Stream
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
-from ..settings.arguments import check_metrics, check_validation_freq, whole_number
+from ..settings.arguments import check_loader, check_metrics, check_validation_freq, checked_accumulate, whole_number
 from ..terminal import plural
 from .ending import Ending
 from .parts import Parts
+from .step_training import StepTraining, check_no_epochs
 
 T = TypeVar("T")
 
-_IN_EPOCH = "loop over run.epochs(n), or call run.begin_epoch(epoch) and run.end_epoch() in a loop of your own"
+_IN_EPOCH = (
+    "loop over run.epochs(n) or run.steps(loader, n, validate_every=m), or call run.begin_epoch(epoch) and "
+    "run.end_epoch() in a loop of your own"
+)
 
 
 @runtime_checkable
@@ -63,6 +70,9 @@ class Lifecycle:
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._start_epoch = self.group.bind("start_epoch", state.start_epoch)
+        self.step_training = StepTraining()
+        self._kind = ""
+        """The method of the run whose loop has begun, if one has: "epochs" or "steps"."""
         self._loop: Callable[[], Generator[Any] | None] = lambda: None
         self._epoch_loop: Callable[[], EpochLoop | None] = lambda: None
 
@@ -190,9 +200,10 @@ class Lifecycle:
             epochs = whole_number("epochs", epochs, 0)
         check_validation_freq(validation_freq)
         self._refuse_nested(None)
+        self._refuse_other_loop("epochs")
         self.finish_left_epoch(run)
-        self.state.planned_epochs, self.state.validation_freq = epochs, validation_freq
-        first = self.resumer.first_epoch(first, epochs)
+        self.state.plan, self.state.validation_freq = EpochPlan(epochs), validation_freq
+        first = self.resumer.first_epoch(first)
         return EpochLoop(self._epochs(run, count(first) if epochs is None else range(first, epochs)), self._note_loop)
 
     def _note_loop(self, loop: EpochLoop) -> None:
@@ -200,6 +211,9 @@ class Lifecycle:
         self._epoch_loop = weakref.ref(loop)
 
     def _refuse_nested(self, loop: EpochLoop | None) -> None:
+        by_steps = self._loop() if self._kind == "steps" else None
+        if by_steps is not None and getgeneratorstate(by_steps) == GEN_SUSPENDED and self.state.epoch_open:
+            raise LoopError("another loop of the run inside of one over run.steps(); leave that loop before it")
         outer = self._epoch_loop()
         if outer is not None and outer.encloses(loop):
             raise LoopError(
@@ -209,17 +223,42 @@ class Lifecycle:
 
     def _epochs(self, run: object, epochs: Iterable[int]) -> Generator[int]:
         for epoch in epochs:
-            if self._ends_here():
+            if self.ends_here():
                 return
             self.begin_epoch(run, epoch)
-            if self._ends_here():
+            if self.ends_here():
                 return
             yield epoch
             self.end_epoch(run, {})
 
-    def _ends_here(self) -> bool:
+    def ends_here(self) -> bool:
         """Return whether the loop over epochs ends; an epoch in which a killed run had stopped is ended first."""
         return not self.resumer.mid_epoch and self.loop_ends()
+
+    def steps(
+        self, run: object, loader: Iterable[T] | Callable[[], T], plan: StepPlan, accumulate: int | None
+    ) -> Generator[T]:
+        """Iterate over batches until so many weight updates were made, or until a decision ends the training."""
+        self.require("open", "steps() belongs inside `with run:`")
+        plan = StepPlan(
+            plan.total if plan.total is None else whole_number("steps", plan.total, 0),
+            whole_number("validate_every", plan.validate_every, 1),
+        )
+        accumulate = checked_accumulate(accumulate)
+        if not callable(loader):
+            check_loader("steps", loader)
+        self._refuse_nested(None)
+        self._refuse_other_loop("steps")
+        check_no_epochs(self.callbacks.values(), self.state.origin)
+        self.finish_left_epoch(run)
+        stream = Stream(loader, self.state.subject, self.group.size, self.group.bind("report", LOG.warning))
+        return self._begun(self.step_training.batches(self, run, stream, plan, accumulate))
+
+    def _refuse_other_loop(self, kind: str) -> None:
+        """Refuse a loop over epochs after one by steps, and the other way round."""
+        if self._kind not in ("", kind):
+            raise LoopError(f"run.{kind}() after run.{self._kind}(): one run counts epochs or steps; make a new run")
+        self._kind = kind
 
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
@@ -240,12 +279,11 @@ class Lifecycle:
 
     def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training."""
-        if accumulate is not None:
-            advice = "give the number of batches per weight update, or None"
-            accumulate = whole_number("accumulate", accumulate, 1, advice)
-        if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):  # a sequence may have that only
-            raise SettingsError(f"batches({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
+        accumulate = checked_accumulate(accumulate)
+        check_loader("batches", loader)
         self.require_epoch("batches()")
+        if self._kind == "steps":
+            raise LoopError("run.batches() inside of run.steps(), which gives the batches itself; leave it out")
         state, bus = self.state, self.bus
         state.planned_batches = length_of(loader)
         self.rates.first_batch()
@@ -316,7 +354,7 @@ class Lifecycle:
                 if self.end(run, raised):
                     return True
                 raise
-            if self.plugins and not state.epochs_started and state.planned_epochs is None:
+            if self.plugins and not state.epochs_started and state.plan == EpochPlan():
                 self.group.bind("report", LOG.warning)(f"no epoch has begun, so no callback was used: {_IN_EPOCH}")
         return self.end(run, error)
 

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARIES = ("pandas", "polars")
+STEP = "step"
+"""The name of the weight updates at each validation of a loop by steps, beside the names of metrics."""
 
 
 class History(dict[str, list[Any]]):
     """A dict of metric name to its values, one per finished epoch; None for an epoch that did not log the metric.
 
+    That of a loop by steps has one value per validation, and "step" has the weight updates at each.
+
     Args:
-        past: Each finished epoch, counted from 0, with its metrics.
+        past: Each finished epoch or validation, counted from 0, with its metrics.
 
     >>> history = History([(0, {"loss": 2.0}), (1, {"loss": 1.0, "val_loss": 1.5})])
     >>> history
@@ -37,8 +41,10 @@ class History(dict[str, list[Any]]):
         past = list(past)
         names = dict.fromkeys(name for _, metrics in past for name in metrics)
         super().__init__((name, [metrics.get(name) for _, metrics in past]) for name in names)
-        self.epochs = [epoch for epoch, _ in past]
-        """The finished epochs, counted from 0."""
+        self.by_steps = STEP in names
+        """Whether it is that of a loop by steps."""
+        self.epochs = [] if self.by_steps else [epoch for epoch, _ in past]
+        """The finished epochs, counted from 0; empty for a loop by steps."""
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return the metrics that are single numbers as arrays, with NaN for an epoch that did not log the metric."""
@@ -61,7 +67,7 @@ class History(dict[str, list[Any]]):
     def frame(self, library: Literal["pandas", "polars"]) -> pd.DataFrame | pl.DataFrame:
         """Return the metrics that are single numbers as a data frame, with one column for each metric.
 
-        The epoch, counted from 0, is the index in pandas and a column "epoch" in polars.
+        The epoch, counted from 0, is the index in pandas and a column "epoch" in polars; in a loop by steps, "step".
 
         Args:
             library: The library of the data frame.
@@ -76,6 +82,7 @@ class History(dict[str, list[Any]]):
             module = import_module(library)
         except ImportError:
             raise MissingDependency(f"{library} is not installed: pip install {library}") from None
-        columns: dict[str, Any] = {"epoch": self.epochs, **self.arrays()}
-        frame = module.DataFrame(columns)
-        return frame.set_index("epoch") if library == "pandas" else frame
+        index = STEP if self.by_steps else "epoch"
+        columns: dict[str, Any] = {**self.arrays(), index: self[STEP] if self.by_steps else self.epochs}
+        frame = module.DataFrame({index: columns.pop(index), **columns})
+        return frame.set_index(index) if library == "pandas" else frame

@@ -12,6 +12,7 @@ from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..failures import LOG
 from ..rules import Best, best_rule
 from .direction import direction_of
+from .history import STEP
 from .missing_metric import MetricAdvice, explain_missing
 from .names import check_name, is_validated, resolve
 from .origin import Origin
@@ -73,10 +74,22 @@ def direction_for(subject: object, metric: str) -> Literal["min", "max"]:
 
 
 class BestValue(NamedTuple):
-    """The best value of a metric and its epoch, counted from 0."""
+    """The best value of a metric and its epoch, counted from 0.
+
+    >>> BestValue(0.5, 3).where, BestValue(0.5, 3, step=1000).where
+    ('in epoch 4', 'at step 1000')
+    """
 
     value: float
     epoch: int
+    """In a loop by steps, the number of the validation, counted from 0."""
+    step: int | None = None
+    """In a loop by steps, the weight updates at that validation; None in a loop over epochs."""
+
+    @property
+    def where(self) -> str:
+        """Return in words when it was reached."""
+        return f"in epoch {self.epoch + 1}" if self.step is None else f"at step {self.step}"
 
 
 class Monitor:
@@ -151,7 +164,15 @@ class Monitor:
     def best(self) -> BestValue | None:
         """The best value so far; None if there is none yet."""
         self._catch_up()
-        return BestValue(self.sign * self._best.score, self._best.epoch) if self._best.epoch >= 0 else None
+        best = self._best
+        return BestValue(self.sign * best.score, best.epoch, self._step_of(best.epoch)) if best.epoch >= 0 else None
+
+    def _step_of(self, epoch: int) -> int | None:
+        """Return the weight updates at the end of an interval of a loop by steps; None in a loop over epochs."""
+        rows = self._source.epoch_metrics
+        if not rows or STEP not in rows[-1][1]:
+            return None
+        return next((metrics[STEP] for number, metrics in reversed(rows) if number == epoch), self._source.origin.step)
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
         """Return the metric's value in ``metrics``; None if this epoch has no value.

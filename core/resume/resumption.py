@@ -328,7 +328,8 @@ class Resumption:
                     raise CheckpointError(f"{str(file)!r} is not opened: {flaw}")
             return read_past(self.checkpoint, reference, self._start), file and self._start.fixed(file)
         except CheckpointError as error:
-            self._warn("the history before epoch %d is missing: %s", self.position.epochs + 1, error)
+            what = "epoch" if self.state.validate_every is None else "validation"
+            self._warn("the history before %s %d is missing: %s", what, self.position.epochs + 1, error)
         return Past([(epoch, from_json_data(metrics)) for epoch, metrics in self.state.known_epochs], [], []), None
 
     def _restore_run_state(self, subject: object) -> None:

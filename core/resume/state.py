@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..checkpoints.history_reader import HistoryReference
 from ..errors import SettingsError
-from ..limits import BATCHES, EPOCHS, RANKS, RUN_ID
+from ..limits import BATCHES, EPOCHS, RANKS, RUN_ID, STEPS
 from ..metrics.origin import Origin
 from ..metrics.running_means import RunningMeans
 from ..storage.paths import Location, StartDirectory, location, relative_to
@@ -153,6 +153,8 @@ class CheckpointState(BaseModel):
     """How many epochs have ended."""
     known_epochs: list[tuple[Epochs, dict[str, Any]]] = Field(default_factory=list[tuple[int, dict[str, Any]]])
     """The epochs of these that decisions may need: those with extreme metrics, and the last."""
+    validate_every: Annotated[int, Field(ge=1, le=STEPS)] | None = None
+    """Steps from one validation to the next, in a loop by steps; None in a loop over epochs."""
     validated: bool = False
     stop_actions: list[Any] = Field(default_factory=list[Any])
     """The stops of the run; what is no action is refused when these and ``decision`` become a decision again."""

@@ -151,6 +151,30 @@ def whole_number(name: str, value: object, least: int, advice: str = "", most: i
     return number
 
 
+def checked_accumulate(value: object) -> int | None:
+    """Return the number of batches in one weight update; None if the loop counts its updates itself.
+
+    Raises:
+        SettingsError: It is no whole number above 0.
+    """
+    advice = "give the number of batches per weight update, or None"
+    return None if value is None else whole_number("accumulate", value, 1, advice)
+
+
+def check_loader(call: str, loader: object) -> None:
+    """Refuse a loader that is not iterable.
+
+    Args:
+        call: The method of the run that has got it.
+        loader: The loader.
+
+    Raises:
+        SettingsError: It is not iterable.
+    """
+    if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):  # a sequence may have that only
+        raise SettingsError(f"{call}({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
+
+
 def check_validation_freq(value: object) -> None:
     """Raise an error unless a ``validation_freq`` is valid.
 

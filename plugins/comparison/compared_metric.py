@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,6 +36,7 @@ class ComparedMetric:
 
     monitor: Monitor
     """The monitor of the metric; set by ``begin``."""
+    _moment: Callable[[int, int], str]
 
     def __init__(self, settings: ComparisonSettings, metric: str, mode: Mode) -> None:
         self.settings, self.name = settings, metric
@@ -44,7 +45,7 @@ class ComparedMetric:
 
     def begin(self, run: Run, start_from_epoch: int = 0) -> None:
         """Ask the run for the monitors; ``start_from_epoch`` is the first epoch that must log the metrics."""
-        settings = self.settings
+        settings, self._moment = self.settings, run.state.moment
         self.monitor = run.monitor(self.name, self.mode, start_from_epoch=start_from_epoch)
         if settings.tie_breaker:
             mode = settings.tie_breaker_mode
@@ -91,7 +92,7 @@ class ComparedMetric:
         epoch, step = at
         if epoch < 0:
             return ""
-        return f"step {step}" if self.settings.frequency.unit != "epoch" and step else f"epoch {epoch + 1}"
+        return f"step {step}" if self.settings.frequency.unit != "epoch" and step else self._moment(epoch, step)
 
     def margin(self) -> str:
         """Return in words by how much a value must be better; "" for any difference."""

@@ -113,8 +113,8 @@ class ValidationLooks:
         self.looker.check_epoch(run, self)
         if not self.seen and run.state.validates(run.epoch):
             raise MissingMetric(
-                f"{type(self.settings).__name__}: every='validation', but epoch {run.epoch + 1} has reported no "
-                'validation; validate inside `with run.validation():`, or set every="epoch"'
+                f"{type(self.settings).__name__}: every='validation', but {run.state.plan.interval(run.epoch)} has "
+                'reported no validation; validate inside `with run.validation():`, or set every="epoch"'
             )
 
     def _check_names(self, metrics: Mapping[str, Any]) -> None:

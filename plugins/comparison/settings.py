@@ -72,6 +72,11 @@ class ComparisonSettings(MonitoredCallback):
         settings["min_delta_mode"] = "rel" if self.relative else "abs"
         return {name: each for name, each in settings.items() if name not in unused}
 
+    def epoch_options(self) -> Mapping[str, str]:
+        """Return ``every`` if it counts several epochs."""
+        several = self.frequency.unit == "epoch" and self.frequency.every > 1
+        return {f"every={self.every!r}": 'give steps, as in every="500 steps"'} if several else {}
+
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether metric and direction are the same, and what the callback counts."""
         present = self.effective_settings(subject)

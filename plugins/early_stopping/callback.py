@@ -123,6 +123,11 @@ class EarlyStopping(ComparisonSettings):
             "patience": max(self.patience, 1),
         }
 
+    def epoch_options(self) -> Mapping[str, str]:
+        """Return the options that count epochs."""
+        held = {name: number for name in ("min_epochs", "start_from_epoch") if (number := getattr(self, name))}
+        return {**super().epoch_options(), **{f"{name}={number}": "give min_steps" for name, number in held.items()}}
+
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether the metrics, their directions and the smoothing are the same."""
         return super().compatible_with(earlier, subject) and earlier.get("smoothing") == self.smoothing

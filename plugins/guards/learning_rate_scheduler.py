@@ -108,6 +108,10 @@ class LearningRateScheduler(Callback):
         """Require a subject whose learning rate can be changed."""
         return (HasLearningRate,)
 
+    def epoch_options(self) -> Mapping[str, str]:
+        """Return ``schedule``, which is a function of the epoch."""
+        return {"schedule": "set the rate of the optimizer in the loop, or use a scheduler of its framework"}
+
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield why the function that ``schedule`` names cannot be imported."""
         yield from super().validate_for(subject)

@@ -101,14 +101,14 @@ class _EpochGuard:
 
     @hookimpl
     def on_validation_end(self, metrics: Mapping[str, Any]) -> Decision | None:
-        return self.look(metrics, f"the validation of epoch {self.run.epoch + 1}")
+        return self.look(metrics, f"the validation of {self.run.state.plan.interval(self.run.epoch)}")
 
     @hookimpl
     def on_epoch_end(self, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
         if not self.checked:
             self.checked = True
             self._report_missing(metrics)
-        return self.look(metrics, f"epoch {epoch + 1}")
+        return self.look(metrics, self.run.state.plan.interval(epoch))
 
     def look(self, metrics: Mapping[str, Any], where: str) -> Decision | None:
         """Return the decision to stop if one of these metrics is not finite; may wait for a device."""
@@ -150,7 +150,11 @@ class _EpochGuard:
 
     def place(self) -> str:
         """Return the present batch in words."""
-        return f"batch {self.run.batch + 1} of epoch {self.run.epoch + 1}"
+        return self.name(self.run.epoch, self.run.batch)
+
+    def name(self, epoch: int, batch: int) -> str:
+        """Return a batch in words."""
+        return f"batch {batch + 1} of {self.run.state.plan.interval(epoch)}"
 
     def _check_path(self, run: Run) -> None:
         """Refuse a path at which a resume would find the file."""
@@ -185,7 +189,7 @@ class _BatchGuard:
     def on_batch_end(self, epoch: int, batch: int, metrics: Mapping[str, Any]) -> Decision | None:
         bad, pending = finiteness(metrics, self.names)
         if bad:
-            return self.guard.stop(bad, metrics, f"batch {batch + 1} of epoch {epoch + 1}")
+            return self.guard.stop(bad, metrics, self.guard.name(epoch, batch))
         if pending:
             self.waiting.append((epoch, batch, pending))
             if len(self.waiting) > BATCHES_LATER:
@@ -204,7 +208,7 @@ class _BatchGuard:
             bad = _names_in(pending)
             if bad:
                 self.waiting.clear()
-                where = f"batch {batch + 1} of epoch {epoch + 1}"
+                where = self.guard.name(epoch, batch)
                 late = f" (found at batch {run.batch + 1})" if run.batch > batch else ""
                 return self.guard.stop(bad, metrics, where + late)
         return None

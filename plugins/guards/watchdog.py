@@ -118,8 +118,9 @@ class _Watch:
     def report(self) -> None:
         """Report that this rank hangs, on standard error, in the journal and to the other ranks; end it if asked to."""
         run, stacks = self.run, stacks_of_all_threads()
+        of = run.state.plan.interval(run.epoch)
         who = f"rank {run.rank}: " if run.world_size > 1 else ""
-        reason = f"{who}no event for {self.settings.limit} since batch {run.batch + 1} of epoch {run.epoch + 1}"
+        reason = f"{who}no event for {self.settings.limit} since batch {run.batch + 1} of {of}"
         if sys.stderr is not None:
             with suppress(OSError, ValueError):
                 sys.stderr.write(f"Watchdog: {reason}\n{stacks}\n")

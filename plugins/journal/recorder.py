@@ -131,7 +131,8 @@ class JournalRecorder:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, metrics=shown, stats=dict(run.state.stats)))
+        stats, unit = dict(run.state.stats), run.state.plan.unit
+        self._write(run, journal.EpochEnded(**_now(run), unit=unit, seconds=seconds, metrics=shown, stats=stats))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
@@ -249,11 +250,13 @@ class JournalRecorder:
             self.file.append([_line(each)])
 
     def _header(self, run: Run, file: AppendOnlyFile) -> journal.Event:
+        plan = run.state.plan
         known: dict[str, Any] = {
             "time": time.time(),
             "run": self.run,
             "subject": None if run.subject is None else type(run.subject).__name__,
-            "planned_epochs": run.state.planned_epochs,
+            ("planned_epochs" if plan.unit == "epoch" else "planned_steps"): plan.total,
+            "validate_every": plan.validate_every,
             "callbacks": {name: _plugin_record(run, name) for name in run.plugins},
             "environment": environment(),
         }
@@ -283,7 +286,10 @@ class JournalRecorder:
             epochs=result.epochs,
             step=run.step,
             seconds=self._seconds(),
-            best={name: journal.BestRecord(value=best.value, epoch=best.epoch) for name, best in result.best.items()},
+            best={
+                name: journal.BestRecord(value=best.value, epoch=best.epoch, step=best.step)
+                for name, best in result.best.items()
+            },
             checkpoints=tuple(map(str, result.checkpoints)),
         )
         self._write(run, event)

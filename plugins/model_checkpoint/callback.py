@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from trainbus.checkpoints.names.filename_template import (
     glob_pattern,
     sibling_path,
     suffix_in,
+    template_fields,
     truncated_glob,
 )
 from trainbus.settings.run_id import RunStart
@@ -89,6 +90,18 @@ class ModelCheckpoint(CheckpointSettings):
         if self.existing == "version":
             filepath = versioned(filepath, start.resume)
         return self.with_option("filepath", filepath)
+
+    def epoch_options(self) -> Mapping[str, str]:
+        """Return the templates with an epoch, and ``save_freq`` if it counts several."""
+        frequency = SaveFrequency.parse(self.save_freq)
+        found = {f"save_freq={self.save_freq!r}": 'give steps, as in save_freq="500 steps"'}
+        found = found if frequency.unit == "epoch" and frequency.every > 1 else {}
+        templates = {"filepath": self.filepath, **self.fixed_names()}
+        for option, template in templates.items():
+            for field in ("epoch", "epoch0"):
+                if field in template_fields(template):
+                    found[f"{option}={template!r}"] = f"write {{step}} in place of {{{field}}}"
+        return found
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""

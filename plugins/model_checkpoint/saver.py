@@ -93,7 +93,7 @@ class Saver:
         tied = settings.tie_breaker
         second = run.monitor(tied, settings.tie_breaker_mode) if monitor is not None and tied else None
         self.selection = Selection(settings, monitor, second, link)
-        self.first, self.rank = (run.epoch, run.step), run.rank
+        self.first, self.rank, self.moment = (run.epoch, run.step), run.rank, run.state.moment
         self.owned = OwnedFiles.of([settings], subject)
         self.owned_by_run = OwnedFiles.of(run.callbacks.values(), subject)
         self.start = StartDirectory()  # a loop may change its working directory before the states are restored again
@@ -242,7 +242,7 @@ class Saver:
         are = f"{paths[0]!r} is" if len(paths) == 1 else f"{paths[0]!r} and {len(paths) - 1} more are"
         what = "keep and keep_last count the files that are left"
         if lost_best and monitor is not None:
-            value = f"{monitor.metric} is better than {monitor.sign * best.score:.5g} (epoch {best.epoch + 1})"
+            value = f"{monitor.metric} is better than {monitor.sign * best.score:.5g} ({self.moment(best.epoch)})"
             what = f"the best model is lost, and the next one is saved when {value}"
         LOG.warning("ModelCheckpoint: %s gone since the run was saved: %s", are, what)
 

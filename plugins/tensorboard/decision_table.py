@@ -10,7 +10,7 @@ from trainbus.decision import Action, Forget, Keep, Restore, Save, ScaleLearning
 
 from .text_tables import table
 
-HEADER = ("epoch", "decision", "target", "reason", "plugin")
+HEADER = ("decision", "target", "reason", "plugin")
 
 KINDS: dict[type[Action], tuple[str, str]] = {
     ScaleLearningRate: ("learning_rate_cut", ""),
@@ -32,13 +32,15 @@ class DecisionTable:
     """Collects the decisions of one run: the last ones, and how many there were."""
 
     def __init__(self) -> None:
+        self.unit = "epoch"
+        """What says when a decision was made."""
         self._rows: list[list[Any]] = []
         self._earlier = 0
         """Rows before these."""
         self._counts: dict[str, int] = {}  # since the last `take_counts`, of every kind that ever occurred
 
-    def add(self, epoch: int, decision: Decision) -> str:
-        """Add a decision of this epoch, counted from 0, and return it as a separate table."""
+    def add(self, at: int, decision: Decision) -> str:
+        """Add a decision of this epoch, counted from 1, or of this step, and return it as a separate table."""
         rows: list[list[Any]] = []
         for action in decision:
             kind, target = KINDS[type(action)]
@@ -50,11 +52,11 @@ class DecisionTable:
             else:
                 shown = getattr(action, target, "")
             self._counts[kind] = self._counts.get(kind, 0) + 1
-            rows.append([epoch + 1, kind.replace("_", " "), shown, action.reason, action.by])
+            rows.append([at, kind.replace("_", " "), shown, action.reason, action.by])
         self._rows += rows
         self._earlier += max(len(self._rows) - SHOWN, 0)
         del self._rows[:-SHOWN]
-        return table(HEADER, rows)
+        return table((self.unit, *HEADER), rows)
 
     def take_counts(self) -> dict[str, float]:
         """Return, by tag, the number of decisions of each kind since the last call, and reset the counts."""
@@ -67,7 +69,7 @@ class DecisionTable:
         if not self._rows:
             return ""
         earlier = f"{self._earlier} earlier decisions are shown at their own steps.\n\n" if self._earlier else ""
-        return earlier + table(HEADER, self._rows)
+        return earlier + table((self.unit, *HEADER), self._rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows and counts."""

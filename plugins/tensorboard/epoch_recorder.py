@@ -120,6 +120,8 @@ class EpochRecorder:
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
         """Write the decisions of the epoch before, now that all are known; before the first epoch, write the header."""
+        if run.state.plan.unit != "epoch":
+            self.layout = self.layout.by_steps()
         self._begin_to_write()
         if self.counts_step == self.step:
             self._write_decision_counts()
@@ -153,7 +155,7 @@ class EpochRecorder:
             series = layout.of_epoch(name)
             by_run[series.run][series.tag] = value
         by_run[layout.main] |= {f"stats/{name}": value for name, value in run.state.stats.items()}
-        if not layout.counts_epochs:
+        if not layout.counts_epochs and run.state.plan.unit == "epoch":
             by_run[layout.main]["epoch"] = float(epoch)
         for name, values in by_run.items():
             self.writer.scalars(name, step, values)
@@ -167,7 +169,9 @@ class EpochRecorder:
         decision = Decision(frozenset(each for each in decision if REQUEST not in (each.by, each.rule)))
         if not decision:
             return
-        now = run.epoch, self._epoch_step(run), decision
+        by_steps = run.state.plan.unit != "epoch"
+        self.decisions.unit = "step" if by_steps else "epoch"
+        now = run.step if by_steps else run.epoch + 1, self._epoch_step(run), decision
         if self.at_end is not None:
             self._note_restored(run, decision)
         if self.trains or not self.restored:
@@ -316,10 +320,10 @@ class EpochRecorder:
             self.writer.scalars(self.layout.main, self.counts_step, self.decisions.take_counts())
             self.counts_step = None
 
-    def _write_decision(self, epoch: int, step: int, decision: Decision) -> None:
+    def _write_decision(self, at: int, step: int, decision: Decision) -> None:
         if step != self.step:  # in an epoch that may never end
             self.counts_step = step
-        self._text(step, "decisions", self.decisions.add(epoch, decision))
+        self._text(step, "decisions", self.decisions.add(at, decision))
 
     def _close_safely(self, run: Run) -> None:
         try:

@@ -47,6 +47,15 @@ class TensorBoardLayout(NamedTuple):
         """Whether the steps of series of epochs are epoch numbers."""
         return self.iterations is not None
 
+    def by_steps(self) -> TensorBoardLayout:
+        """Return the layout for a loop by steps: no name speaks of epochs, and all series are over weight updates.
+
+        >>> LAYOUTS["keras"].by_steps().of_epoch("val_loss"), LAYOUTS["lightning"].by_steps().of_epoch("loss")
+        (SeriesName(run='validation', tag='loss'), SeriesName(run='.', tag='loss'))
+        """
+        plain = {name: "{}" for name in ("epoch", "val", "rate") if "epoch" in getattr(self, name)}
+        return self._replace(iterations=None, **plain)
+
     @property
     def runs(self) -> tuple[str, ...]:
         """All TensorBoard runs."""

@@ -39,5 +39,6 @@ def settings_table(run: Run) -> str:
 def environment_table(run: Run) -> str:
     """Return a table of the subject, the machine, the process, and the versions of all packages that are imported."""
     trained = "nothing" if run.subject is None else type(run.subject).__name__
-    epochs = "unknown" if run.state.planned_epochs is None else run.state.planned_epochs
-    return table(["", ""], {"trained": trained, "epochs": epochs, **environment()}.items())
+    plan = run.state.plan
+    planned = {"epochs" if plan.unit == "epoch" else "steps": "unknown" if plan.total is None else plan.total}
+    return table(["", ""], {"trained": trained, **planned, **environment()}.items())

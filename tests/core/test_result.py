@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainbus import Run, decision
+from trainbus.metrics.monitor import BestValue
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -64,6 +65,6 @@ def test_a_result_counts_what_the_run_has_done(losses: list[float], patience: in
     assert result.stopped is bool(decided)
     assert list(result.decisions) == decided
     seen = losses[: result.epochs]
-    assert result.best["loss"] == (min(seen), seen.index(min(seen)))
+    assert result.best["loss"] == BestValue(min(seen), seen.index(min(seen)))
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.epochs = 0  # type: ignore[misc]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trainbus import Decision, LoopError, MissingMetric, Run, SettingsError, decision, hookimpl
+from trainbus.metrics.monitor import BestValue
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder, LineSubject, RecordedEvent
 
@@ -355,7 +356,7 @@ def test_aliases_are_understood() -> None:
             run.log(val_accuracy=0.5)
 
     assert run.result.epochs == 2
-    assert run.result.best["val_accuracy"] == (0.5, 0)
+    assert run.result.best["val_accuracy"] == BestValue(0.5, 0)
 
 
 @pytest.mark.parametrize("ended", [False, True])
@@ -521,7 +522,7 @@ OUTSIDE = [
 @pytest.mark.parametrize("use", OUTSIDE)
 def test_what_no_callback_would_see_is_refused(use: Callable[[Run], object]) -> None:
     """Before the run, before its first epoch, between two epochs, and after it."""
-    inside = re.escape("inside an epoch, where callbacks see it: loop over run.epochs(n), or call run.begin_ep")
+    inside = re.escape("inside an epoch, where callbacks see it: loop over run.epochs(n) or run.steps(")
     run = Run(callbacks=EarlyStopping(monitor="loss"))
     with pytest.raises(LoopError, match="inside `with run:`"):
         use(run)
@@ -584,7 +585,7 @@ def test_what_a_plugin_logs_in_an_open_epoch_is_counted(hook: str) -> None:
 
 def test_a_run_without_any_epoch_says_that_its_callbacks_were_off(caplog: pytest.LogCaptureFixture) -> None:
     """If it had callbacks, its loop ended without an error, and it did not plan to have none."""
-    line = "no epoch has begun, so no callback was used: loop over run.epochs(n), or call run.begin_epoch(epoch) and"
+    line = "no epoch has begun, so no callback was used: loop over run.epochs(n) or run.steps(loader, n, validate_every=m), or"
     with Run(LineSubject(), ModelCheckpoint("m")) as run:
         for _ in range(3):
             pass
@@ -647,7 +648,7 @@ def test_epochs_without_a_number_go_on_until_a_decision() -> None:
     with Run(callbacks=EarlyStopping(monitor="loss", patience=2)) as run:
         for epoch in run.epochs():
             run.log(loss=max(5 - epoch, 1))
-    assert (run.result.epochs, run.state.planned_epochs) == (7, None)
+    assert (run.result.epochs, run.state.plan.total) == (7, None)
     with Run() as run:
         for epoch in run.epochs(initial_epoch=7, validation_freq=2):
             run.log(loss=1)

@@ -27,7 +27,14 @@ COLLECTIVE_WRITERS = {
 }
 RANK_STATES = {
     CORE / "resume" / f"{name}.py"
-    for name in ("loaders/loader_resumption", "loaders/loop_size", "other_ranks", "resumption", "state")
+    for name in (
+        "loaders/loader_resumption",
+        "loaders/loop_size",
+        "loaders/stream",
+        "other_ranks",
+        "resumption",
+        "state",
+    )
 }
 HANDED_A_RANK = {*DISTRIBUTED, *COLLECTIVE_WRITERS, *RANK_STATES}
 """Files whose classes and functions take a rank, or the ranks, as an argument."""

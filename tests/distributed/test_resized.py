@@ -162,7 +162,7 @@ USUAL = [(turns, (2, 4)), (turns, (4, 3)), (held, (4, 1)), (whole, (1, 4)), (lis
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if "the epoch continues after" in each.getMessage()]
+    return [each.getMessage() for each in caplog.records if "the loop continues after" in each.getMessage()]
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata 0.11 calls it

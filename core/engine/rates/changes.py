@@ -90,8 +90,8 @@ class RateChanges:
                 elif name in self.undone and epoch >= change.begin + CHECKS - 1:
                     self.undone.discard(name)
                     self._report_line(
-                        f"{name} was changed from {change.before[name]:.6g} to {change.after[name]:.6g} in epoch "
-                        f"{change.epoch + 1}, and this acts; later changes are announced again"
+                        f"{name} was changed from {change.before[name]:.6g} to {change.after[name]:.6g} in "
+                        f"{self._state.plan.interval(change.epoch)}, and this acts; later changes are announced again"
                     )
         self._changes = self._unsettled()
 
@@ -202,13 +202,13 @@ class RateChanges:
         return follow() if restored is None or self._state.epoch != epoch else restored
 
     def _report(self, change: Change, name: str, rate: float, due: float) -> None:
-        subject = self._state.subject
+        subject, interval = self._state.subject, self._state.plan.interval
         why = "something outside of the run sets it"
         if has(subject, TracksLearningRate):
             why = subject.what_changes(name)
         error = SettingsError(
-            f"{name} was changed from {change.before[name]:.6g} to {change.after[name]:.6g} in epoch "
-            f"{change.epoch + 1}, but epoch {self._state.epoch + 1} began with {rate:.6g}, not {due:.6g}: {why}"
+            f"{name} was changed from {change.before[name]:.6g} to {change.after[name]:.6g} in "
+            f"{interval(change.epoch)}, but {interval(self._state.epoch)} began with {rate:.6g}, not {due:.6g}: {why}"
         )
         self._record(change.by, error, "a change of the learning rate was undone")
 

@@ -171,9 +171,10 @@ class LearningRates:
             if known is not None and known.set_in is not None and name not in self._contested:
                 self._contested.add(name)
                 by = next((each.by for each in actions if isinstance(each, SetLearningRate)), "")
+                then, now = map(self._state.plan.interval, (known.set_in, self._state.epoch))
                 error = SettingsError(
-                    f"{name} was set to {known.rate:.6g} in epoch {known.set_in + 1}, but something else has changed "
-                    f"it to {present[name]:.6g} before epoch {self._state.epoch + 1} sets it again; let only one of "
+                    f"{name} was set to {known.rate:.6g} in {then}, but something else has changed "
+                    f"it to {present[name]:.6g} before {now} sets it again; let only one of "
                     f"{by or 'the loop'} and a scheduler, another callback or the loop set it"
                 )
                 self._record(by, error, "what else changes the learning rate has no lasting effect")

@@ -10,6 +10,7 @@ from ...decision import REQUEST, Decision, Stop
 from ...errors import SettingsError
 from ...failures import LOG
 from ...storage.paths import Location, StartDirectory
+from ..plan import EpochPlan, StepPlan
 from .signals import Signals, answer, hide_traceback
 from .stop_file import StopFile
 
@@ -25,6 +26,7 @@ class RequestedState(Protocol):
     interrupted: bool
     stop_actions: list[Stop]
     epoch: int
+    plan: EpochPlan | StepPlan
     start: StartDirectory
 
     @property
@@ -178,8 +180,8 @@ class StopRequests:
             newest = "nothing was saved"
             if state.files:
                 newest = f"resume='auto' continues from {state.start.shown(state.files[-1])}"
-            epoch, step = state.epoch + 1, state.step
-            LOG.warning("%s: the run ended in epoch %d after %d steps; %s", state.requested, epoch, step, newest)
+            where = f" in {state.plan.interval(state.epoch)}" if state.plan.unit == "epoch" else ""
+            LOG.warning("%s: the run ended%s after %d steps; %s", state.requested, where, state.step, newest)
 
 
 def _weak(method: Callable[[str], object]) -> Callable[[str], None]:

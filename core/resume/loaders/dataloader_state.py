@@ -53,6 +53,14 @@ def generators_of(loader: Any) -> Iterator[Drawn]:
             yield found
 
 
+def length_of(loader: Iterable[object]) -> int | None:
+    """Return the number of batches; None if the loader has no length, or raises an error: the loop needs none."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - PyTorch's and Lightning's raise several
+        return None
+
+
 def batch_size_of(loader: Any) -> int | None:
     """Return how many samples a batch of the loader has; None if the loader does not say so.
 

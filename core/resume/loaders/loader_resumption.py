@@ -10,6 +10,7 @@ from ..state import CheckpointState
 from .dataloader_state import batch_size_of, is_stateful, iterator_in, takes_turns
 from .loop_size import LoopSize, continuation
 from .restored_loader import RestoredLoader
+from .stream import Stream
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ class LoaderResumption:
             loader: What the loop iterates over; None if unknown.
             batches: The batches that it gives; None if unknown.
         """
+        if isinstance(loader, Stream):  # it counts the batches between two steps, whatever gives them
+            return self._position.batches
         now = LoopSize(self._ranks, batches, batch_size_of(loader))
         first, problem = continuation(self._position.batches, self._then, now, in_turn=takes_turns(loader))
         if problem:
@@ -125,6 +128,8 @@ class LoaderResumption:
 
     def _counts_alike(self, loader: object, *, interrupted: bool) -> bool:
         """Return whether the loader gives its batches as then, so that its own position is still the same."""
+        if isinstance(loader, Stream):
+            return True
         sizes = self._then.batch_size, batch_size_of(loader)
         same = not interrupted or None in sizes or len(set(sizes)) == 1
         return same and self._then.ranks == self._ranks

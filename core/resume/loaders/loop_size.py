@@ -77,7 +77,7 @@ def continuation(done: int, then: LoopSize, now: LoopSize, *, in_turn: bool = Fa
     if not doubt:
         return Continuation(batches)
     had, have = _in_words(done, then), _in_words(batches, now)
-    return Continuation(batches, f"the run had trained on {had}, and the epoch continues after {have}: {doubt}")
+    return Continuation(batches, f"the run had trained on {had}, and the loop continues after {have}: {doubt}")
 
 
 def _in_words(batches: int, size: LoopSize) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trainbus import LoopError, Run, SettingsError, hookimpl
 from trainbus.decision import Decision, Stop, stop
-from trainbus.engine.batch_loop import length_of, observed_batches, unobserved_batches
+from trainbus.engine.batch_loop import observed_batches, unobserved_batches
 from trainbus.engine.bus import Bus
 from trainbus.engine.run_state import RunState
 from trainbus.failures import Failures
@@ -310,20 +310,3 @@ def test_a_loop_asks_whether_it_ends_only_after_a_stop(observed: bool) -> None:
 
     assert asked == [(2, 2), (3, 2), (4, 2)]
     assert (state.batch, state.step, state.counters.trained_batches) == (3, 2, 4)
-
-
-@pytest.mark.parametrize("error", [TypeError, NotImplementedError, RuntimeError, ValueError, AttributeError, OSError])
-def test_a_loader_whose_length_raises_has_none(error: type[Exception]) -> None:
-    """Lightning's CombinedLoader raises a RuntimeError until its iterator exists."""
-
-    class Combined:
-        def __len__(self) -> int:
-            raise error("Please call `iter(combined_loader)` first.")
-
-        def __iter__(self) -> Iterator[int]:
-            return iter(range(3))
-
-    assert length_of(Combined()) is None
-    with Run() as run:
-        for _ in run.epochs(1):
-            assert list(run.batches(Combined())) == [0, 1, 2]

@@ -15,6 +15,7 @@ from trainbus.decision import NOTHING, Decision
 from trainbus.distributed.group import Solo
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.engine.finished_run import FinishedRun
+from trainbus.engine.plan import EpochPlan
 from trainbus.engine.resumer import Resumer
 from trainbus.resume.end_record import EndRecords
 from trainbus.resume.locate import locate
@@ -69,10 +70,11 @@ def resumed(source: Any, **options: Any) -> tuple[Parts, Resumer]:
 def test_a_run_without_a_source_starts_from_the_beginning() -> None:
     """Each loop iterates over its loader itself."""
     parts, resumer = resumed(None)
+    parts.state.plan = EpochPlan(9)
     loaders = [range(3), range(2)]
 
     assert parts.state.resumed is None
-    assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(2, 9)) == (False, 0, 2)
+    assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(2)) == (False, 0, 2)
     assert resumer.finish_last_decision(lambda _: None) == ExecutionResult()
     resumer.finish()
     parts.state.start_epoch(0)
@@ -93,7 +95,8 @@ def test_a_run_continues_with_the_epoch_after_those_that_ended(
 
     assert parts.state.position == Position(epochs=3)
     assert (parts.state.epoch, parts.state.step, parts.state.metrics) == (2, 12, {"loss": 2.0})
-    assert resumer.first_epoch(initial, epochs) == first
+    parts.state.plan = EpochPlan(epochs)
+    assert resumer.first_epoch(initial) == first
     assert (f"all {epochs} epochs are done" in caplog.text) == (epochs <= 3)
     assert resumer.begin_loop("ab") == ("ab", 0)
 
@@ -103,7 +106,7 @@ def test_an_interrupted_loop_continues_after_the_batches_that_it_trained_on() ->
     parts, resumer = resumed(saved(2, batches=2))
     resumer.finish_last_decision(lambda _: None)
     resumer.finish()
-    assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch(0, 5)) == (True, 2, 2)
+    assert (resumer.mid_epoch, resumer.batches_to_skip, resumer.first_epoch()) == (True, 2, 2)
     parts.state.start_epoch(2)
     resumer.reenter_epoch()
     assert parts.state.means["loss"] == 5.0

@@ -15,6 +15,7 @@ from trainbus.checkpoints.async_writer import FailedSave
 from trainbus.decision import NOTHING, Forget, Save, Stop, join
 from trainbus.engine.counters import UnobservedLoop
 from trainbus.engine.execution_result import ExecutionResult
+from trainbus.engine.plan import EpochPlan
 from trainbus.engine.run_state import RunState
 from trainbus.resume.state import Position
 
@@ -179,7 +180,7 @@ def test_the_reason_is_what_ended_the_run() -> None:
     assert state.reason == "not over yet"
     state.phase = "ended"
     assert state.reason == "the loop ended"
-    state.planned_epochs = 1
+    state.plan = EpochPlan(1)
     assert state.reason == "all epochs done"
     state.error = ValueError("bad batch")
     assert state.reason == "ValueError: bad batch"

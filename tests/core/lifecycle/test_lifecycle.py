@@ -143,7 +143,7 @@ def test_a_life_that_is_resumed_continues_after_its_last_epoch() -> None:
     assert subject.learning_rate == 0.4
     assert witness.log == [("begin", "run"), ("decision", "run", decision.save("m.npz").signed("Witness"))]
     assert again.state.resumed is not None
-    assert again.resumer.first_epoch(0, 5) == 1
+    assert again.resumer.first_epoch() == 1
     assert again.state.epoch_metrics == life.state.epoch_metrics
     again.end("run", None)
 

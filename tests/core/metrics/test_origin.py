@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.core.metrics.sources import Source
-from trainbus.metrics.monitor import Monitor
+from trainbus.metrics.monitor import BestValue, Monitor
 from trainbus.metrics.origin import Origin
 
 
@@ -32,7 +32,7 @@ def test_a_monitor_begins_with_the_best_value(
     source = Source(origin=Origin(epoch=4, best=best), epoch=4)
     monitor = Monitor(source, metric)
     assert monitor.first_score == score
-    assert monitor.best == (None if first is None else (first, 3))
+    assert monitor.best == (None if first is None else BestValue(first, 3))
     monitor.watch({metric: 71.0 if metric == "val_acc" else 0.3}, 4)
     assert monitor.best is not None
     assert monitor.best.epoch == (4 if first is None else 3)

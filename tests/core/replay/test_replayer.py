@@ -25,6 +25,7 @@ from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
+from trainbus.metrics.monitor import BestValue
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.replay import RunOutcome, SimulatedAction, read, replay
 from trainbus.testing import EventRecorder
@@ -274,7 +275,11 @@ def test_epochs_saved_and_quality_lost() -> None:
 
     assert outcome.stop == SimulatedAction(3, "EarlyStopping", "stop", 3)
     assert (outcome.epochs, outcome.epochs_saved, outcome.seconds, outcome.seconds_saved) == (6, 2, 50.0, 20.0)
-    assert (outcome.best_seen, outcome.best_at_stop, outcome.quality_lost) == ((1.0, 4), (2.0, 1), 1.0)
+    assert (outcome.best_seen, outcome.best_at_stop, outcome.quality_lost) == (
+        BestValue(1.0, 4),
+        BestValue(2.0, 1),
+        1.0,
+    )
     assert (result.epochs_saved, result.seconds_saved, result.quality_lost, result.censored) == (2, 20.0, (1.0, 1.0), 0)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from trainbus import Run, SettingsError
+from trainbus.metrics.monitor import BestValue
 from trainbus.metrics.origin import Origin
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.resume.given_data import hparams_of, origin_of
@@ -72,7 +73,7 @@ def test_a_run_goes_on_where_the_user_says() -> None:
     assert [path.name for path in run.result.checkpoints] == ["m-6-510.npz"]
     assert run.history.epochs == [4, 5, 6]
     assert run.step == 515
-    assert run.monitor("acc").best == (72.0, 5)
+    assert run.monitor("acc").best == BestValue(72.0, 5)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingMetric, Run
+from trainbus.metrics.monitor import BestValue
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -70,7 +71,7 @@ def test_a_metric_without_a_value_in_the_first_epochs_is_waited_for(name: str) -
 
     assert run.result.epochs == 6
     assert run.history[name] == [None, None, 1.0, None, 2.0, 3.0]
-    assert run.result.best[name] == (1.0, 2)
+    assert run.result.best[name] == BestValue(1.0, 2)
 
 
 @pytest.mark.parametrize("start", [1, 2, 4])

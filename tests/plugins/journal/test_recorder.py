@@ -24,6 +24,7 @@ from trainbus.journal import (
     StopRequested,
     read,
 )
+from trainbus.metrics.monitor import BestValue
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -64,7 +65,7 @@ def test_every_journal_is_valid_and_equals_the_runs_own_record(
     assert list(run.result.decisions) == decided
     assert found.end is not None
     assert (found.end.reason, found.end.epochs) == (run.result.reason, run.result.epochs)
-    assert {name: (best.value, best.epoch) for name, best in found.end.best.items()} == run.result.best
+    assert {name: BestValue(best.value, best.epoch) for name, best in found.end.best.items()} == run.result.best
     assert found.callbacks["EarlyStopping"].settings == {
         name: value for name, value in STOP.settings().items() if name != "callback"
     }

@@ -47,7 +47,7 @@ def test_a_set_rate_is_shown_with_its_names():
     lines = [table.add(1, each).splitlines()[-1] for each in (decision.set_learning_rate(0.25, reason="why"), named)]
 
     assert lines == [
-        "| 2 | learning rate set | 0.25 | why |  |",
+        "| 1 | learning rate set | 0.25 | why |  |",
         "| 2 | learning rate set | learning\\_rate/0=0.5, learning\\_rate/1=1e-05 |  |  |",
     ]
     assert all(isinstance(row[2], str) for row in table.state_dict()["rows"])

@@ -11,7 +11,14 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 from tqdm import tqdm
 
-from trainbus.resume.loaders.dataloader_state import capture_loader, generators_of, is_stateful, restore_loader
+from trainbus import Run
+from trainbus.resume.loaders.dataloader_state import (
+    capture_loader,
+    generators_of,
+    is_stateful,
+    length_of,
+    restore_loader,
+)
 
 
 class Stateful:
@@ -206,3 +213,20 @@ def test_a_generator_of_another_kind_keeps_its_own_state(was: Any, now: Any) -> 
     assert list(again) == list(Shuffled(now()))
     (line,) = reports
     assert line.startswith("batches may be drawn in another order: a random generator of Shuffled refuses its state: ")
+
+
+@pytest.mark.parametrize("error", [TypeError, NotImplementedError, RuntimeError, ValueError, AttributeError, OSError])
+def test_a_loader_whose_length_raises_has_none(error: type[Exception]) -> None:
+    """Lightning's CombinedLoader raises a RuntimeError until its iterator exists."""
+
+    class Combined:
+        def __len__(self) -> int:
+            raise error("Please call `iter(combined_loader)` first.")
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(3))
+
+    assert length_of(Combined()) is None
+    with Run() as run:
+        for _ in run.epochs(1):
+            assert list(run.batches(Combined())) == [0, 1, 2]

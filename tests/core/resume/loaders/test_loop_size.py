@@ -88,6 +88,6 @@ def test_what_cannot_be_known_is_one_line(then: LoopSize, now: LoopSize, batches
 def test_a_line_names_both_sizes() -> None:
     found = continuation(1, LoopSize(1, 12, 4), LoopSize(3, 8, 2), in_turn=True)
     assert found.problem == (
-        "the run had trained on 1 batch of 4 samples on 1 rank, and the epoch continues after 0 batches of 2 samples "
+        "the run had trained on 1 batch of 4 samples on 1 rank, and the loop continues after 0 batches of 2 samples "
         "on 3 ranks: 4 samples will be trained on twice"
     )
