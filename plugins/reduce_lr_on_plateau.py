@@ -152,7 +152,7 @@ class _Reducer:
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
-        if (run.epoch + 1) % self.settings.frequency.every:
+        if not self.settings.frequency.includes(run.epoch):
             return None
         return self.look(run, metrics, required=True)
 

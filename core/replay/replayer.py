@@ -295,7 +295,7 @@ def _limitations(
         if not looks_are_recorded(callback):
             every: str = getattr(callback, "every", "")
             yield f"{name}: every={every!r} looks inside epochs, of which nothing is recorded."
-        if isinstance(callback, ComparisonSettings) and callback.every == "validation":
+        if isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation":
             yield f"{name}: every='validation' counts each recorded value as one validation."
         if isinstance(callback, EarlyStopping) and callback.min_steps:
             yield f"{name}: min_steps={callback.min_steps} is ignored, since steps are not recorded."

@@ -16,7 +16,7 @@ from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.names.filename_template import render, template_fields
 from trainbus.metrics.names import canonical, resolve
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
+from trainbus.plugins.frequency import Frequency
 from trainbus.plugins.rate_groups import unknown_rate
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 
@@ -234,7 +234,7 @@ def add_cuts(
     """
     options = callback.model_dump()
     if isinstance(callback, ReduceLROnPlateau) and callback.frequency.unit == "epoch":
-        curves = curves.every(callback.frequency.every)
+        curves = curves.every(int(callback.frequency.every))
     arguments = spec.arguments(options, curves.sign)
     seconds = None if tie_breaker is None else curves.scores_of(recordings, tie_breaker)
     factor, smallest_change = options["factor"], options.get("eps", 0.0)
@@ -261,7 +261,7 @@ def add_cuts(
 
 def save_interval(callback: ModelCheckpoint) -> int | None:
     """Return the number of epochs between saves; None if the callback saves inside epochs, which is not recorded."""
-    frequency = SaveFrequency.parse(callback.save_freq)
+    frequency = Frequency.parse(callback.save_freq)
     if frequency.unit == "validation":
         return 1  # each recorded value is one
     return int(frequency.every) if frequency.unit == "epoch" else None

@@ -24,7 +24,7 @@ class SteppedStops(NamedTuple):
 def needs_steps(callback: EarlyStopping) -> bool:
     """Return whether the rule cannot step many runs at once with these options."""
     return bool(
-        len(callback.monitored()) > 1 or callback.tie_breaker or callback.reset_on_lr_cut or callback.every != "epoch"
+        len(callback.monitored()) > 1 or callback.tie_breaker or callback.reset_on_lr_cut or callback.frequency != (1, "epoch")
     )
 
 
@@ -46,10 +46,10 @@ def step_stops(
     """
     metrics = [_Metric(callback, recording, each, tie_breaker) for each in choices]
     stalled, bests = [False] * len(metrics), list[int]()
-    every, by_epoch = callback.frequency.every, callback.frequency.unit == "epoch"
+    frequency, by_epoch = callback.frequency, callback.frequency.unit == "epoch"
     looks, last = 0, -1
     for index, epoch in enumerate(recording.epochs.tolist()):
-        if by_epoch and (epoch + 1) % every:
+        if by_epoch and not frequency.includes(epoch):
             continue
         if not by_epoch and epoch < callback.start_from_epoch:
             continue

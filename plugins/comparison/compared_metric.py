@@ -112,6 +112,6 @@ class ComparedMetric:
             options["ties"] = settings.ties
         if settings.tie_breaker:
             options["tie_breaker"] = settings.tie_breaker
-        if settings.every != "epoch":
-            options["every"] = settings.every
+        if settings.frequency != (1, "epoch"):
+            options["every"] = str(settings.frequency)
         return options

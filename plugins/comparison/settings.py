@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 
 from trainbus import MonitoredCallback, TrainbusError
 from trainbus.callback import Mode, direction_or_auto, unknown_directions
 from trainbus.metrics.names import canonical
 
-from .look_frequency import LookFrequency, check_every
+from ..frequency import Frequency, check_frequency
 
 
 class ComparisonSettings(MonitoredCallback):
@@ -32,19 +32,20 @@ class ComparisonSettings(MonitoredCallback):
     """Name of a second metric: of equal values, the one with the better second value is better."""
     tie_breaker_mode: Mode = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
-    every: Annotated[str, AfterValidator(check_every)] = "epoch"
+    every: Annotated[str, BeforeValidator(check_frequency)] = "epoch"
     """When the callback looks at the metric: "epoch", at the end of every epoch; "validation", at the end of every
-    validation, also of several in an epoch; "500 steps", at the end of the batch in which the weight updates of the run
-    reach a multiple of 500; "10 minutes", at the end of the first batch that ends at least 10 minutes after the last
-    look. A look counts only if the metric has a new value, and ``patience`` counts looks."""
+    validation, also of several in an epoch; "100 batches", at the end of each 100th batch; "500 steps", at the end of
+    the batch in which the weight updates of the run reach a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a
+    ``timedelta``, at the end of the first batch that ends so long after the last look; "10%" at each tenth of the
+    planned epochs. A look counts only if the metric has a new value, and ``patience`` counts looks."""
     value: Literal["mean", "last"] = "mean"
     """What a look inside an epoch reads of a metric that batches log: its mean since the epoch began, or the value of
     the last batch."""
 
     @property
-    def frequency(self) -> LookFrequency:
+    def frequency(self) -> Frequency:
         """When the callback looks."""
-        return LookFrequency.parse(self.every)
+        return Frequency.parse(self.every)
 
     @property
     def relative(self) -> bool:
@@ -62,7 +63,7 @@ class ComparisonSettings(MonitoredCallback):
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings without those that have no effect."""
-        settings = super().effective_settings(subject)
+        settings = {**super().effective_settings(subject), "every": str(self.frequency)}
         if self.tie_breaker:
             settings["tie_breaker"] = canonical(self.tie_breaker)
             settings["tie_breaker_mode"] = direction_or_auto(subject, self.tie_breaker, self.tie_breaker_mode)
@@ -108,7 +109,7 @@ class ComparisonSettings(MonitoredCallback):
     @classmethod
     def _check_value(cls, value: str, info: ValidationInfo) -> str:
         every: str = info.data.get("every", "")
-        if value == "last" and every and not LookFrequency.parse(every).in_batches:
+        if value == "last" and every and not Frequency.parse(every).in_batches:
             raise ValueError(f'every={every!r} reads no single batches; set every="500 steps", or leave value out')
         return value
 

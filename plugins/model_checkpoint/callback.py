@@ -24,11 +24,11 @@ from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
+from ..frequency import Frequency
 from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
 from .fixed_names import LINK, names_of
 from .saver import Saver
-from .schedule import SaveFrequency
 from .settings import CheckpointSettings
 
 
@@ -68,7 +68,7 @@ class ModelCheckpoint(CheckpointSettings):
         return {
             **{name: value for name, value in settings.items() if name not in unused},
             "filepath": absolute_entry(filepath),
-            "save_freq": list(SaveFrequency.parse(self.save_freq)),
+            "save_freq": list(Frequency.parse(self.save_freq)),
             "save_on": self._effective_moments(),
         }
 
@@ -161,7 +161,7 @@ class ModelCheckpoint(CheckpointSettings):
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
-        frequency = SaveFrequency.parse(self.save_freq)
+        frequency = Frequency.parse(self.save_freq)
         return Saver(self, int(frequency.every)) if frequency.unit == "epoch" else BatchSaver(self, frequency)
 
 

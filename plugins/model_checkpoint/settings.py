@@ -31,11 +31,11 @@ from trainbus.checkpoints.names.filename_template import (
 )
 from trainbus.storage.paths import location
 
+from ..frequency import check_frequency
 from .content import check_content, name_of, portable
 from .fixed_names import Moment, check_last, check_moments, names_of
 from .part_field import check_no_part_field
 from .run_field import check_run_field
-from .schedule import check_frequency
 
 
 def _check_location(path: str) -> str:
