@@ -24,7 +24,10 @@ class SteppedStops(NamedTuple):
 def needs_steps(callback: EarlyStopping) -> bool:
     """Return whether the rule cannot step many runs at once with these options."""
     return bool(
-        len(callback.monitored()) > 1 or callback.tie_breaker or callback.reset_on_lr_cut or callback.frequency != (1, "epoch")
+        len(callback.monitored()) > 1
+        or callback.tie_breaker
+        or callback.reset_on_lr_cut
+        or callback.frequency != (1, "epoch")
     )
 
 

@@ -24,6 +24,7 @@ from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
+from ..comparison.tie_breaker import effective_tie_breaker, unknown_tie_breakers
 from ..frequency import Frequency
 from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
@@ -59,7 +60,7 @@ class ModelCheckpoint(CheckpointSettings):
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with an absolute path, with its suffix, and without those that have no effect."""
-        settings = super().effective_settings(subject)
+        settings = effective_tie_breaker(super().effective_settings(subject), subject)
         filepath = self.filepath
         if supports(subject, Saveable):
             with suppress(SettingsError, MissingDependency):  # a run reports it
@@ -126,8 +127,9 @@ class ModelCheckpoint(CheckpointSettings):
         return (*patterns, *(short + suffix for suffix in suffixes)) if short else tuple(patterns)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Also yield a suffix that the subject cannot write, and a ``filepath`` that is a directory."""
+        """Also yield a second metric without a direction, and a ``filepath`` that the subject cannot write."""
         yield from super().validate_for(subject)
+        yield from unknown_tie_breakers(self, self.tie_breaker, self.tie_breaker_mode, subject)
         if supports(subject, Saveable):
             try:
                 self._check_path_for(subject)
