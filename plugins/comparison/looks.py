@@ -74,7 +74,7 @@ def looking(settings: ComparisonSettings, looker: Looker) -> object:
         looker: The plugin; at the end of epochs it looks in its own hook, and is returned itself.
     """
     frequency = settings.frequency
-    if frequency.unit == "epoch":
+    if frequency.in_epochs:
         return looker
     return ValidationLooks(settings, looker) if frequency.unit == "validation" else BatchLooks(settings, looker)
 

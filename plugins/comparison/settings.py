@@ -34,7 +34,8 @@ class ComparisonSettings(MonitoredCallback):
     tie_breaker_mode: Annotated[Mode, AfterValidator(check_tie_breaker_mode)] = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
     every: Annotated[str, BeforeValidator(check_frequency)] = "epoch"
-    """When the callback looks at the metric: "epoch", at the end of every epoch; "validation", at the end of every
+    """When the callback looks at the metric: "epoch", at the end of every epoch; "2 epochs", of each whose number
+    is a multiple of 2, "2 epochs from 0" where this number is counted from 0; "validation", at the end of every
     validation, also of several in an epoch; "100 batches", at the end of each 100th batch; "500 steps", at the end of
     the batch in which the weight updates of the run reach a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a
     ``timedelta``, at the end of the first batch that ends so long after the last look; "10%" at each tenth of the

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from trainbus.metrics.names import nearest
 from trainbus.settings.durations import SHORT, duration_in_words, duration_text, seconds_in
 
-Unit: TypeAlias = Literal["epoch", "validation", "batch", "step", "second", "percent"]
-_COUNT: Final = re.compile(r"(\d{1,18}) (?:(epoch|step)s?|batch(?:es)?)")
+Unit: TypeAlias = Literal["epoch", "epoch from 0", "validation", "batch", "step", "second", "percent"]
+_COUNT: Final = re.compile(r"(\d{1,18}) (?:(epoch)s?( from 0)?|(step)s?|batch(?:es)?)")
 _PERCENT: Final = re.compile(r"(\d{1,3})(?:\.(\d{1,6}))? ?%")
 _DURATION: Final = re.compile(r"\d+(?:\.\d+)? ?[a-z][a-z0-9 .,]*")
-_LOOSE: Final = re.compile(r"(\d{1,18})?[\s_-]*([a-z_]+)")
+_LOOSE: Final = re.compile(r"(\d{1,18})?[\s_-]*([a-z_]+)(?: from ([01]))?")
 _FORMS: Final = (
     'give "epoch", "validation", or text such as "2 epochs", "100 batches", "500 steps", "10 minutes" or "10%"'
 )
@@ -54,7 +54,9 @@ class Frequency(NamedTuple):
         text = value if isinstance(value, str) else ""
         counted, percent = _COUNT.fullmatch(text), _PERCENT.fullmatch(text)
         if counted is not None and int(counted[1]) > 0:
-            return cls(int(counted[1]), cast("Unit", counted[2] or "batch"))
+            every = int(counted[1])
+            from_0 = counted[3] if every > 1 else None  # every single epoch is the same from 0 and from 1
+            return cls(every, cast("Unit", f"{counted[2] or counted[4] or 'batch'}{from_0 or ''}"))
         if percent is not None and 0 < (share := float(f"{percent[1]}.{percent[2] or 0}")) <= 100:
             return cls(share, "percent")
         near, why = _nearest(text), ""
@@ -63,7 +65,7 @@ class Frequency(NamedTuple):
                 return cls(seconds_in(value), "second")
             except ValueError as error:
                 why = str(error)
-                if not why.startswith("unknown unit"):
+                if isinstance(value, timedelta) or not why.startswith(("unknown unit", "give text")):
                     raise
         if near:
             raise ValueError(f'did you mean "{near}"? {_FORMS}')
@@ -85,15 +87,28 @@ class Frequency(NamedTuple):
     @property
     def in_batches(self) -> bool:
         """Whether it is due at the end of batches."""
-        return self.unit not in ("epoch", "validation")
+        return not self.in_epochs and self.unit != "validation"
 
-    def includes(self, epoch: int) -> bool:
-        """Return whether it is due at the end of an epoch, counted from 0, whose number is a multiple.
+    @property
+    def in_epochs(self) -> bool:
+        """Whether it is due at the end of epochs."""
+        return self.unit in ("epoch", "epoch from 0")
 
-        >>> [epoch for epoch in range(7) if Frequency(3, "epoch").includes(epoch)]
+    def includes(self, epoch: Any) -> Any:
+        """Return whether a frequency in epochs is due at the end of an epoch.
+
+        Args:
+            epoch: The epoch, counted from 0, or an array of epochs.
+
+        >>> [epoch for epoch in range(7) if Frequency.parse("3 epochs").includes(epoch)]
         [2, 5]
+        >>> [epoch for epoch in range(7) if Frequency.parse("3 epochs from 0").includes(epoch)]
+        [0, 3, 6]
         """
-        return (epoch + 1) % int(self.every) == 0
+        return (epoch + (self.unit == "epoch")) % int(self.every) == 0
+
+
+EVERY_EPOCH: Final = Frequency(1, "epoch")
 
 
 def check_frequency(value: object) -> object:
@@ -109,7 +124,8 @@ def check_frequency(value: object) -> object:
 def _counted(count: int, unit: str) -> str:
     if count == 1:
         return unit if unit in ("epoch", "validation") else f"1 {unit}"
-    return f"{count}%" if unit == "percent" else f"{count} {unit}{'es' if unit == 'batch' else 's'}"
+    word, from_0, _ = unit.partition(" from 0")
+    return f"{count}%" if unit == "percent" else f"{count} {word}{'es' if word == 'batch' else 's'}{from_0}"
 
 
 def _nearest(text: str) -> str:
@@ -126,4 +142,6 @@ def _nearest(text: str) -> str:
     alone = unit in ("epoch", "validation")
     if not unit or not count or (unit == "validation" and count > 1) or (not found[1] and not alone):
         return ""
-    return "" if unit == "percent" and count > 100 else _counted(count, unit)
+    if (unit == "percent" and count > 100) or (found[3] and unit != "epoch"):
+        return ""
+    return _counted(count, f"{unit} from 0" if found[3] == "0" and count > 1 else unit)

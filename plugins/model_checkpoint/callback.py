@@ -164,7 +164,7 @@ class ModelCheckpoint(CheckpointSettings):
     def plugin(self) -> object:
         """Return a new plugin for one run."""
         frequency = Frequency.parse(self.save_freq)
-        return Saver(self, int(frequency.every)) if frequency.unit == "epoch" else BatchSaver(self, frequency)
+        return Saver(self, frequency) if frequency.in_epochs else BatchSaver(self, frequency)
 
 
 def _check_local(path: Path, name: str) -> None:

@@ -92,7 +92,8 @@ class CheckpointSettings(MonitoredCallback):
     """Whether to save the weights without the optimizer."""
     save_freq: Annotated[int | str, BeforeValidator(check_frequency)] = "epoch"
     """ "epoch", "validation", or the number of batches between two saves, counted across epochs. Or text: "2 epochs"
-    saves at the end of every epoch whose number is a multiple of 2; "500 steps" at the end of the batch in which the
+    saves at the end of every epoch whose number is a multiple of 2, "2 epochs from 0" where this number is counted from
+    0; "500 steps" at the end of the batch in which the
     number of weight updates reaches a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a ``timedelta`` at the
     end of the first batch that ends so long after the previous save; "10%" at each tenth of the planned epochs.
     "validation" saves at the end of the batch, or else of the epoch, in which a validation was. A save that needs a new

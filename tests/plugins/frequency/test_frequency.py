@@ -36,6 +36,7 @@ def test_a_number_of_a_unit_means_itself(every: int, unit: str, plural: bool) ->
     )
     | st.tuples(st.integers(0, 99), st.integers(1, 999999)).map(lambda drawn: f"{drawn[0]}.{drawn[1]:06}%")
     | st.timedeltas(timedelta(microseconds=1), timedelta(days=36500))
+    | st.integers(1, 10**6).map("{} epochs from 0".format)
     | st.sampled_from(["epoch", "validation", 1, 7, 400, "1 hour 30 minutes", "90 minutes", "100%", "0.5 seconds"])
 )
 def test_the_normal_form_means_the_same(value: Any) -> None:
@@ -48,7 +49,7 @@ def test_the_normal_form_means_the_same(value: Any) -> None:
 
     assert Frequency.parse(str(frequency)) == frequency
     assert str(Frequency.parse(str(frequency))) == str(frequency)
-    assert frequency.in_batches == (frequency.unit not in ("epoch", "validation"))
+    assert frequency.in_batches == (not frequency.in_epochs and frequency.unit != "validation")
 
 
 @given(
@@ -118,6 +119,10 @@ def test_any_unit_of_time_is_a_number_of_seconds(callback: Any, option: str, val
         ("3 epohcs", "3 epochs"),
         ("7 stps", "7 steps"),
         ("10 percent", "10%"),
+        ("5 epochs from 1", "5 epochs"),
+        ("5epochs from 0", "5 epochs from 0"),
+        ("5 epcohs from 0", "5 epochs from 0"),
+        ("epochs from 0", "epoch"),
     ],
 )
 @pytest.mark.parametrize(("callback", "option"), OPTIONS)
@@ -140,6 +145,11 @@ def test_a_wrong_frequency_names_the_nearest(callback: Any, option: str, given: 
         "step",
         "3 validations",
         "200 percent",
+        "5 steps from 0",
+        "5 epochs from 2",
+        "0 epochs from 0",
+        "2 batches from 0",
+        "2 epoch s",
         "101%",
         "2 foos",
         None,
@@ -179,6 +189,8 @@ def test_a_bare_number_is_no_text(every: Any, callback: type) -> None:
         ("60 seconds", "1 minute"),
         ("500 step", "500 steps"),
         ("10%", "10.0 %"),
+        ("epoch", "1 epoch from 0"),
+        ("4 epoch from 0", "4 epochs from 0"),
     ],
 )
 @pytest.mark.parametrize("callback", [EarlyStopping, ReduceLROnPlateau, partial(ModelCheckpoint, "m")])

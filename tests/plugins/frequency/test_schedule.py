@@ -55,6 +55,18 @@ def test_saving_every_other_epoch_uses_the_number_of_the_epoch() -> None:
         assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["2", "4"]
 
 
+@pytest.mark.parametrize("first", [0, 1, 3])
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+def test_epochs_may_be_counted_from_0(every: int, first: int) -> None:
+    """As in a loop with ``if epoch % every == 0``, also in a run that begins at another epoch."""
+    with Run(LineSubject(), ModelCheckpoint("{epoch0}", save_freq=f"{every} epochs from 0")) as run:
+        for _ in run.epochs(8, initial_epoch=first):
+            run.log(loss=1)
+    assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == [
+        str(epoch) for epoch in range(first, 8) if epoch % every == 0
+    ]
+
+
 @pytest.mark.parametrize(("accumulate", "expected"), [(1, ["3", "6", "9"]), (2, ["3"]), (None, [])])
 def test_steps_are_weight_updates(accumulate: int | None, expected: list[str]) -> None:
     """Every "3 steps" saves where the updates reach a multiple of 3, once, however many batches an update takes."""
