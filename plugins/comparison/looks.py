@@ -189,7 +189,8 @@ class BatchLooks:
         means = metrics if isinstance(metrics, RunningMeans) else None
         if not all(self.known):  # in the first batches only
             self._note_names(run, metrics if means is None or self.settings.value == "mean" else means.last_names())
-        return self._look(run, metrics, means) if due else None
+        # the end of an epoch has no other counts than those of this rank
+        return self._look(run, metrics, run.state.means if self.in_shares else means) if due else None
 
     def _look(self, run: Run, metrics: Mapping[str, Any], means: RunningMeans | None) -> Decision | None:
         """Look at the metrics that have got a value since the last look.
@@ -197,7 +198,7 @@ class BatchLooks:
         Args:
             run: The run.
             metrics: Metrics by name.
-            means: The means of the epoch so far; None if the loop reports them itself.
+            means: Those that say whether a metric has got a value; None if the loop reports its means itself.
         """
         values = metrics if self.settings.value == "mean" else self._last_values(means)
         seen: dict[str, Any] = {}
@@ -220,7 +221,7 @@ class BatchLooks:
         every = self.settings.every
         if self.in_shares:
             due = self.schedule.is_due_after(run) and run.epoch >= self.looker.first_epoch
-            return self._look(run, metrics, run.state.means or None) if due else None
+            return self._look(run, metrics, run.state.means) if due else None
         if not self.checked:
             self.checked = True
             lost = f"every={every!r} has not looked at the metric"

@@ -84,8 +84,10 @@ class ComparisonSettings(MonitoredCallback):
     @classmethod
     def _check_value(cls, value: str, info: ValidationInfo) -> str:
         every: str = info.data.get("every", "")
-        if value == "last" and every and not Frequency.parse(every).in_batches:
-            raise ValueError(f'every={every!r} reads no single batches; set every="500 steps", or leave value out')
+        if value == "last" and every:
+            frequency = Frequency.parse(every)
+            if not frequency.in_batches or frequency.unit == "percent":  # a share may end with an epoch
+                raise ValueError(f'every={every!r} reads no single batches; set every="500 steps", or leave value out')
         return value
 
     @field_validator("min_delta_mode")

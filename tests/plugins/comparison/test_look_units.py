@@ -97,11 +97,10 @@ def test_a_share_that_an_epoch_completes_has_the_metrics_of_the_epoch(
     assert run.result.epochs == stopped
 
 
-@pytest.mark.parametrize("value", ["mean", "last"])
 @pytest.mark.parametrize(("epochs", "share"), [(4, 25), (5, 40), (9, 10), (7, 100), (3, 50)])
-def test_without_known_batches_the_end_of_an_epoch_is_looked_at(value: Any, epochs: int, share: int) -> None:
+def test_without_known_batches_the_end_of_an_epoch_is_looked_at(epochs: int, share: int) -> None:
     """As ModelCheckpoint saves."""
-    with Run(callbacks=stopper(every=f"{share}%", value=value)) as run:
+    with Run(callbacks=stopper(every=f"{share}%")) as run:
         for _ in run.epochs(epochs):
             for _ in run.batches(iter(range(3))):
                 run.log(loss=1.0)
@@ -141,21 +140,14 @@ def test_a_share_of_a_metric_that_no_epoch_logs_is_an_error() -> None:
         train(losses([1.0, 1.0], [1.0]), stopper("bleu", every="50%"))
 
 
-def test_a_loop_that_reports_means_has_no_last_value_at_the_end_of_an_epoch() -> None:
-    """As at a batch."""
-    with (
-        pytest.raises(MissingMetric, match="value='last', but this loop reports only means of the epoch; set value="),
-        Run(callbacks=stopper(every="100%", value="last")) as run,
-    ):
-        run.state.planned_epochs = 1
-        run.begin_epoch(0)
-        run.begin_batch(0)
-        run.end_batch(0, {"loss": 1.0})
-        run.end_epoch({"loss": 1.0})
-
-
 def test_the_journal_and_the_reasons_have_the_normal_form() -> None:
     """So that "120 minutes" and "2 hours" read alike in a journal."""
     first, second = (train(plan([1, 1, 1, 1]), stopper(every=every)) for every in ("1 step", "1 steps"))
     assert decided(first) == decided(second)
     assert dict(decided(first)[-1][1].values)["every"] == "1 step"
+
+
+def test_a_validation_inside_an_epoch_is_not_looked_at_again_at_its_end() -> None:
+    """Of two shares in an epoch, only the first has a new value."""
+    run = train(plan(*[[1, (1.0, 0), 1, 1]] * 8), stopper("val_loss", every="6.25%", patience=2))
+    assert run.step == 10

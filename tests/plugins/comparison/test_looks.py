@@ -280,7 +280,7 @@ OPTIONS: dict[str, list[Any]] = {
         ReduceLROnPlateau(every="3 batches", patience=1, value="last", mode="min"),
     ],
     "shares of the training": [
-        stopper("loss", every="30%", value="last"),
+        stopper("loss", every="30%"),
         ReduceLROnPlateau(every="12.5%", patience=1, mode="min"),
     ],
     "last values": [

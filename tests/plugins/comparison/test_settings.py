@@ -17,6 +17,7 @@ BOTH = pytest.mark.parametrize("callback", [EarlyStopping, ReduceLROnPlateau])
         ({"value": "last"}, r"value='last': every='epoch' reads no single batches; set every=\"500 steps\""),
         ({"value": "last", "every": "validation"}, r"every='validation' reads no single batches"),
         ({"value": "last", "every": "3 epochs"}, r"every='3 epochs' reads no single batches"),
+        ({"value": "last", "every": "10%"}, r"every='10%' reads no single batches"),
         ({"value": "first"}, r"value='first': give 'mean' or 'last'"),
         ({"min_delta": 1, "min_delta_mode": "rel"}, r"min_delta_mode='rel': min_delta=1 is not a fraction below 1"),
         ({"min_delta": -2.5, "min_delta_mode": "rel"}, r"min_delta=2\.5 is not a fraction below 1"),
