@@ -90,11 +90,6 @@ class ReduceLROnPlateau(ComparisonSettings):
             )
         return rule
 
-    @property
-    def relative(self) -> bool:
-        """Whether ``min_delta`` is a fraction of the best value."""
-        return self.min_delta_mode == "rel" or (self.min_delta_mode is None and self.rule == "torch")
-
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with a patience and a cooldown of at least 1, for the rule of Keras."""
         settings = super().effective_settings(subject)
@@ -152,7 +147,7 @@ class _Reducer:
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
-        if (run.epoch + 1) % self.settings.frequency.every:
+        if not self.settings.frequency.includes(run.epoch):
             return None
         return self.look(run, metrics, required=True)
 

@@ -56,6 +56,14 @@ class EpochPlan(NamedTuple):
         """Return how many epochs are done, with the part of this one, of which ``planned`` batches are planned."""
         return epoch + min(1, batches / planned) if planned else epoch
 
+    def share(self, epoch: int, batches: int, planned: int, step: int) -> tuple[int, int] | None:
+        """Return the batches that are done, and those of the whole training; None if these are unknown.
+
+        >>> EpochPlan(10).share(3, 50, 100, 350)
+        (350, 1000)
+        """
+        return None if self.total is None else (epoch * planned + min(batches, planned), self.total * planned)
+
 
 class StepPlan(NamedTuple):
     """A loop by steps.
@@ -105,3 +113,7 @@ class StepPlan(NamedTuple):
     def position(self, number: int, batches: int, planned: int | None, step: int) -> float:
         """Return how many steps are done."""
         return step
+
+    def share(self, number: int, batches: int, planned: int, step: int) -> tuple[int, int] | None:
+        """Return the steps that are done, and those of the whole training; None if these are unknown."""
+        return None if self.total is None else (step, self.total)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainbus.plugins.frequency import Frequency
+
 from ..metrics.smoothing import Smoothing
 from .metric_choice import MetricChoice
 from .records import Recording
@@ -55,11 +57,11 @@ class Curves:
         finite = np.where(np.isfinite(self.scores), self.scores, -np.inf)
         return np.asarray(np.maximum.accumulate(finite, axis=1))
 
-    def every(self, number: int) -> Curves:
-        """Return the curves of the epochs whose number, counted from 1, is a multiple of this one."""
-        if number == 1:
+    def at(self, frequency: Frequency) -> Curves:
+        """Return the curves of the epochs at whose end a frequency in epochs is due."""
+        if frequency.every == 1:
             return self
-        wanted = (self.epochs >= 0) & ((self.epochs + 1) % number == 0)
+        wanted = (self.epochs >= 0) & frequency.includes(self.epochs)
         lengths = wanted.sum(axis=1)
         shape = len(self.names), int(lengths.max(initial=0))
         scores, times, epochs = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)

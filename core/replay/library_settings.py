@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, Po
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.metrics.names import hint
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.plugins.comparison import better_arguments
 from trainbus.plugins.rate_groups import Floors
 from trainbus.rules import Patience, Plateau, early_stopping_rule, plateau_rule, torch_plateau_rule
 
@@ -115,23 +116,10 @@ class Library(NamedTuple):
 def _trainbus_stopping(options: Arguments, sign: int) -> dict[str, Any]:
     return {
         **_pick(options, "patience", "start_from_epoch", "check_finite", "min_epochs"),
-        **_better(options),
+        **better_arguments(options),
         "baseline": _score(options, "baseline", sign, none=-inf),
         "stopping_threshold": _score(options, "stopping_threshold", sign, none=inf),
         "divergence_threshold": _score(options, "divergence_threshold", sign, none=-inf),
-    }
-
-
-def _better(options: Arguments) -> dict[str, Any]:
-    """Return what counts as better, as ``ComparisonSettings.better`` does, for options that may be arrays."""
-    mode = options.get("min_delta_mode")
-    relative = mode == "rel" or (mode is None and options.get("rule") == "torch")
-    delta = options["min_delta"]
-    return {
-        "min_delta": 0.0 if relative else delta,
-        "relative_delta": delta if relative else 0.0,
-        "creeping": not options.get("cumulative_delta", True),
-        "ties": options.get("ties") == "newer",
     }
 
 
@@ -157,7 +145,7 @@ def _ignite_stopping(options: Arguments, sign: int) -> dict[str, Any]:
 
 
 def _trainbus_plateau(options: Arguments, _: int) -> dict[str, Any]:
-    return {**_pick(options, "patience", "cooldown"), **_better(options)}
+    return {**_pick(options, "patience", "cooldown"), **better_arguments(options)}
 
 
 def _keras_plateau(options: Arguments, _: int) -> dict[str, Any]:

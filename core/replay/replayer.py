@@ -20,7 +20,7 @@ from .curves import Curves, build_curves
 from .library_settings import Library, LibraryName, find_library, translate
 from .metric_choice import MetricChoice, choose_metric
 from .records import Recording, RunOutcome, SimulatedAction
-from .simulation import NEVER, add_cuts, add_stepped_stops, add_stops, save_interval, simulate_saves, sort_actions
+from .simulation import NEVER, add_cuts, add_stepped_stops, add_stops, recorded_saves, simulate_saves, sort_actions
 from .stepped_stops import needs_steps
 
 _NAMES_SHOWN = 5
@@ -290,12 +290,12 @@ def _limitations(
     if others:
         yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
     for name, callback in deciders.items():
-        if isinstance(callback, ModelCheckpoint) and save_interval(callback) is None:
+        if isinstance(callback, ModelCheckpoint) and recorded_saves(callback) is None:
             yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, of which nothing is recorded."
         if not looks_are_recorded(callback):
             every: str = getattr(callback, "every", "")
             yield f"{name}: every={every!r} looks inside epochs, of which nothing is recorded."
-        if isinstance(callback, ComparisonSettings) and callback.every == "validation":
+        if isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation":
             yield f"{name}: every='validation' counts each recorded value as one validation."
         if isinstance(callback, EarlyStopping) and callback.min_steps:
             yield f"{name}: min_steps={callback.min_steps} is ignored, since steps are not recorded."

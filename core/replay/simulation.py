@@ -16,7 +16,7 @@ from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.names.filename_template import render, template_fields
 from trainbus.metrics.names import canonical, resolve
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
+from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.plugins.rate_groups import unknown_rate
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 
@@ -233,8 +233,8 @@ def add_cuts(
         SettingsError: An option names a rate that a run with rates has not logged.
     """
     options = callback.model_dump()
-    if isinstance(callback, ReduceLROnPlateau) and callback.frequency.unit == "epoch":
-        curves = curves.every(callback.frequency.every)
+    if isinstance(callback, ReduceLROnPlateau) and callback.frequency.in_epochs:
+        curves = curves.at(callback.frequency)
     arguments = spec.arguments(options, curves.sign)
     seconds = None if tie_breaker is None else curves.scores_of(recordings, tie_breaker)
     factor, smallest_change = options["factor"], options.get("eps", 0.0)
@@ -259,12 +259,12 @@ def add_cuts(
             actions[row].append(SimulatedAction(epoch, name, "scale_learning_rate", epoch, bool(shown[row])))
 
 
-def save_interval(callback: ModelCheckpoint) -> int | None:
-    """Return the number of epochs between saves; None if the callback saves inside epochs, which is not recorded."""
-    frequency = SaveFrequency.parse(callback.save_freq)
+def recorded_saves(callback: ModelCheckpoint) -> Frequency | None:
+    """Return the epochs with a save; None if the callback saves inside epochs, which is not recorded."""
+    frequency = Frequency.parse(callback.save_freq)
     if frequency.unit == "validation":
-        return 1  # each recorded value is one
-    return int(frequency.every) if frequency.unit == "epoch" else None
+        return EVERY_EPOCH  # each recorded value is one
+    return frequency if frequency.in_epochs else None
 
 
 def simulate_saves(
@@ -277,10 +277,10 @@ def simulate_saves(
 ) -> tuple[list[SimulatedAction], list[int]]:
     """Return the saves and removals up to the epoch ``until``, and the epochs whose models the files then contain.
 
-    The rules are those of the live callback. Both lists are empty if ``save_interval`` is None.
+    The rules are those of the live callback. Both lists are empty if ``recorded_saves`` is None.
     """
-    every = save_interval(callback)
-    if every is None:
+    frequency = recorded_saves(callback)
+    if frequency is None:
         return [], []
     monitor = choice.name_in(recording) if choice is not None else None
     sign = choice.sign if choice is not None else 1
@@ -292,7 +292,7 @@ def simulate_saves(
     actions: list[SimulatedAction] = []
     files: dict[str, int] = {}
     for index, epoch in enumerate(recording.epochs.tolist()):
-        if epoch > until or (epoch + 1) % every:
+        if epoch > until or not frequency.includes(epoch):
             continue
         value, other = _value_at(recording, monitor, index), _value_at(recording, second_name, index)
         second = -inf if tie_breaker is None or other is None else tie_breaker.sign * other

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from trainbus.metrics.smoothing import Smoothing
 from trainbus.plugins import EarlyStopping
+from trainbus.plugins.frequency import EVERY_EPOCH
 from trainbus.rules import Patience, early_stopping_rule, held_back, threshold_rule
 
 from .metric_choice import MetricChoice
@@ -24,7 +25,10 @@ class SteppedStops(NamedTuple):
 def needs_steps(callback: EarlyStopping) -> bool:
     """Return whether the rule cannot step many runs at once with these options."""
     return bool(
-        len(callback.monitored()) > 1 or callback.tie_breaker or callback.reset_on_lr_cut or callback.every != "epoch"
+        len(callback.monitored()) > 1
+        or callback.tie_breaker
+        or callback.reset_on_lr_cut
+        or callback.frequency != EVERY_EPOCH
     )
 
 
@@ -46,10 +50,10 @@ def step_stops(
     """
     metrics = [_Metric(callback, recording, each, tie_breaker) for each in choices]
     stalled, bests = [False] * len(metrics), list[int]()
-    every, by_epoch = callback.frequency.every, callback.frequency.unit == "epoch"
+    frequency, by_epoch = callback.frequency, callback.frequency.in_epochs
     looks, last = 0, -1
     for index, epoch in enumerate(recording.epochs.tolist()):
-        if by_epoch and (epoch + 1) % every:
+        if by_epoch and not frequency.includes(epoch):
             continue
         if not by_epoch and epoch < callback.start_from_epoch:
             continue
@@ -87,7 +91,7 @@ class _Metric:
         self.seconds = None if tie_breaker is None else _scores(recording, tie_breaker)
         self.smoothing = Smoothing.parse(callback.smoothing) if callback.smoothing else None
         self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
-        by_epoch = callback.frequency.unit == "epoch"
+        by_epoch = callback.frequency.in_epochs
         self.bounds = callback.bounds(choice.sign)
         self.options: Mapping[str, Any] = {
             **callback.better(),

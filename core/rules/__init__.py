@@ -19,7 +19,7 @@ an improvement (in Keras, a NaN in the first epoch stays the best value).
 (Patience(best=2.0, best_epoch=1, wait=2, second=-inf), True)
 """
 
-from .improvement import Best, best_rule, breaks_tie, improves
+from .improvement import Best, Comparison, best_rule, breaks_tie, compare, improves
 from .intervals import Intervals, crossing_rule, interval_rule
 from .numbers import where
 from .plateau import (
@@ -44,6 +44,7 @@ from .stopping import (
 
 __all__ = [
     "Best",
+    "Comparison",
     "Intervals",
     "Kept",
     "Patience",
@@ -55,6 +56,7 @@ __all__ = [
     "ThresholdVerdict",
     "best_rule",
     "breaks_tie",
+    "compare",
     "count_as_keras",
     "count_as_torch",
     "crossing_rule",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .numbers import Number, where
 
@@ -100,3 +100,65 @@ def breaks_tie(second: Number, best: Number, ties: Number) -> Number:
     better = finite & ((known ^ True) | (second > best))
     worse = known & ((finite ^ True) | (second < best))
     return better | (ties & (worse ^ True))
+
+
+class Compared(Protocol):
+    """The state of a rule that keeps a best score."""
+
+    @property
+    def best(self) -> Number:
+        """The best score so far."""
+        ...
+
+    @property
+    def second(self) -> Number:
+        """The second score of the best."""
+        ...
+
+
+class Comparison(NamedTuple):
+    """How a score compares with the best so far, and the best after it."""
+
+    improved: Number
+    """Whether the score is enough of an improvement to count as one."""
+    is_best: Number
+    """Whether the score is the best so far; with ``creeping``, a score may be that and still no improvement."""
+    best: Number
+    second: Number
+
+
+def compare(
+    state: Compared,
+    score: Number,
+    second: Number,
+    reference: Number,
+    *,
+    min_delta: Number = 0.0,
+    relative_delta: Number = 0.0,
+    ties: Number = False,
+    creeping: Number = False,
+    counts: Number = True,
+) -> Comparison:
+    """Compare a score with the best so far.
+
+    Args:
+        state: The state after the previous score.
+        score: The new score; higher is better.
+        second: The score of a second metric: of equal scores, the one with the higher second score is better.
+        reference: The score that an improvement must exceed: the best, or a score above it.
+        min_delta: The difference by which an improvement must exceed it.
+        relative_delta: The same as a fraction of the magnitude of ``reference``; one of the two is 0.
+        ties: Whether the newer of equal scores is the better one, if the second score does not decide.
+        creeping: Whether a better score becomes the best even if it is no improvement.
+        counts: Whether the score counts; if not, nothing changes.
+
+    >>> class State(NamedTuple):
+    ...     best: float
+    ...     second: float
+    >>> compare(State(1.0, -inf), 1.2, -inf, 1.0, min_delta=0.5, creeping=True)
+    Comparison(improved=False, is_best=True, best=1.2, second=-inf)
+    """
+    tie = breaks_tie(second, state.second, ties)
+    improved = counts & improves(score, reference, min_delta, relative_delta, tie)
+    is_best = improved | (counts & creeping & improves(score, state.best, ties=tie))
+    return Comparison(improved, is_best, where(is_best, score, state.best), where(is_best, second, state.second))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple
 
-from .improvement import breaks_tie, improves
+from .improvement import Comparison, compare
 from .numbers import Number, where
 
 
@@ -108,13 +108,20 @@ def plateau_rule(
     >>> plateau_rule(state, 1.0, patience=1, cooldown=2)[1]
     PlateauVerdict(improved=False, reduce=True, best=False)
     """
-    tie = breaks_tie(second, state.second, ties)
-    improved = improves(score, state.best, min_delta, relative_delta, tie)
-    best = improved | (creeping & improves(score, state.best, ties=tie))
-    count = count_as_keras(
-        state.wait, state.cooldown, improved, patience=patience, cooldown=cooldown, reducible=reducible
+    found = compare(
+        state,
+        score,
+        second,
+        state.best,
+        min_delta=min_delta,
+        relative_delta=relative_delta,
+        ties=ties,
+        creeping=creeping,
     )
-    return _after(state, score, second, best, count), PlateauVerdict(improved, count.reduce, best)
+    count = count_as_keras(
+        state.wait, state.cooldown, found.improved, patience=patience, cooldown=cooldown, reducible=reducible
+    )
+    return _after(found, count), PlateauVerdict(found.improved, count.reduce, found.is_best)
 
 
 def torch_plateau_rule(
@@ -141,12 +148,11 @@ def torch_plateau_rule(
     >>> verdict.reduce, torch_plateau_rule(state, 1.0, patience=1)[1].reduce
     (False, True)
     """
-    tie = breaks_tie(second, state.second, ties)
-    improved = improves(score, state.best + min_delta, 0.0, relative_delta, tie)
-    best = improved | (creeping & improves(score, state.best, ties=tie))
-    count = count_as_torch(state.wait, state.cooldown, improved, patience=patience, cooldown=cooldown)
-    return _after(state, score, second, best, count), PlateauVerdict(improved, count.reduce & reducible, best)
+    raised = state.best + min_delta  # PyTorch raises the best, Keras lowers the score: the last bit may differ
+    found = compare(state, score, second, raised, relative_delta=relative_delta, ties=ties, creeping=creeping)
+    count = count_as_torch(state.wait, state.cooldown, found.improved, patience=patience, cooldown=cooldown)
+    return _after(found, count), PlateauVerdict(found.improved, count.reduce & reducible, found.is_best)
 
 
-def _after(state: Plateau, score: Number, second: Number, best: Number, count: PlateauCount) -> Plateau:
-    return Plateau(where(best, score, state.best), count.wait, count.cooldown, where(best, second, state.second))
+def _after(found: Comparison, count: PlateauCount) -> Plateau:
+    return Plateau(found.best, count.wait, count.cooldown, found.second)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple
 
-from .improvement import breaks_tie, improves
+from .improvement import compare, improves
 from .numbers import Number, where
 
 
@@ -69,19 +69,22 @@ def stopping_rule(
     StoppingVerdict(improved=False, stop=True, best=False)
     """
     counts = epoch >= start_from_epoch
-    tie = breaks_tie(second, state.second, ties)
-    improved = counts & improves(score, state.best, min_delta, relative_delta, tie)
-    best = improved | (counts & creeping & improves(score, state.best, ties=tie))
-    resets = improved & improves(score, baseline, min_delta, relative_delta)
-    wait = where(resets, 0, state.wait + counts)
-    stop = counts & (improved ^ True) & (wait >= patience) & (epoch > 0)
-    after = Patience(
-        where(best, score, state.best),
-        where(best, epoch, state.best_epoch),
-        wait,
-        where(best, second, state.second),
+    found = compare(
+        state,
+        score,
+        second,
+        state.best,
+        min_delta=min_delta,
+        relative_delta=relative_delta,
+        ties=ties,
+        creeping=creeping,
+        counts=counts,
     )
-    return after, StoppingVerdict(improved, stop, best)
+    resets = found.improved & improves(score, baseline, min_delta, relative_delta)
+    wait = where(resets, 0, state.wait + counts)
+    stop = counts & (found.improved ^ True) & (wait >= patience) & (epoch > 0)
+    after = Patience(found.best, where(found.is_best, epoch, state.best_epoch), wait, found.second)
+    return after, StoppingVerdict(found.improved, stop, found.is_best)
 
 
 class ThresholdVerdict(NamedTuple):

@@ -17,7 +17,8 @@ _UNITS = {
     "second": _SECOND,
 }
 """Name of a unit to its microseconds: whole numbers, so that a text and its seconds are exactly equal."""
-_SHORT = {"s": "second", "sec": "second", "min": "minute", "h": "hour", "hr": "hour", "d": "day", "w": "week"}
+SHORT = {"s": "second", "sec": "second", "min": "minute", "h": "hour", "hr": "hour", "d": "day", "w": "week"}
+"""Short forms, which are refused with the name that they stand for."""
 _PART = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))? ?([a-z]{1,20})")
 _JOINED = re.compile(r"(?<=[a-z])(?:,? and |, ?)(?=[0-9])")
 _CLOCK = re.compile(r"(?:(\d{1,6})[-:])?(\d{1,6}):(\d{1,6}):(\d{1,6})")
@@ -122,6 +123,6 @@ def _unit(word: str) -> str:
     if unit in _UNITS:
         return unit
     names = [f"{each}s" for each in _UNITS]
-    short = _SHORT.get(word) or _SHORT.get(unit)
+    short = SHORT.get(word) or SHORT.get(unit)
     near = f"; write {short + 's'!r}" if short else hint(word, names)
     raise ValueError(f"unknown unit {word!r}{near}")

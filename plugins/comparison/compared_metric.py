@@ -13,6 +13,7 @@ from trainbus.metrics.monitor import Monitor
 from trainbus.metrics.names import resolve
 from trainbus.rules import Patience, Plateau
 
+from ..frequency import EVERY_EPOCH
 from .settings import ComparisonSettings
 
 S = TypeVar("S", Patience, Plateau)
@@ -92,7 +93,7 @@ class ComparedMetric:
         epoch, step = at
         if epoch < 0:
             return ""
-        return f"step {step}" if self.settings.frequency.unit != "epoch" and step else self._moment(epoch, step)
+        return f"step {step}" if step and not self.settings.frequency.in_epochs else self._moment(epoch, step)
 
     def margin(self) -> str:
         """Return in words by how much a value must be better; "" for any difference."""
@@ -113,6 +114,6 @@ class ComparedMetric:
             options["ties"] = settings.ties
         if settings.tie_breaker:
             options["tie_breaker"] = settings.tie_breaker
-        if settings.every != "epoch":
-            options["every"] = settings.every
+        if settings.frequency != EVERY_EPOCH:
+            options["every"] = str(settings.frequency)
         return options

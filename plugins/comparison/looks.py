@@ -12,9 +12,9 @@ from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.running_means import RunningMeans
 from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
 
+from ..frequency import SavedSchedule, Schedule
 from ..unused_batches import report_uncounted
 from .compared_metric import ComparedMetric
-from .look_schedule import LookSchedule, SavedLookSchedule
 from .settings import ComparisonSettings
 
 
@@ -74,7 +74,7 @@ def looking(settings: ComparisonSettings, looker: Looker) -> object:
         looker: The plugin; at the end of epochs it looks in its own hook, and is returned itself.
     """
     frequency = settings.frequency
-    if frequency.unit == "epoch":
+    if frequency.in_epochs:
         return looker
     return ValidationLooks(settings, looker) if frequency.unit == "validation" else BatchLooks(settings, looker)
 
@@ -144,24 +144,27 @@ class _SavedBatchLooks(TypedDict):
     """What a checkpoint stores of a plugin that looks at the end of batches."""
 
     looker: dict[str, Any]
-    schedule: SavedLookSchedule
+    schedule: SavedSchedule
     known: list[Flag]
     missed: list[Flag]
     stamps: dict[Text, tuple[Number, Step, Score]]
 
 
 class BatchLooks:
-    """Looks at the end of batches, after a number of weight updates or minutes.
+    """Looks at the end of batches, after a number of batches or weight updates, a time, or a share of the training.
+
+    A share that an epoch completes is looked at when the epoch has all its metrics.
 
     Args:
         settings: The options of the callback.
         looker: What looks.
     """
 
-    schedule: LookSchedule
+    schedule: Schedule
 
     def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
         self.settings, self.looker, self.checked = settings, looker, False
+        self.in_shares = settings.frequency.unit == "percent"
         self.known, self.missed = ([False] * len(looker.compared) for _ in range(2))
         """For each metric, whether any batch had a value of it at its end, and whether one that could have had none."""
         self.stamps: dict[str, tuple[int, int, float]] = {}
@@ -172,21 +175,31 @@ class BatchLooks:
     def on_train_begin(self, run: Run) -> None:
         """Prepare for the run, and start the schedule."""
         self.looker.on_train_begin(run)
-        self.schedule = LookSchedule(self.settings.frequency, run.step)
+        self.schedule = Schedule(self.settings.frequency, run.step, "every")
         if self.settings.value == "last":
             run.state.means.keep_last()
 
     @hookimpl
-    def on_batch_end(self, run: Run, step: int, metrics: Mapping[str, Any]) -> Decision | None:
+    def on_batch_end(self, run: Run, batch: int, metrics: Mapping[str, Any]) -> Decision | None:
         """Look if due."""
-        due = self.schedule.is_due(step)
+        at_epoch_end = self.in_shares and 0 < (run.state.planned_batches or 0) <= batch + 1
+        due = not at_epoch_end and self.schedule.is_due(run, batch)
         if run.epoch < self.looker.first_epoch:
             return None
         means = metrics if isinstance(metrics, RunningMeans) else None
         if not all(self.known):  # in the first batches only
             self._note_names(run, metrics if means is None or self.settings.value == "mean" else means.last_names())
-        if not due:
-            return None
+        # the end of an epoch has no other counts than those of this rank
+        return self._look(run, metrics, run.state.means if self.in_shares else means) if due else None
+
+    def _look(self, run: Run, metrics: Mapping[str, Any], means: RunningMeans | None) -> Decision | None:
+        """Look at the metrics that have got a value since the last look.
+
+        Args:
+            run: The run.
+            metrics: Metrics by name.
+            means: Those that say whether a metric has got a value; None if the loop reports its means itself.
+        """
         values = metrics if self.settings.value == "mean" else self._last_values(means)
         seen: dict[str, Any] = {}
         for each in self.looker.compared:
@@ -194,7 +207,7 @@ class BatchLooks:
             logged = resolve(name, values)
             if logged is None:
                 continue
-            if means is not None and not self._is_new(logged, (run.epoch, *means.stamp(logged))):
+            if means is not None and logged in means and not self._is_new(logged, (run.epoch, *means.stamp(logged))):
                 continue
             seen[logged] = values[logged]
             # a metric that breaks ties does so by its present value, whenever it was logged
@@ -202,10 +215,13 @@ class BatchLooks:
         return self.looker.look_between(run, seen) if seen else None
 
     @hookimpl
-    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Report a loop without batches; raise an error if a metric has no value at any batch."""
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+        """Look if a share ends here; report a loop without batches; refuse a metric without a value at any batch."""
         self.looker.check_epoch(run, self)
         every = self.settings.every
+        if self.in_shares:
+            due = self.schedule.is_due_after(run) and run.epoch >= self.looker.first_epoch
+            return self._look(run, metrics, run.state.means) if due else None
         if not self.checked:
             self.checked = True
             lost = f"every={every!r} has not looked at the metric"
@@ -218,6 +234,7 @@ class BatchLooks:
                     f"every={every!r} would never look at it; monitor one that has (logged: {', '.join(metrics)}), or "
                     'set every="epoch"'
                 )
+        return None
 
     def _note_names(self, run: Run, names: Collection[str]) -> None:
         """Note which metrics have a value at the end of a batch, and which should have one in this epoch."""

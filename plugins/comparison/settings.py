@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 
 from trainbus import MonitoredCallback, TrainbusError
-from trainbus.callback import Mode, direction_or_auto, unknown_directions
-from trainbus.metrics.names import canonical
+from trainbus.callback import Mode
 
-from .look_frequency import LookFrequency, check_every
+from ..frequency import Frequency, check_frequency
+from .better import better_arguments, is_relative
+from .tie_breaker import check_tie_breaker, check_tie_breaker_mode, effective_tie_breaker, unknown_tie_breakers
 
 
 class ComparisonSettings(MonitoredCallback):
@@ -28,53 +29,47 @@ class ComparisonSettings(MonitoredCallback):
     ties: Literal["older", "newer"] = "older"
     """Which of equal values is the better one; with "newer" and a ``min_delta`` of 0, an equal value is an
     improvement."""
-    tie_breaker: str | None = None
+    tie_breaker: Annotated[str | None, AfterValidator(check_tie_breaker)] = None
     """Name of a second metric: of equal values, the one with the better second value is better."""
-    tie_breaker_mode: Mode = "auto"
+    tie_breaker_mode: Annotated[Mode, AfterValidator(check_tie_breaker_mode)] = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
-    every: Annotated[str, AfterValidator(check_every)] = "epoch"
-    """When the callback looks at the metric: "epoch", at the end of every epoch; "validation", at the end of every
-    validation, also of several in an epoch; "500 steps", at the end of the batch in which the weight updates of the run
-    reach a multiple of 500; "10 minutes", at the end of the first batch that ends at least 10 minutes after the last
-    look. A look counts only if the metric has a new value, and ``patience`` counts looks."""
+    every: Annotated[str, BeforeValidator(check_frequency)] = "epoch"
+    """When the callback looks at the metric: "epoch", at the end of every epoch; "2 epochs", of each whose number
+    is a multiple of 2, "2 epochs from 0" where this number is counted from 0; "validation", at the end of every
+    validation, also of several in an epoch; "100 batches", at the end of each 100th batch; "500 steps", at the end of
+    the batch in which the weight updates of the run reach a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a
+    ``timedelta``, at the end of the first batch that ends so long after the last look; "10%" at each tenth of the
+    planned epochs. A look counts only if the metric has a new value, and ``patience`` counts looks."""
     value: Literal["mean", "last"] = "mean"
     """What a look inside an epoch reads of a metric that batches log: its mean since the epoch began, or the value of
     the last batch."""
 
     @property
-    def frequency(self) -> LookFrequency:
+    def frequency(self) -> Frequency:
         """When the callback looks."""
-        return LookFrequency.parse(self.every)
+        return Frequency.parse(self.every)
 
     @property
     def relative(self) -> bool:
         """Whether ``min_delta`` is a fraction of the best value."""
-        return self.min_delta_mode == "rel"
+        return is_relative(dict(self))
 
     def better(self) -> dict[str, Any]:
         """Return the arguments of a rule that say what counts as better."""
-        return {
-            "min_delta": 0.0 if self.relative else self.min_delta,
-            "relative_delta": self.min_delta if self.relative else 0.0,
-            "creeping": not self.cumulative_delta,
-            "ties": self.ties == "newer",
-        }
+        return better_arguments(dict(self))
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings without those that have no effect."""
-        settings = super().effective_settings(subject)
-        if self.tie_breaker:
-            settings["tie_breaker"] = canonical(self.tie_breaker)
-            settings["tie_breaker_mode"] = direction_or_auto(subject, self.tie_breaker, self.tie_breaker_mode)
-        unused = [] if self.tie_breaker else ["tie_breaker_mode"]
-        unused += [] if self.min_delta else ["min_delta_mode", "cumulative_delta"]
+        settings = effective_tie_breaker(super().effective_settings(subject), subject)
+        settings["every"] = str(self.frequency)
+        unused = [] if self.min_delta else ["min_delta_mode", "cumulative_delta"]
         unused += [] if self.frequency.in_batches else ["value"]
         settings["min_delta_mode"] = "rel" if self.relative else "abs"
         return {name: each for name, each in settings.items() if name not in unused}
 
     def epoch_options(self) -> Mapping[str, str]:
         """Return ``every`` if it counts several epochs."""
-        several = self.frequency.unit == "epoch" and self.frequency.every > 1
+        several = self.frequency.in_epochs and self.frequency.every > 1
         return {f"every={self.every!r}": 'give steps, as in every="500 steps"'} if several else {}
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
@@ -88,33 +83,16 @@ class ComparisonSettings(MonitoredCallback):
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield a second metric whose direction neither the subject nor its name gives."""
         yield from super().validate_for(subject)
-        if self.tie_breaker:
-            yield from unknown_directions(type(self).__name__, subject, [(self.tie_breaker, self.tie_breaker_mode)])
-
-    @field_validator("tie_breaker")
-    @classmethod
-    def _check_tie_breaker(cls, value: str | None, info: ValidationInfo) -> str | None:
-        monitor: Any = info.data.get("monitor")
-        if value == "":
-            raise ValueError("give the name of a metric")
-        names = [monitor] if isinstance(monitor, str) else monitor or ()
-        if value is not None and canonical(value) in map(canonical, names):
-            raise ValueError(f"a metric does not break its own ties; monitor={monitor!r}: name another metric")
-        return value
-
-    @field_validator("tie_breaker_mode")
-    @classmethod
-    def _check_tie_breaker_mode(cls, value: str, info: ValidationInfo) -> str:
-        if value != "auto" and info.data.get("tie_breaker", "") is None:
-            raise ValueError("there is no tie_breaker; name the second metric, or leave tie_breaker_mode out")
-        return value
+        yield from unknown_tie_breakers(self, self.tie_breaker, self.tie_breaker_mode, subject)
 
     @field_validator("value")
     @classmethod
     def _check_value(cls, value: str, info: ValidationInfo) -> str:
         every: str = info.data.get("every", "")
-        if value == "last" and every and not LookFrequency.parse(every).in_batches:
-            raise ValueError(f'every={every!r} reads no single batches; set every="500 steps", or leave value out')
+        if value == "last" and every:
+            frequency = Frequency.parse(every)
+            if not frequency.in_batches or frequency.unit == "percent":  # a share may end with an epoch
+                raise ValueError(f'every={every!r} reads no single batches; set every="500 steps", or leave value out')
         return value
 
     @field_validator("min_delta_mode")

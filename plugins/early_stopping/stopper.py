@@ -77,7 +77,7 @@ class Stopper:
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         """Look at the metrics of the epoch."""
         self.check_epoch(run, self)
-        if (run.epoch + 1) % self.settings.frequency.every:
+        if not self.settings.frequency.includes(run.epoch):
             return None
         return self.look(run, metrics, run.epoch, required=True)
 

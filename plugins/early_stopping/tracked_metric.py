@@ -62,7 +62,7 @@ class TrackedMetric:
         self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
         self._of = f"{settings.smoothing} of " if settings.smoothing else ""
         # inside of epochs, the rule counts looks, and the caller leaves out those before the first epoch
-        start = settings.start_from_epoch if settings.frequency.unit == "epoch" else 0
+        start = settings.start_from_epoch if settings.frequency.in_epochs else 0
         self._rule: dict[str, Any] = {
             **settings.better(),
             "patience": settings.patience,

@@ -10,9 +10,9 @@ from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.scalars import is_missing
 from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, parsed
 
+from ..frequency import Frequency, SavedSchedule, Schedule
 from ..unused_batches import report_uncounted
 from .saver import SavedSaver, Saver
-from .schedule import SavedSchedule, SaveFrequency, SaveSchedule
 from .settings import CheckpointSettings
 
 
@@ -36,9 +36,9 @@ class BatchSaver:
         frequency: When a save is due.
     """
 
-    schedule: SaveSchedule
+    schedule: Schedule
 
-    def __init__(self, settings: CheckpointSettings, frequency: SaveFrequency) -> None:
+    def __init__(self, settings: CheckpointSettings, frequency: Frequency) -> None:
         self.saver, self.frequency = Saver(settings), frequency
         self.on_train_end, self.on_exception = self.saver.on_train_end, self.saver.on_exception
         self.on_checkpoint_error, self.on_decision = self.saver.on_checkpoint_error, self.saver.on_decision
@@ -55,7 +55,7 @@ class BatchSaver:
     def on_train_begin(self, run: Run) -> None:
         """Prepare for the run, and start the schedule."""
         self.saver.on_train_begin(run)
-        self.schedule = SaveSchedule(self.frequency, run.step)
+        self.schedule = Schedule(self.frequency, run.step, "save_freq")
 
     @hookimpl
     def on_validation_end(self) -> None:

@@ -25,11 +25,12 @@ from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
+from ..comparison.tie_breaker import effective_tie_breaker, unknown_tie_breakers
+from ..frequency import Frequency
 from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
 from .fixed_names import LINK, names_of
 from .saver import Saver
-from .schedule import SaveFrequency
 from .settings import CheckpointSettings
 
 
@@ -60,7 +61,7 @@ class ModelCheckpoint(CheckpointSettings):
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings with an absolute path, with its suffix, and without those that have no effect."""
-        settings = super().effective_settings(subject)
+        settings = effective_tie_breaker(super().effective_settings(subject), subject)
         filepath = self.filepath
         if supports(subject, Saveable):
             with suppress(SettingsError, MissingDependency):  # a run reports it
@@ -69,7 +70,7 @@ class ModelCheckpoint(CheckpointSettings):
         return {
             **{name: value for name, value in settings.items() if name not in unused},
             "filepath": absolute_entry(filepath),
-            "save_freq": list(SaveFrequency.parse(self.save_freq)),
+            "save_freq": list(Frequency.parse(self.save_freq)),
             "save_on": self._effective_moments(),
         }
 
@@ -93,9 +94,9 @@ class ModelCheckpoint(CheckpointSettings):
 
     def epoch_options(self) -> Mapping[str, str]:
         """Return the templates with an epoch, and ``save_freq`` if it counts several."""
-        frequency = SaveFrequency.parse(self.save_freq)
+        frequency = Frequency.parse(self.save_freq)
         found = {f"save_freq={self.save_freq!r}": 'give steps, as in save_freq="500 steps"'}
-        found = found if frequency.unit == "epoch" and frequency.every > 1 else {}
+        found = found if frequency.in_epochs and frequency.every > 1 else {}
         templates = {"filepath": self.filepath, **self.fixed_names()}
         for option, template in templates.items():
             for field in ("epoch", "epoch0"):
@@ -139,8 +140,9 @@ class ModelCheckpoint(CheckpointSettings):
         return (*patterns, *(short + suffix for suffix in suffixes)) if short else tuple(patterns)
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Also yield a suffix that the subject cannot write, and a ``filepath`` that is a directory."""
+        """Also yield a second metric without a direction, and a ``filepath`` that the subject cannot write."""
         yield from super().validate_for(subject)
+        yield from unknown_tie_breakers(self, self.tie_breaker, self.tie_breaker_mode, subject)
         if supports(subject, Saveable):
             try:
                 self._check_path_for(subject)
@@ -174,8 +176,8 @@ class ModelCheckpoint(CheckpointSettings):
 
     def plugin(self) -> object:
         """Return a new plugin for one run."""
-        frequency = SaveFrequency.parse(self.save_freq)
-        return Saver(self, int(frequency.every)) if frequency.unit == "epoch" else BatchSaver(self, frequency)
+        frequency = Frequency.parse(self.save_freq)
+        return Saver(self, frequency) if frequency.in_epochs else BatchSaver(self, frequency)
 
 
 def _check_local(path: Path, name: str) -> None:

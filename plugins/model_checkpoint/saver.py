@@ -19,6 +19,7 @@ from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
 from trainbus.storage.paths import Location, StartDirectory, location
 
+from ..frequency import EVERY_EPOCH, Frequency
 from .earlier_run import check_earlier
 from .file_names import FileNames
 from .fixed_names import LAST, LINK
@@ -41,11 +42,11 @@ class SavedSaver(TypedDict):
 
 
 class Saver:
-    """Saves at the end of every epoch whose number is a multiple of ``every``.
+    """Saves at the end of epochs.
 
     Args:
         settings: The options of the callback.
-        every: Number of epochs between two saves.
+        frequency: The epochs with a save.
     """
 
     names: FileNames
@@ -53,8 +54,8 @@ class Saver:
     first: tuple[int, int]
     """Epoch and step with which the run began or resumed."""
 
-    def __init__(self, settings: CheckpointSettings, every: int = 1) -> None:
-        self.settings, self.every = settings, every
+    def __init__(self, settings: CheckpointSettings, frequency: Frequency = EVERY_EPOCH) -> None:
+        self.settings, self.frequency = settings, frequency
         self.begun = False
         self.last = ""
         """The path of the file "last"; empty if the run has written none."""
@@ -101,8 +102,8 @@ class Saver:
 
     @hookimpl
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """Save if the epoch's number is a multiple."""
-        return None if (epoch + 1) % self.every else self.save(run, metrics)
+        """Save if due."""
+        return self.save(run, metrics) if self.frequency.includes(epoch) else None
 
     def save(self, run: Run, metrics: Mapping[str, Any], batch: int | None = None) -> Decision:
         """Return the decision about the current model.

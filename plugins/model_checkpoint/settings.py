@@ -31,11 +31,12 @@ from trainbus.checkpoints.names.filename_template import (
 )
 from trainbus.storage.paths import location
 
+from ..comparison.tie_breaker import check_tie_breaker, check_tie_breaker_mode
+from ..frequency import check_frequency
 from .content import check_content, name_of, portable
 from .fixed_names import Moment, check_last, check_moments, names_of
 from .part_field import check_no_part_field
 from .run_field import check_run_field
-from .schedule import check_frequency
 
 
 def _check_location(path: str) -> str:
@@ -91,7 +92,8 @@ class CheckpointSettings(MonitoredCallback):
     """Whether to save the weights without the optimizer."""
     save_freq: Annotated[int | str, BeforeValidator(check_frequency)] = "epoch"
     """ "epoch", "validation", or the number of batches between two saves, counted across epochs. Or text: "2 epochs"
-    saves at the end of every epoch whose number is a multiple of 2; "500 steps" at the end of the batch in which the
+    saves at the end of every epoch whose number is a multiple of 2, "2 epochs from 0" where this number is counted from
+    0; "500 steps" at the end of the batch in which the
     number of weight updates reaches a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a ``timedelta`` at the
     end of the first batch that ends so long after the previous save; "10%" at each tenth of the planned epochs.
     "validation" saves at the end of the batch, or else of the epoch, in which a validation was. A save that needs a new
@@ -104,9 +106,9 @@ class CheckpointSettings(MonitoredCallback):
     """
     ties: Literal["older", "newer"] = "older"
     """Which of equal values is the better one, for ``save_best_only`` and ``keep``."""
-    tie_breaker: str | None = None
+    tie_breaker: Annotated[str | None, AfterValidator(check_tie_breaker)] = None
     """Name of a second metric: of equal values, the one with the better second value is better."""
-    tie_breaker_mode: Mode = "auto"
+    tie_breaker_mode: Annotated[Mode, AfterValidator(check_tie_breaker_mode)] = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
     keep_last: PositiveInt | None = None
     """Number of most recent files to keep, regardless of their metric."""
@@ -147,14 +149,12 @@ class CheckpointSettings(MonitoredCallback):
     @classmethod
     def _check_compares(cls, value: str | None, info: ValidationInfo) -> str | None:
         data, option = info.data, info.field_name
-        if value in (None, "older") or {"save_best_only", "keep", "monitor"} - data.keys():
+        if value in (None, "older") or {"save_best_only", "keep"} - data.keys():
             return value
         if not (data["save_best_only"] or data["keep"]):
             raise ValueError(
                 f"models are compared only with save_best_only=True or keep; set one, or leave {option} out"
             )
-        if option == "tie_breaker" and value in ("", data["monitor"]):
-            raise ValueError(f"a metric does not break its own ties; monitor={data['monitor']!r}: name another metric")
         return value
 
     @field_validator("keep", "keep_last")

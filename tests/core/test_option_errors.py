@@ -29,7 +29,7 @@ from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROn
         (lambda: ReduceLROnPlateau(epsilon=1), ["epsilon: unknown option"]),
         (
             lambda: ModelCheckpoint("x", save_freq=True),
-            ['save_freq=True: give "epoch", "validation", a'],
+            ['save_freq=True: give "epoch", "validation", or text'],
         ),
         (lambda: ModelCheckpoint("x", save_freq=0), ["save_freq=0: give"]),
         (lambda: ModelCheckpoint(5), ["filepath=5: give text"]),

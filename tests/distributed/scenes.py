@@ -216,6 +216,26 @@ def looks_at_steps(rank: int, size: int) -> Any:
 
 
 @scene
+def looks_at_shares(rank: int, size: int) -> Any:
+    """Looks at shares of the training that end inside epochs and with them; a validation counts once on many ranks."""
+    witness, trained = recorder(), subject()
+    listed = [
+        ReduceLROnPlateau(monitor="loss", mode="min", patience=1, factor=0.5, every="12.5%"),
+        EarlyStopping(monitor="val_loss", mode="min", patience=2, every="12.5%"),
+        witness,
+    ]
+    with Run(trained, listed, verbose=0) as run:
+        for _ in run.epochs(4):
+            for number in run.batches(range(6)):
+                step(trained, torch.randn(8, 6))
+                run.log(loss=5.0 + 3 * number * (rank - (size - 1) / 2), count=2)
+                if number == 1:
+                    with run.validation():
+                        run.log(loss=1.0 + rank - (size - 1) / 2)
+    return {"events": recorded(witness), "steps": run.step, "reason": run.result.reason}
+
+
+@scene
 def uneven_batches(rank: int, size: int) -> Any:
     """Every rank has one batch more than the one before."""
     witness = recorder()

@@ -73,6 +73,14 @@ def test_looks_at_steps_decide_by_the_mean_over_the_ranks(reports: Reports) -> N
     assert any("ScaleLearningRate" in str(each["events"]) for each in alone)
 
 
+def test_looks_at_shares_decide_by_the_mean_over_the_ranks(reports: Reports) -> None:
+    """And count a validation once, although each rank counts its own samples."""
+    alone = SCENES["looks_at_shares"](0, 1)
+    assert reports[4][0]["looks_at_shares"] == alone
+    assert alone["steps"] == 15
+    assert "ScaleLearningRate" in str(alone["events"])
+
+
 def test_a_training_continues_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four ranks, then two, then one decide as those that were never interrupted, and keep the same files."""
     folder = Path(reports[4][0]["folder"])

@@ -103,6 +103,10 @@ def _is_slip(given: str, known: str) -> bool:
 def _differs(one: str, other: str) -> int:
     """Return how many letters were added, left out, replaced, or exchanged with the next one.
 
+    The nearest name of an error message is a guess by similarity, which may be wrong at no cost. Here a guess refuses
+    the name, so the edits are counted exactly: by similarity ".ckpt" is as near to ".pt" as ".pht" is to ".pth", and
+    the edits that ``difflib`` finds are not always the fewest.
+
     >>> _differs(".kears", ".keras"), _differs(".safetensor", ".safetensors"), _differs(".pt", ".ckpt")
     (1, 1, 2)
     """

@@ -115,6 +115,7 @@ stoppers = st.builds(
     start_from_epoch=st.sampled_from([0, 0, 2]),
     restore_best_weights=st.booleans(),
     smoothing=smoothings,
+    every=st.sampled_from(["epoch", "epoch", "2 epochs from 0"]),
 )
 reducers = st.builds(
     ReduceLROnPlateau,
@@ -124,6 +125,7 @@ reducers = st.builds(
     cooldown=st.integers(0, 3),
     factor=st.sampled_from([0.1, 0.5]),
     min_lr=st.sampled_from([0.0, 0.01, 0.1]),
+    every=st.sampled_from(["epoch", "epoch", "2 epochs from 0"]),
 )
 savers = st.fixed_dictionaries(
     {
@@ -132,7 +134,7 @@ savers = st.fixed_dictionaries(
         "save_best_only": st.booleans(),
         "keep": st.none() | st.integers(1, 2),
         "keep_last": st.none() | st.integers(1, 2),
-        "save_freq": st.sampled_from(["epoch", "2 epochs"]),
+        "save_freq": st.sampled_from(["epoch", "2 epochs", "3 epochs from 0"]),
         "initial_value_threshold": st.none() | finite,
     }
 )

@@ -25,7 +25,7 @@ comparison: dict[str, st.SearchStrategy[Any]] = {
     "min_delta_mode": st.sampled_from([None, "abs", "rel"]),
     "cumulative_delta": st.booleans(),
     "ties": st.sampled_from(["older", "newer"]),
-    "every": st.sampled_from(["epoch", "2 epochs", "3 epochs"]),
+    "every": st.sampled_from(["epoch", "2 epochs", "3 epochs", "3 epochs from 0"]),
 }
 bounds = st.none() | st.sampled_from([-1.0, 0.0, 0.5, 1.25])
 one_metric = st.fixed_dictionaries(

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.rules import Best, best_rule, breaks_tie, improves
+from trainbus.rules import Best, Comparison, Patience, best_rule, breaks_tie, compare, improves
 
 from .drawn import deltas, histories, scores
 
@@ -155,3 +155,30 @@ def test_of_two_different_second_scores_exactly_one_breaks_the_tie(one: float, o
     there, back = breaks_tie(one, other, ties), breaks_tie(other, one, ties)
     equal = rank((0, one)) == rank((0, other))
     assert {there, back} == ({ties} if equal else {True, False})
+
+
+@given(few, few, few, few, deltas, st.booleans(), st.booleans(), st.booleans())
+def test_a_comparison_says_what_improves_and_what_is_best(
+    score: float, second: float, best: float, before: float, delta: float, ties: bool, creeping: bool, counts: bool
+) -> None:
+    """An improvement is the best, a creeping best need not improve, and a score that does not count changes nothing."""
+    state = Patience(best, second=before)
+    found = compare(state, score, second, best, min_delta=delta, ties=ties, creeping=creeping, counts=counts)
+    tie = breaks_tie(second, before, ties)
+    enough, better = improves(score, best, delta, ties=tie), improves(score, best, ties=tie)
+
+    assert found.improved == (counts and enough)
+    assert found.is_best == (counts and (better if creeping else enough))
+    kept = (score, second) if found.is_best else (best, before)
+    assert repr((found.best, found.second)) == repr(kept)
+
+
+@given(few, few, few, few, st.booleans())
+def test_without_a_difference_a_comparison_is_the_best_rule(
+    score: float, second: float, best: float, before: float, ties: bool
+) -> None:
+    """Then an improvement and the best are the same."""
+    found = compare(Patience(best, second=before), score, second, best, ties=ties, creeping=True)
+    state, improved = best_rule(Best(best, 0, before), score, 1, second=second, ties=ties)
+
+    assert repr(found) == repr(Comparison(improved, improved, state.score, state.second))

@@ -256,24 +256,12 @@ def test_of_equal_values_the_better_second_value_is_the_best(newer: float, kept:
     assert f"in step {kept}" in decided(run)[-1][1].reason  # a batch counts from its end
 
 
-# --- other units
+# --- epochs
 
 
 @pytest.mark.parametrize(("every", "stopped"), [("epoch", 3), ("1 epoch", 3), ("2 epochs", 6), ("3 epochs", 9)])
 def test_every_few_epochs(every: str, stopped: int) -> None:
     assert train(losses(*[[1.0]] * 12), stopper("loss", every=every)).result.epochs == stopped
-
-
-def test_minutes_count_from_the_last_look() -> None:
-    """The start is set back, as if the time had passed."""
-    with Run(callbacks=stopper("loss", every="10 minutes", patience=1)) as run:
-        for _ in run.epochs(1):
-            for batch in run.batches(range(9)):
-                if batch in (3, 6):
-                    looks: Any = run.plugins["EarlyStopping"]
-                    looks.schedule.since -= 600
-                run.log(loss=1.0)
-    assert run.step == 7
 
 
 # --- resume
@@ -286,6 +274,14 @@ OPTIONS: dict[str, list[Any]] = {
     "steps": [
         stopper("loss", every="2 steps"),
         ReduceLROnPlateau(monitor="loss", every="3 steps", patience=1, rule="torch"),
+    ],
+    "batches": [
+        stopper("loss", every="2 batches"),
+        ReduceLROnPlateau(every="3 batches", patience=1, value="last", mode="min"),
+    ],
+    "shares of the training": [
+        stopper("loss", every="30%"),
+        ReduceLROnPlateau(every="12.5%", patience=1, mode="min"),
     ],
     "last values": [
         stopper("loss", every="2 steps", value="last"),

@@ -62,6 +62,13 @@ def test_a_suffix_that_names_no_format_is_kept(suffix: str, own: list[str]) -> N
         (".dpc", TORCH, SAFE, "did you mean .dcp?"),
         (".skop", [".skops"], [], "did you mean .skops?"),
         (".jobilb", [".skops"], [], "it is almost .joblib; write .skops"),
+        (".joblbb", [".skops"], [], "it is almost .joblib; write .skops"),  # difflib finds two edits in each of these
+        (".kerss", KERAS, WEIGHTS, "did you mean .keras?"),
+        (".skoss", [".skops"], [], "did you mean .skops?"),
+        (".msgpakk", TORCH, SAFE, "it is almost .msgpack;"),
+        (".pickee", TORCH, SAFE, "it is almost .pickle;"),
+        (".tfliee", KERAS, WEIGHTS, "it is almost .tflite;"),
+        (".jsoll", TORCH, SAFE, "it is almost .jsonl;"),
     ],
 )
 def test_a_slip_is_refused_with_the_right_suffix(given: str, own: list[str], others: list[str], meant: str) -> None:

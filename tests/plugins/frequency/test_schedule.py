@@ -1,7 +1,5 @@
-"""Tests of how often checkpoints are saved."""
+"""When a frequency is due: at which ends of batches and epochs callbacks act."""
 
-import re
-from datetime import timedelta
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -11,60 +9,9 @@ from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError
 from trainbus.plugins import ModelCheckpoint
-from trainbus.plugins.model_checkpoint import schedule as frequency
-from trainbus.plugins.model_checkpoint.schedule import SaveFrequency
+from trainbus.plugins.frequency import Frequency, SavedSchedule, Schedule, schedule
+from trainbus.resume.checks.plugin_values import parsed
 from trainbus.testing import LineSubject
-
-
-@given(st.integers(1, 10**9), st.sampled_from(["epoch", "batch", "step"]), st.booleans())
-def test_a_number_of_a_unit_means_itself(every: int, unit: str, plural: bool) -> None:
-    """Singular and plural are the same, and "epoch" and a bare number are one epoch and so many batches."""
-    word = unit + ("es" if unit == "batch" else "s") * plural
-
-    assert SaveFrequency.parse(f"{every} {word}") == (every, unit)
-    assert SaveFrequency.parse(every) == (every, "batch")
-    assert SaveFrequency.parse("epoch") == (1, "epoch")
-
-
-@given(
-    st.text(max_size=12)
-    | st.floats()
-    | st.booleans()
-    | st.integers(max_value=0)
-    | st.none()
-    | st.sampled_from(
-        ["2 epoch s", "-1 steps", "0 minutes", " 2 steps", "2  steps", "0%", "101%", "-1%", "1e1%", "0 h"]
-    )
-)
-def test_any_other_frequency_is_rejected_with_examples(value: object) -> None:
-    """Any other value is rejected, with an example of each valid kind, or with what is wrong in it."""
-    try:
-        SaveFrequency.parse(value)
-    except ValueError as error:
-        why = 'give "epoch", "validation", a number|unknown unit|give a time above 0|give a time of at most|twice|unit'
-        assert re.match(why, str(error)) or "give text such as" in str(error)  # noqa: PT017 - most texts are none
-    else:
-        assert isinstance(value, str)
-        assert value in ("epoch", "validation") or value[:1].isdecimal()
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("30 seconds", 30), ("2 hours", 7200), ("1.5 minutes", 90), ("1 day 2 hours", 93600), (timedelta(minutes=5), 300)],
-)
-def test_any_unit_of_time_is_a_number_of_seconds(value: object, seconds: float) -> None:
-    """Also a timedelta, which the callback stores as text."""
-    assert SaveFrequency.parse(value) == (seconds, "second")
-    stored = ModelCheckpoint("m", save_freq=value).save_freq  # type: ignore[arg-type]
-    assert isinstance(stored, str)
-    assert SaveFrequency.parse(stored) == (seconds, "second")
-
-
-@pytest.mark.parametrize(("value", "near"), [("500 stpes", "steps"), ("10 minuts", "minutes"), ("3 epohcs", "epochs")])
-def test_a_misspelt_unit_is_named_with_the_nearest(value: str, near: str) -> None:
-    """Units of counts and of times."""
-    with pytest.raises(SettingsError, match=f"unknown unit .*did you mean '{near}'"):
-        ModelCheckpoint("m", save_freq=value)
 
 
 @given(st.integers(1, 12), st.integers(1, 7), st.sampled_from([1, 2.5, 10, 25, 33.333333, 50, 100]), st.booleans())
@@ -108,6 +55,18 @@ def test_saving_every_other_epoch_uses_the_number_of_the_epoch() -> None:
         assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["2", "4"]
 
 
+@pytest.mark.parametrize("first", [0, 1, 3])
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+def test_epochs_may_be_counted_from_0(every: int, first: int) -> None:
+    """As in a loop with ``if epoch % every == 0``, also in a run that begins at another epoch."""
+    with Run(LineSubject(), ModelCheckpoint("{epoch0}", save_freq=f"{every} epochs from 0")) as run:
+        for _ in run.epochs(8, initial_epoch=first):
+            run.log(loss=1)
+    assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == [
+        str(epoch) for epoch in range(first, 8) if epoch % every == 0
+    ]
+
+
 @pytest.mark.parametrize(("accumulate", "expected"), [(1, ["3", "6", "9"]), (2, ["3"]), (None, [])])
 def test_steps_are_weight_updates(accumulate: int | None, expected: list[str]) -> None:
     """Every "3 steps" saves where the updates reach a multiple of 3, once, however many batches an update takes."""
@@ -132,7 +91,7 @@ def test_steps_that_jump_over_a_multiple_still_save() -> None:
 def test_minutes_are_measured_by_a_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every "2 minutes" saves at the first batch end at least 120 seconds after the start or the save before."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(frequency, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(schedule, "time", SimpleNamespace(monotonic=lambda: clock.now))
     with Run(LineSubject(), ModelCheckpoint("{epoch}-{batch}", save_freq="2 minutes")) as run:
         for epoch in run.epochs(2):
             for seconds in run.batches([[50, 69, 1, 119], [1, 500, 0, 120]][epoch]):
@@ -150,3 +109,56 @@ def test_batches_in_words_are_batches(words: str | int) -> None:
                 pass
 
     assert [checkpoint.path.stem for checkpoint in run.state.checkpoints] == ["1", "2"]
+
+
+@given(
+    st.lists(st.integers(0, 4), max_size=30), st.integers(1, 7), st.integers(0, 30), st.sampled_from(["step", "batch"])
+)
+def test_a_resumed_schedule_is_due_as_the_unbroken_one(
+    increments: list[int], every: int, broken: int, unit: str
+) -> None:
+    """Steps at multiples over the whole run, batches by their count, wherever the run is resumed."""
+    with Run(LineSubject(), verbose=0) as run:
+        run.begin_epoch(0)
+        due = Schedule(Frequency(every, unit), run.step, "every")  # type: ignore[arg-type] - one of its units
+        for number, increment in enumerate(increments):
+            before = run.step
+            run.begin_batch(number)
+            run.end_batch(number, {}, steps=increment)
+            if number == broken:
+                saved, due = due.state_dict(), Schedule(due.frequency, before, "every")
+                due.load_state_dict(saved)
+            multiples = range(before + 1, run.step + 1) if unit == "step" else [number + 1]
+            assert due.is_due(run, number) == any(each % every == 0 for each in multiples)
+        run.end_epoch()
+
+
+@given(st.sampled_from([0.5, 60, 90.25, 3600]), st.integers(0, 4000))
+def test_time_passes_in_a_resumed_run(every: float, passed: int) -> None:
+    """The clock goes on from where the checkpoint was saved; what passes between is not counted."""
+    with Run(LineSubject(), verbose=0) as run:
+        before = Schedule(Frequency(every, "second"), 0, "every")
+        before.since -= passed
+        saved = before.state_dict()
+        resumed = Schedule(Frequency(every, "second"), 9, "every")
+        resumed.load_state_dict(saved)
+
+        assert saved["passed"] >= passed
+        assert resumed.is_due(run, 0) == (passed >= every)
+        assert not resumed.is_due(run, 1)
+
+
+@pytest.mark.parametrize("missing", [["interval", "share"], ["share"], []])
+def test_a_state_of_an_earlier_version_is_continued(missing: list[str]) -> None:
+    """Looks stored no interval and no share, and saves no share at first."""
+    with Run(LineSubject(), verbose=0) as run:
+        saved = {"interval": [2, 4], "step": 499, "passed": 1.5, "share": 0}
+        state = {name: value for name, value in saved.items() if name not in missing}
+        schedule = Schedule(Frequency(500, "step"), 0, "every")
+        schedule.load_state_dict(parsed(SavedSchedule, state))
+        run.begin_epoch(0)
+        run.end_batch(4, {}, steps=500)
+
+        assert schedule.is_due(run, 4)
+        assert parsed(SavedSchedule, schedule.state_dict())["step"] == 500
+        assert list(schedule.interval) == ([0, -1] if "interval" in missing else [2, 4])
