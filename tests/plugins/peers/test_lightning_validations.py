@@ -186,7 +186,7 @@ def test_saves_at_validations(
 def test_the_best_at_steps_is_the_best_of_the_validations(
     every: int, when: dict[str, Any], steps: range, tmp_path: Path
 ) -> None:
-    """Of those that a due save waits for; Lightning finds the same one where each epoch has one validation at its end."""
+    """Of those that a due save waits for; Lightning finds the same one where an epoch has one validation at its end."""
     for number, values in enumerate(scores(4, distinct=True)):
         saver = lightning.callbacks.ModelCheckpoint(
             tmp_path / f"its {number}",

@@ -35,7 +35,7 @@ EPOCHS, BATCHES = 4, 4
 
 
 def validated(values: Sequence[float], callbacks: Any, steps: Collection[int], **options: Any) -> Run:
-    """Return a run of ``EPOCHS`` epochs of ``BATCHES`` that logs the next value in a validation after each of the steps.
+    """Return a run of ``EPOCHS`` epochs of ``BATCHES`` that logs the next value in a validation after each step.
 
     Each weight update lowers the weight by its learning rate of 1.
     """
