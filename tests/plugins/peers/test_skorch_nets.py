@@ -172,7 +172,7 @@ def test_the_end_of_the_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["train_end_", ""])
 @pytest.mark.parametrize("more", [1, 3])
 def test_a_net_that_goes_on_from_the_end(prefix: str, more: int, tmp_path: Path) -> None:
-    """``LoadInitState(TrainEndCheckpoint())`` is ``resume="auto"``: skorch counts its epochs from 0, here to the sum."""
+    """``LoadInitState(TrainEndCheckpoint())`` is ``resume="auto"``; skorch counts only the new epochs, here all."""
     values = [0.5, 0.25, 0.125, 0.5, 0.75, 0.625]
 
     def end() -> Any:
@@ -202,8 +202,8 @@ def test_a_monitor_that_is_not_in_the_history(tmp_path: Path) -> None:
 @pytest.mark.parametrize("patience", [0, 2])
 def test_its_scheduler_of_a_plateau(step_every: str, monitor: str, patience: int) -> None:
     """``LRScheduler(ReduceLROnPlateau)``: the rate after each look; ``event_name`` is ``run.history``."""
-    for values in lengthened(8):
-        values = [nan if place % 5 == 4 else abs(value) for place, value in enumerate(values)]
+    for history in lengthened(8):
+        values = [nan if place % 5 == 4 else abs(value) for place, value in enumerate(history)]
         given = iter(values)
         reads = "score" if monitor == "score" else lambda _, given=given: next(given)
         scheduler = callbacks.LRScheduler(
