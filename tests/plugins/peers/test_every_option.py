@@ -22,7 +22,8 @@ from trainbus.plugins import (
 )
 
 PAGE = Path(__file__).parents[3] / "docs" / "which-rule.md"
-SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.M | re.S))
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+TORCH, LIGHTNING = "PyTorch: `torch.optim.lr_scheduler.ReduceLROnPlateau`", "PyTorch Lightning"
 HEAVY = pytest.mark.exhaustive
 
 CALLBACKS: list[Any] = [
@@ -32,11 +33,11 @@ CALLBACKS: list[Any] = [
     ("Keras", "keras.callbacks:BackupAndRestore", ModelCheckpoint),
     ("Keras", "keras.callbacks:LearningRateScheduler", LearningRateScheduler),
     ("Keras", "keras.callbacks:TerminateOnNaN", TerminateOnNaN),
-    ("PyTorch: `torch.optim.lr_scheduler.ReduceLROnPlateau`", "torch.optim.lr_scheduler:ReduceLROnPlateau", ReduceLROnPlateau),
-    pytest.param("PyTorch Lightning", "lightning.pytorch.callbacks:EarlyStopping", EarlyStopping, marks=HEAVY),
-    pytest.param("PyTorch Lightning", "lightning.pytorch.callbacks:ModelCheckpoint", ModelCheckpoint, marks=HEAVY),
-    pytest.param("PyTorch Lightning", "lightning.pytorch.callbacks:OnExceptionCheckpoint", ModelCheckpoint, marks=HEAVY),
-    pytest.param("PyTorch Lightning", "lightning.pytorch.callbacks:Timer", TimeLimit, marks=HEAVY),
+    (TORCH, "torch.optim.lr_scheduler:ReduceLROnPlateau", ReduceLROnPlateau),
+    pytest.param(LIGHTNING, "lightning.pytorch.callbacks:EarlyStopping", EarlyStopping, marks=HEAVY),
+    pytest.param(LIGHTNING, "lightning.pytorch.callbacks:ModelCheckpoint", ModelCheckpoint, marks=HEAVY),
+    pytest.param(LIGHTNING, "lightning.pytorch.callbacks:OnExceptionCheckpoint", ModelCheckpoint, marks=HEAVY),
+    pytest.param(LIGHTNING, "lightning.pytorch.callbacks:Timer", TimeLimit, marks=HEAVY),
     ("Ignite", "ignite.handlers:EarlyStopping", EarlyStopping),
     ("Ignite", "ignite.handlers:Checkpoint", ModelCheckpoint),
     ("Ignite", "ignite.handlers:ModelCheckpoint", ModelCheckpoint),
@@ -67,7 +68,7 @@ def options(kind: Any) -> list[str]:
 
 def absent(section: str, names: list[str]) -> list[str]:
     """Return the names that no code of a section of the page has."""
-    lines = re.sub(r"^```.*?^```", "", SECTIONS[section], flags=re.M | re.S)
+    lines = re.sub(r"^```.*?^```", "", SECTIONS[section], flags=re.MULTILINE | re.DOTALL)
     words = {word for code in re.findall(r"`([^`]+)`", lines) for word in re.findall(r"\w+", code)}
     return [name for name in names if name not in words]
 
@@ -118,4 +119,4 @@ def test_the_page_has_what_lightning_names_elsewhere() -> None:
 
     assert len(names) == 5
     assert len(given) > 5
-    assert absent("PyTorch Lightning", [*names, *given, "interval", "frequency", "strict", "logging_interval"]) == []
+    assert absent(LIGHTNING, [*names, *given, "interval", "frequency", "strict", "logging_interval"]) == []
