@@ -42,12 +42,22 @@ class ReduceLROnPlateau(ComparisonSettings):
     elsewhere: ClassVar[Mapping[str, str]] = {
         "decay": "factor",
         "epsilon": "min_delta",
+        "event_name": 'nothing: run.history["learning_rate"] has the rates',
+        "frequency": 'every, as in every="2 epochs"',
         "gamma": "factor",
+        "interval": 'every, as in every="500 steps"',
         "lr_factor": "factor",
         "lr_patience": "patience",
+        "metric_name": "monitor",
         "min_learning_rate": "min_lr",
+        "optimizer": "nothing: the subject of the run has the optimizer",
+        "param_group_index": 'groups, as in groups=["learning_rate/0"]',
+        "policy": 'rule="torch"',
+        "save_history": 'nothing: run.history["learning_rate"] has the rates',
+        "step_every": 'every, as in every="1 steps"',
         "threshold": "min_delta",
         "threshold_mode": "min_delta_mode",
+        "trainer": "nothing: the run has the loop",
     }
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1

@@ -48,6 +48,7 @@ class TerminateOnNaN(Callback):
     ``resume="auto"`` never continues from it."""
     elsewhere: ClassVar[Mapping[str, str]] = {
         "check_finite": 'monitor, as in monitor="val_loss"',
+        "output_transform": 'monitor, as in monitor="loss"',
         "raise_error": "nothing: the run stops, and run.result.reason says why",
     }
 

@@ -53,12 +53,14 @@ class TimeLimit(Callback):
     """Whether ``limit`` counts the time before a resume, too, up to the checkpoint."""
     elsewhere: ClassVar[Mapping[str, str]] = {
         "duration": 'the time first, as in TimeLimit("12 hours")',
-        "limit_sec": 'the time first, as in TimeLimit("600 seconds")',
-        "max_time": 'the time first, as in TimeLimit("12 hours")',
-        "seconds": 'the time first, as in TimeLimit("600 seconds")',
         "hours": 'the time first, as in TimeLimit("12 hours")',
-        "minutes": 'the time first, as in TimeLimit("10 minutes")',
+        "interval": "nothing: the run ends after a batch, and resumes with the next",
+        "limit_sec": 'the time first, as in TimeLimit("600 seconds")',
         "margin": 'TimeLimit.slurm(margin="10 minutes")',
+        "max_time": 'the time first, as in TimeLimit("12 hours")',
+        "minutes": 'the time first, as in TimeLimit("10 minutes")',
+        "seconds": 'the time first, as in TimeLimit("600 seconds")',
+        "verbose": "nothing: run.result.reason says why the run ended",
     }
 
     @field_validator("until")

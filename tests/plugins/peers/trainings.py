@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,30 @@ def train(values: Sequence[float], callbacks: Any, batches: int = 1, **options: 
                 model(torch.ones(1, 1)).sum().backward()
                 optimizer.step()
             run.log(score=values[epoch])
+    return run
+
+
+EPOCHS, BATCHES = 4, 4
+
+
+def validated(values: Sequence[float], callbacks: Any, steps: Collection[int], **options: Any) -> Run:
+    """Return a run of ``EPOCHS`` epochs of ``BATCHES`` that logs the next value in a validation after each step.
+
+    Each weight update lowers the weight by its learning rate of 1.
+    """
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    optimizer, given = torch.optim.SGD(model.parameters(), 1.0), dict(zip(sorted(steps), values, strict=False))
+    epochs = sorted({(step - 1) // BATCHES + 1 for step in steps})
+    with Run(TorchSubject(model, optimizer), callbacks, **options) as run:
+        for _ in run.epochs(EPOCHS, validation_freq=epochs):
+            for _ in run.batches(range(BATCHES)):
+                optimizer.zero_grad()
+                model(torch.ones(1, 1)).sum().backward()
+                optimizer.step()
+                if run.step + 1 in given:  # the batch is counted when it ends
+                    with run.validation():
+                        run.log(val_score=given[run.step + 1])
     return run
 
 
