@@ -30,6 +30,7 @@ _VALIDATE = "write `if run.validation_due:` and in it `with run.validation():`, 
 ADVICE = MetricAdvice(
     validation=f"in the loop over run.steps(), {_VALIDATE}",
     metric="at a validation that has no value, log None: run.log({{{name!r}: None}})",
+    where="when one was due",
 )
 """What the user of a loop by steps writes to have a metric logged."""
 
@@ -98,10 +99,12 @@ class StepTraining:
     ) -> Generator[T]:
         """Iterate over the batches of one interval, which ends with the step ``due``."""
         state = training.state
+        trained, left = state.counters.trained_batches, max(due - state.step, 0)
         size = None
         if accumulate is not None:
-            trained = state.counters.trained_batches
-            size = trained - trained % accumulate + max(due - state.step, 0) * accumulate
+            size = trained - trained % accumulate + left * accumulate
+        elif not left:  # of an interval that was saved at its last batch
+            size = trained
         stream.begin(number, size)
         state.planned_batches = size
         training.rates.first_batch()

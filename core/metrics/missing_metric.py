@@ -19,6 +19,8 @@ class MetricAdvice(NamedTuple):
     """How to run a validation."""
     metric: str = "in an epoch that has no value, log None: run.log({{{name!r}: None}})"
     """How to log a metric, or an epoch without a value; ``{name}`` is the metric."""
+    where: str = "in this epoch"
+    """Where a validation was missed."""
 
 
 def explain_missing(name: str, metrics: Collection[str], advice: MetricAdvice, *, validated: bool) -> str:
@@ -41,7 +43,7 @@ logged: loss"
     if is_validated(name) and not known and not validated:
         near = _near_validated(name, metrics)
         meant = f"; did you mean {near!r}? " if near else "; "
-        why = f"{meant}there was no validation in this epoch: {advice.validation};"
+        why = f"{meant}there was no validation {advice.where}: {advice.validation};"
     else:
         why = hint(name, known or metrics, f"; {advice.metric.format(name=name)};")
     return f"{name!r} is not logged{why} logged: {', '.join(metrics) or 'nothing'}"

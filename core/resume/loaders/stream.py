@@ -137,8 +137,8 @@ class Stream(Generic[T]):
     def _begin_pass(self) -> Iterator[T]:
         if self.passes:
             _set_epoch(self.loader, self.passes)
-        begun = {"rng": get_rng_state(self._subject), "loader": capture_loader(self.loader)}
-        self._begun = json.dumps(compress_arrays(to_json_data(begun)))
+        begun = {"rng": to_json_data(get_rng_state(self._subject)), "loader": capture_loader(self.loader)}
+        self._begun = json.dumps(compress_arrays(begun))
         return iter(self.loader)
 
     def state_dict(self) -> dict[str, Any]:
