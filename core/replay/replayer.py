@@ -184,6 +184,24 @@ def looks_are_recorded(callback: MonitoredCallback) -> bool:
     return not (isinstance(callback, ComparisonSettings) and callback.frequency.in_batches)
 
 
+def unanswered(name: str, callback: MonitoredCallback) -> Iterator[str]:
+    """Yield a note for each option of a callback that a record cannot answer as a run does.
+
+    Args:
+        name: The name of the callback in the note.
+        callback: The callback.
+    """
+    if isinstance(callback, ModelCheckpoint) and recorded_saves(callback) is None:
+        yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, of which nothing is recorded."
+    if not looks_are_recorded(callback):
+        every: str = getattr(callback, "every", "")
+        yield f"{name}: every={every!r} looks inside epochs, of which nothing is recorded."
+    if isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation":
+        yield f"{name}: every='validation' counts each recorded value as one validation."
+    if isinstance(callback, EarlyStopping) and callback.min_steps:
+        yield f"{name}: min_steps={callback.min_steps} is ignored, since steps are not recorded."
+
+
 def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice]) -> tuple[list[Recording], list[str]]:
     """Return the runs that log all of these metrics, and a note on the other runs.
 
@@ -290,15 +308,7 @@ def _limitations(
     if others:
         yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
     for name, callback in deciders.items():
-        if isinstance(callback, ModelCheckpoint) and recorded_saves(callback) is None:
-            yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, of which nothing is recorded."
-        if not looks_are_recorded(callback):
-            every: str = getattr(callback, "every", "")
-            yield f"{name}: every={every!r} looks inside epochs, of which nothing is recorded."
-        if isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation":
-            yield f"{name}: every='validation' counts each recorded value as one validation."
-        if isinstance(callback, EarlyStopping) and callback.min_steps:
-            yield f"{name}: min_steps={callback.min_steps} is ignored, since steps are not recorded."
+        yield from unanswered(name, callback)
     if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
         yield "Checkpoints follow trainbus's own rules, regardless of the library."
     if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":

@@ -30,7 +30,7 @@ from .recommend import (
     pareto_frontier,
 )
 from .records import Recording
-from .replayer import choose_metrics, choose_tie_breaker, looks_are_recorded, with_metrics
+from .replayer import choose_metrics, choose_tie_breaker, looks_are_recorded, unanswered, with_metrics
 from .stepped_stops import needs_steps
 
 _MOST_STOPS = 20_000_000
@@ -232,6 +232,7 @@ def sweep(
     shared, choices, tie_breaker = _shared(fixed, library, recordings, monitor, mode)
     choice = choices[0]
     runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
+    notes += unanswered("fixed", fixed) if isinstance(fixed, MonitoredCallback) else ()
     curves = build_curves(runs, choice)
     if min_delta is None and shared.get("min_delta_mode") == "rel":
         min_delta = _FRACTIONS

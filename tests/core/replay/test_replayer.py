@@ -136,8 +136,18 @@ savers = st.fixed_dictionaries(
         "keep_last": st.none() | st.integers(1, 2),
         "save_freq": st.sampled_from(["epoch", "2 epochs", "3 epochs from 0"]),
         "initial_value_threshold": st.none() | finite,
+        "ties": st.sampled_from(["older", "older", "newer"]),
+        "tie_breaker": st.booleans(),
     }
-)
+).map(lambda options: {**options, **compared(options)})
+
+
+def compared(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides between equal values, if values are compared at all."""
+    if not (options["save_best_only"] or options["keep"]):
+        return {"ties": "older", "tie_breaker": None}
+    other = {"val_loss": "val_accuracy", "val_accuracy": "val_loss"}[options["monitor"]]
+    return {"tie_breaker": other if options["tie_breaker"] else None}
 
 
 def with_values(history: History) -> bool:

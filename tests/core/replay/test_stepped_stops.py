@@ -78,8 +78,10 @@ reducers = st.fixed_dictionaries(
         "tie_breaker": st.none() | st.just("acc"),
         "factor": st.just(0.5),
         "cooldown": st.integers(0, 3),
-        "min_lr": st.sampled_from([0.0, 0.03]),
+        "min_lr": st.sampled_from([0.0, 0.03, {"learning_rate": 0.03}]),
         "rule": st.sampled_from(["keras", "torch"]),
+        "eps": st.sampled_from([0.0, 0.02]),
+        "groups": st.none() | st.just(["learning_rate"]),
     }
 ).map(lambda options: ReduceLROnPlateau(**options))
 
@@ -104,7 +106,7 @@ def test_a_replay_decides_as_the_live_callbacks(
         if not (isinstance(action, decision.Restore) and epoch == len(history) - 1)
     )
     (rate,) = LineSubject().learning_rates().values()
-    found = replay([recorded([{**each, "lr": rate} for each in history])], callbacks).outcomes[0]
+    found = replay([recorded([{**each, "learning_rate": rate} for each in history])], callbacks).outcomes[0]
 
     stops = [(each.epoch, each.action) for each in found.decisions if each.action == "stop"]
     assert stops == [each for each in live if each[1] == "stop"]

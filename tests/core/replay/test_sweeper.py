@@ -132,3 +132,31 @@ def test_shared_options_that_no_record_can_answer_are_refused(fixed: Any, why: s
     """The message names the option."""
     with pytest.raises(SettingsError, match=why):
         sweep([recording([1.0, 2.0])], fixed=fixed)
+
+
+@pytest.mark.parametrize(
+    ("options", "notes"),
+    [
+        ({"min_steps": 1000}, ("fixed: min_steps=1000 is ignored, since steps are not recorded.",)),
+        ({"every": "validation"}, ("fixed: every='validation' counts each recorded value as one validation.",)),
+        (
+            {"every": "validation", "min_steps": 1},
+            (
+                "fixed: every='validation' counts each recorded value as one validation.",
+                "fixed: min_steps=1 is ignored, since steps are not recorded.",
+            ),
+        ),
+        ({"every": "2 epochs"}, ()),
+        ({"min_epochs": 3}, ()),
+        ({"min_steps": 0}, ()),
+    ],
+)
+def test_shared_options_that_a_record_answers_otherwise_are_noted(options: dict[str, Any], notes: Any) -> None:
+    """As a replay of the callback notes them."""
+    runs = [recording([1.0, 2.0, 0.5, 1.0])]
+    fixed = EarlyStopping(**options)
+
+    assert sweep(runs, fixed=fixed).notes == notes
+    assert [each.partition(": ")[2] for each in replay(runs, fixed).notes] == [
+        each.partition(": ")[2] for each in notes
+    ]
