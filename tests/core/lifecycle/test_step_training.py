@@ -348,7 +348,7 @@ def test_a_training_of_elsewhere_goes_on_at_its_step() -> None:
         assert len([*run.steps(range(3), 12, validate_every=5)]) == 5
     assert run.history["step"] == [10, 12]
     with (
-        pytest.raises(SettingsError, match="^start: 'epoch': 2: a loop by steps has no epochs; give 'step'"),
+        pytest.raises(SettingsError, match=r"^start: 'epoch': 2: a loop by steps has no epochs; give 'step'"),
         Run(None, start={"epoch": 2}) as run,
     ):
         run.steps(range(3), 12, validate_every=5)
