@@ -20,6 +20,7 @@ from ..storage.paths import AUTO, Location, Source, location
 from ..storage.remote_cache import downloads_kept
 from .execution_result import ExecutionResult
 from .finished_run import FinishedRun, StepBinder
+from .plan import StepPlan
 from .run_state import RunState
 
 T = TypeVar("T")
@@ -276,6 +277,8 @@ class Resumer:
         resumption.restore_subject(self._state.subject, self._snapshots)
         resumption.report_differences()
         resumption.restore_run(self._state)
+        if resumption.state.validate_every is not None:  # what is said before the loop begins counts steps
+            self._state.plan = StepPlan(None, resumption.state.validate_every)
         self._resumption = resumption
 
     def finish_last_decision(self, record: Callable[[ExecutionResult], object]) -> ExecutionResult:

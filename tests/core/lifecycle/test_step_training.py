@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -302,6 +303,22 @@ def test_more_steps_go_on_from_the_end() -> None:
     assert longer.history["step"] == [5, 10, 15, 18]
     assert [each for each, _ in rest] == [*range(10, 19)]
     assert [batch for _, batch in rest[:-1]] == [batch for _, batch in whole[10:-1]]
+
+
+def test_the_rest_of_a_decision_is_executed_in_the_words_of_the_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the loop begins; here the stop that came after the save."""
+    stop = EarlyStopping(patience=1, monitor="loss")
+    with Run(LineSubject(), [ModelCheckpoint("m-{step}", background=False), stop], verbose=0) as run:
+        for _ in run.steps(range(3), 9, validate_every=3):
+            run.log(loss=1.0)
+    for end in Path().glob(".trainbus-end.json"):
+        end.unlink()
+    with Run(LineSubject(), [ModelCheckpoint("m-{step}", background=False), stop], verbose=2, resume="auto") as run:
+        for _ in run.steps(range(3), 9, validate_every=3):
+            run.log(loss=1.0)
+    shown = capsys.readouterr().out
+    assert "epoch" not in shown.lower()
+    assert "step 6" in shown
 
 
 def test_what_was_trained_after_the_last_save_is_named_in_steps(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from trainbus.plugins import ModelCheckpoint, TensorBoard
 from trainbus.plugins.tensorboard.writer import event_writer
 from trainbus.testing import LineSubject, scripted
 
-from ..event_readers import read, scalars
+from ..event_readers import everything, read, scalars
 from ..full_disk import files_of_at_most
 from .runs import TorchLike, steps, train
 
@@ -264,3 +264,38 @@ def test_changing_the_working_directory_moves_no_file(tmp_path: Path, monkeypatc
         monkeypatch.chdir(tmp_path / "elsewhere")
         run.end_epoch({"val_loss": 1.0})
     assert scalars(tmp_path / "logs") == {("validation", "epoch_loss", 0): 1.0}
+
+
+@pytest.mark.parametrize(
+    ("layout", "training", "validation"),
+    [
+        ("keras", ("train", "loss"), ("validation", "loss")),
+        ("lightning", (".", "loss"), (".", "val_loss")),
+        ("slash", (".", "loss/train"), (".", "loss/val")),
+    ],
+)
+def test_the_charts_of_a_loop_by_steps_are_over_steps(
+    layout: Any, training: tuple[str, str], validation: tuple[str, str]
+) -> None:
+    """No name of a series and no step speaks of epochs; decisions have their steps."""
+    callbacks = [TensorBoard("logs", layout=layout), ModelCheckpoint("m-{step}")]
+    with Run(LineSubject(), callbacks) as run:
+        for number, _ in enumerate(run.steps(range(3), 50, validate_every=20)):
+            run.log(loss=float(number))
+            if run.validation_due:
+                with run.validation():
+                    run.log(loss=0.5)
+    found = scalars("logs")
+    assert {step: value for (*name, step), value in found.items() if tuple(name) == validation} == {
+        20: 0.5,
+        40: 0.5,
+        50: 0.5,
+    }
+    assert {step for (*name, step) in found if tuple(name) == training} == {20, 40, 50}
+    assert not [name for _, name, _ in found if "epoch" in name]
+    main = training[0]
+    written = [each for each in everything("logs").items() if each[0][:2] == (main, "decisions")]
+    table = "\n".join(text for _, texts in written for text in texts)
+    assert {step for (_, _, step), _ in written} == {20, 40, 50}
+    assert "| step | decision |" in table
+    assert "| 20 | checkpoint | m-20" in table
