@@ -275,11 +275,15 @@ class CheckpointState(BaseModel):
         if len(others) + 1 < self.world_size:
             return RankState()
         generators = {name: _shared(getattr(first, name), [getattr(each, name) for each in others]) for name in _RNG}
-        loaders = {
+        loaders: dict[str, Any] = {
             name: getattr(first, name)
             for name in ("loaders", "loop_loader")
             if all(getattr(each, name) == getattr(first, name) for each in others)
         }
+        # the ranks of a loop by steps are in the same pass over the data, each with its own generators
+        loaders.setdefault(
+            "loaders", [each if "passes" in ((each or {}).get("state") or {}) else None for each in first.loaders]
+        )
         return RankState().model_copy(update={**generators, **loaders})
 
 

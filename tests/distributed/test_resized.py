@@ -154,7 +154,7 @@ def resized(make: Make, then: int, now: int, breaks: int) -> tuple[Counter[tuple
     return rows + more, [*noted, *(each for each in later if each not in noted)]
 
 
-def further(*cases: tuple[int, ...]) -> list[Any]:
+def further(*cases: tuple[Any, ...]) -> list[Any]:
     return [pytest.param(*each, marks=pytest.mark.exhaustive) for each in cases]
 
 
@@ -226,6 +226,57 @@ def test_batches_of_another_size_continue_after_the_same_samples(
     second, _ = train(lambda rank, size: turns(rank, size, after), 1, every=done)
 
     assert first + second == Counter({(epoch, row): 1 for epoch in range(EPOCHS) for row in range(ROWS)})
+    assert warnings(caplog) == []
+
+
+def train_by_steps(make: Make, size: int, steps: int, breaks: int | None = None) -> tuple[Counter[int], list[int]]:
+    """Train so many steps on so many ranks; return how often each row was trained on, and the steps of validations."""
+    rows, validated = Counter[int](), list[int]()
+    together = threading.Barrier(size, timeout=LIMIT)
+
+    def play(ranks: ThreadRanks) -> None:
+        saver = ModelCheckpoint("run/m-{step}", save_freq="1 step", background=False, keep_last=1)
+        run: Any = Run(Line(Ranks(ranks.meeting, ranks.rank)), saver, resume="auto", verbose=0, signals=())
+        with suppress(Breaks), run:
+            for batch in run.steps(make(ranks.rank, size), steps, validate_every=4):
+                if run.step == breaks:
+                    together.wait()
+                    raise Breaks
+                own = batch[ranks.rank :: size] if make in (whole, listed) else batch
+                rows.update(own.tolist())
+                run.log(loss=1.0)
+                if run.validation_due:
+                    with run.validation():
+                        run.log(loss=1.0)
+        together.wait()
+        if ranks.rank == 0:
+            validated[:] = run.history.get("step", [])
+
+    on_all(size, play)
+    return rows, validated
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata 0.11 calls it
+@pytest.mark.parametrize(
+    ("make", "then", "now", "broken"),
+    [
+        *[(turns, 4, 2, 10), (turns, 1, 3, 9), (stateful, 4, 2, 9)],
+        *further((turns, 4, 2, 3), (turns, 2, 4, 14), (turns, 2, 2, 5)),
+        *further((whole, 1, 4, 3), (whole, 4, 2, 11), (stateful, 2, 2, 17)),
+    ],
+)
+def test_a_loop_by_steps_trains_on_every_sample_once_a_pass(
+    make: Make, then: int, now: int, broken: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also in a later pass than the first; new ranks begin in the pass of the others. Validations count steps."""
+    batches, later = (8, 8) if make is whole else (24 // then, 24 // now)
+    done, rest = broken % batches, 0
+    rest = (batches - done) * later // batches + later
+    first, _ = train_by_steps(make, then, broken + rest, broken)
+    second, validated = train_by_steps(make, now, broken + rest)
+
+    assert first + second == Counter(dict.fromkeys(range(ROWS), broken // batches + 2))
+    assert validated == sorted({*range(4, broken + rest + 1, 4), broken + rest})
     assert warnings(caplog) == []
 
 
