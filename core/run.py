@@ -12,7 +12,6 @@ from typing import Any, Never, Self, TypeVar, cast
 from .callback import Callback, Mode, Verbose
 from .checkpoints import Checkpoint
 from .decision import Decision, stop
-from .engine.plan import StepPlan
 from .engine.stopping.signals import DEFAULT
 from .errors import LoopError, SettingsError
 from .failures import Failure
@@ -190,7 +189,7 @@ class Run:
             SettingsError: A number is not whole, or too small.
             LoopError: The loop is inside of another one.
         """
-        return self._life.epochs(self, epochs, initial_epoch, validation_freq)
+        return self._life.loops.epochs(self._life, self, epochs, initial_epoch, validation_freq)
 
     @checked("batches", "iterate over several loaders at once as in run.batches(zip(a, b))")
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
@@ -204,7 +203,7 @@ class Run:
             SettingsError: ``accumulate`` is below 1.
             LoopError: No epoch is open; or, at the next batch, another loop over batches has begun inside of this one.
         """
-        return self._life.batches(self, loader, accumulate)
+        return self._life.loops.batches(self._life, self, loader, accumulate)
 
     @checked("steps", "iterate over several loaders at once as in run.steps(zip(a, b), n, validate_every=m)")
     def steps(
@@ -247,7 +246,7 @@ class Run:
         >>> run.history
         {'step': [2, 4, 5], 'loss': [1.5, 2.0, 2.0], 'val_loss': [0.5, 0.5, 0.5]}
         """
-        return self._life.steps(self, loader, StepPlan(steps, validate_every), accumulate)
+        return self._life.loops.steps(self._life, self, loader, steps, validate_every, accumulate)
 
     @property
     def validation_due(self) -> bool:
@@ -256,7 +255,7 @@ class Run:
         Raises:
             LoopError: There is no loop over ``steps``.
         """
-        return self._life.step_training.is_due(self.state)
+        return self._life.loops.step_training.is_due(self.state)
 
     @contextmanager
     @checked("validation", "the prefix is val_; log other data under its own name, as in run.log(test_loss=...)")
@@ -269,7 +268,7 @@ class Run:
             LoopError: No epoch is open, or the block is inside another one.
         """
         self._life.require_epoch("validation()")
-        self._life.step_training.require_due(self.state)
+        self._life.loops.step_training.require_due(self.state)
         if self.state.validating:
             raise LoopError("validation() was called inside another validation(); end the first `with` block before it")
         self.begin_validation()

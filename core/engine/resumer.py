@@ -10,7 +10,7 @@ from ..checkpoints import Checkpoint
 from ..checkpoints.newest_link import followed
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
-from ..errors import SettingsError, UnreadableCheckpoint
+from ..errors import UnreadableCheckpoint
 from ..failures import LOG, Failures
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
@@ -87,7 +87,7 @@ class Resumer:
         *,
         strict: bool = False,
     ) -> None:
-        self._source, self._locate, self._resumption_from, self._strict = source, locate, resumption, strict
+        self.source, self._locate, self._resumption_from, self._strict = source, locate, resumption, strict
         self._state = state
         self._snapshots = snapshots
         self._loops = loops
@@ -111,13 +111,9 @@ class Resumer:
 
         Args:
             initial_epoch: The epoch with which the loop begins without a resume.
-
-        Raises:
-            SettingsError: The loop is one by steps, and that of the checkpoint was not, or the other way round.
         """
         state, end = self._state, self._finished.record
         plan, by_epochs = state.plan, state.plan.unit == "epoch"
-        self._refuse_other_unit()
         done = 0 if self._resumption is None else self._resumption.position.epochs
         if end is not None and (state.stop_actions or plan.is_done(end.epochs, end.step)):
             if self._resumption is not None:
@@ -142,30 +138,6 @@ class Resumer:
                 again = "%s: %s %d to %d are trained again: nothing newer was saved"
                 self._report(again, self._origin, what, first, last)
         return max(initial_epoch, done)
-
-    def _refuse_other_unit(self) -> None:
-        """Refuse a loop by steps from a checkpoint of a loop over epochs, and the other way round."""
-        if self._resumption is None or not (self._resumption.position.epochs or self._resumption.mid_epoch):
-            return
-        then, now = self._resumption.state.validate_every, self._state.plan.validate_every
-        if (then is None) != (now is None):
-            was, use = ("over epochs", "run.epochs(n)") if then is None else ("by steps", "run.steps(loader, n, ...)")
-            raise SettingsError(
-                f"resume={self._source!r}: the checkpoint is of a loop {was}; write {use}, or load its weights and "
-                f"begin with Run(start={{'step': {self._state.step}}})"
-            )
-
-    def interval_begins_at(self) -> int | None:
-        """Return the step with which the interrupted interval of a loop by steps had begun; None if none is continued.
-
-        If ``validate_every`` is another now, the interval begins at the present step.
-        """
-        state, resumption = self._state, self._resumption
-        if resumption is None or not resumption.mid_epoch:
-            return None
-        if resumption.state.validate_every != state.plan.validate_every:
-            return state.step
-        return state.last_validation
 
     def go_on(self) -> None:
         """Let a finished run continue to train from its checkpoint."""
@@ -192,6 +164,16 @@ class Resumer:
     def mid_epoch(self) -> bool:
         """Whether the run was interrupted in the middle of an epoch, and has not reached that point again."""
         return self._resumption is not None and self._resumption.mid_epoch
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether the run continues one that has trained."""
+        return self._resumption is not None and bool(self._resumption.position.epochs or self._resumption.mid_epoch)
+
+    @property
+    def saved_validate_every(self) -> int | None:
+        """Steps from one validation to the next of the checkpoint's run; None if its loop was one over epochs."""
+        return None if self._resumption is None else self._resumption.state.validate_every
 
     @property
     def rate_changes(self) -> list[RateChange]:
@@ -225,13 +207,13 @@ class Resumer:
             SettingsError: There is nothing to resume from, or the callbacks differ and ``strict`` forbids it.
             CheckpointError: The checkpoint is damaged or belongs to another subject.
         """
-        if self._source is not None:
-            self._restore_newest(self._source)
+        if self.source is not None:
+            self._restore_newest(self.source)
             if self._names_file:  # then a finished run continues to train
                 self._ignored_stops, self._state.stop_actions[:] = list(self._state.stop_actions), []
             else:
                 run = None if self._resumption is None else self._resumption.state.run
-                self._finished.find(self._source, run, self._state)
+                self._finished.find(self.source, run, self._state)
 
     @property
     def end_is_recorded(self) -> bool:
@@ -242,13 +224,13 @@ class Resumer:
     def _names_file(self) -> bool:
         """Whether the user has named the file to resume from."""
         return (
-            self._resumption is not None and followed(location(self._source or "")) == self._resumption.checkpoint.path
+            self._resumption is not None and followed(location(self.source or "")) == self._resumption.checkpoint.path
         )
 
     @property
     def _origin(self) -> str:
         """The beginning of a line in the log; the line of ``verbose`` says already that the run was resumed."""
-        return f"resume={self._source!r}" if self._resumption is None else str(self._resumption.checkpoint.path)
+        return f"resume={self.source!r}" if self._resumption is None else str(self._resumption.checkpoint.path)
 
     def _restore_newest(self, source: Source) -> None:
         damaged: set[Location] = set()
@@ -266,7 +248,7 @@ class Resumer:
                     return
 
     def _find(self, damaged: Collection[Location]) -> Checkpoint | None:
-        return self._locate(self._source or AUTO, without=damaged)
+        return self._locate(self.source or AUTO, without=damaged)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         with reading(checkpoint.path, "has a state that cannot be read"):

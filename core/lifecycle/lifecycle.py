@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from inspect import GEN_RUNNING, GEN_SUSPENDED, getgeneratorstate
-from itertools import count
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from ..callback import Callback
-from ..decision import NOTHING, REQUEST, Decision
-from ..engine.batch_loop import observed_batches, unobserved_batches
-from ..engine.epoch_loop import EpochLoop
+from ..decision import NOTHING, Decision
 from ..engine.execution_result import ExecutionResult
-from ..engine.plan import EpochPlan, StepPlan
+from ..engine.plan import EpochPlan
 from ..errors import LoopError, SettingsError
 from ..failures import LOG, is_observer
 from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
-from ..resume.loaders.dataloader_state import length_of
-from ..resume.loaders.stream import Stream
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
-from ..settings.arguments import check_loader, check_metrics, check_validation_freq, checked_accumulate, whole_number
+from ..settings.arguments import check_metrics, whole_number
 from ..terminal import plural
 from .ending import Ending
+from .loops import Loops
 from .parts import Parts
-from .step_training import StepTraining, check_no_epochs
 
 T = TypeVar("T")
 
@@ -70,11 +64,7 @@ class Lifecycle:
         state, executor = parts.state, parts.executor  # not self: a run that was dropped is freed at once
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._start_epoch = self.group.bind("start_epoch", state.start_epoch)
-        self.step_training = StepTraining()
-        self._kind = ""
-        """The method of the run whose loop has begun, if one has: "epochs" or "steps"."""
-        self._loop: Callable[[], Generator[Any] | None] = lambda: None
-        self._epoch_loop: Callable[[], EpochLoop | None] = lambda: None
+        self.loops = Loops(parts)
 
     def require(self, phase: str, otherwise: str) -> None:
         """Raise a ``LoopError`` unless the run is in this phase."""
@@ -190,76 +180,6 @@ class Lifecycle:
         new = self.resumer.without_earlier(self.bus.on_train_begin(run) or NOTHING)
         self.execute(run, self.group.bind("remaining_actions", lambda: ExecutionResult(new))().done)
 
-    def epochs(
-        self, run: object, epochs: int | None, initial_epoch: int, validation_freq: int | Collection[int]
-    ) -> Iterator[int]:
-        """Iterate over the epochs, or until a decision ends the training."""
-        self.require("open", "epochs() belongs inside `with run:`")
-        first = whole_number("initial_epoch", initial_epoch, 0)
-        if epochs is not None:
-            epochs = whole_number("epochs", epochs, 0)
-        check_validation_freq(validation_freq)
-        self._refuse_nested(None)
-        self._refuse_other_loop("epochs")
-        self.finish_left_epoch(run)
-        self.state.plan, self.state.validation_freq = EpochPlan(epochs), validation_freq
-        first = self.resumer.first_epoch(first)
-        return EpochLoop(self._epochs(run, count(first) if epochs is None else range(first, epochs)), self._note_loop)
-
-    def _note_loop(self, loop: EpochLoop) -> None:
-        self._refuse_nested(loop)
-        self._epoch_loop = weakref.ref(loop)
-
-    def _refuse_nested(self, loop: EpochLoop | None) -> None:
-        by_steps = self._loop() if self._kind == "steps" else None
-        if by_steps is not None and getgeneratorstate(by_steps) == GEN_SUSPENDED and self.state.epoch_open:
-            raise LoopError("another loop of the run inside of one over run.steps(); leave that loop before it")
-        outer = self._epoch_loop()
-        if outer is not None and outer.encloses(loop):
-            raise LoopError(
-                "run.epochs() inside of another loop over run.epochs(); leave the outer loop before it, or let the "
-                "inner one count without the run, as in `for part in range(n)`"
-            )
-
-    def _epochs(self, run: object, epochs: Iterable[int]) -> Generator[int]:
-        for epoch in epochs:
-            if self.ends_here():
-                return
-            self.begin_epoch(run, epoch)
-            if self.ends_here():
-                return
-            yield epoch
-            self.end_epoch(run, {})
-
-    def ends_here(self) -> bool:
-        """Return whether the loop over epochs ends; an epoch in which a killed run had stopped is ended first."""
-        return not self.resumer.mid_epoch and self.loop_ends()
-
-    def steps(
-        self, run: object, loader: Iterable[T] | Callable[[], T], plan: StepPlan, accumulate: int | None
-    ) -> Generator[T]:
-        """Iterate over batches until so many weight updates were made, or until a decision ends the training."""
-        self.require("open", "steps() belongs inside `with run:`")
-        plan = StepPlan(
-            plan.total if plan.total is None else whole_number("steps", plan.total, 0),
-            whole_number("validate_every", plan.validate_every, 1),
-        )
-        accumulate = checked_accumulate(accumulate)
-        if not callable(loader):
-            check_loader("steps", loader)
-        self._refuse_nested(None)
-        self._refuse_other_loop("steps")
-        check_no_epochs(self.callbacks.values(), self.state.origin)
-        self.finish_left_epoch(run)
-        stream = Stream(loader, self.state.subject, self.group.size, self.group.bind("report", LOG.warning))
-        return self._begun(self.step_training.batches(self, run, stream, plan, accumulate))
-
-    def _refuse_other_loop(self, kind: str) -> None:
-        """Refuse a loop over epochs after one by steps, and the other way round."""
-        if self._kind not in ("", kind):
-            raise LoopError(f"run.{kind}() after run.{self._kind}(): one run counts epochs or steps; make a new run")
-        self._kind = kind
-
     def begin_epoch(self, run: object, epoch: int) -> None:
         """Begin an epoch, or continue the one in which the run was interrupted."""
         self.require("open", "an epoch begins only after begin() and before end()")
@@ -276,41 +196,6 @@ class Lifecycle:
         self.dispatch(run, "on_epoch_begin", epoch)
         self.rates.begin_epoch()
         self.collector.enter_epoch()
-
-    def batches(self, run: object, loader: Iterable[T], accumulate: int | None) -> Iterator[T]:
-        """Iterate over the batches of one epoch, or until a decision ends the training."""
-        accumulate = checked_accumulate(accumulate)
-        check_loader("batches", loader)
-        self.require_epoch("batches()")
-        if self._kind == "steps":
-            raise LoopError("run.batches() inside of run.steps(), which gives the batches itself; leave it out")
-        state, bus = self.state, self.bus
-        state.planned_batches = length_of(loader)
-        self.rates.first_batch()
-        batches, first = self.resumer.begin_loop(loader)
-        if bus.on_batch_begin is None and bus.on_batch_end is None:
-            return self._begun(unobserved_batches(state, batches, first, accumulate, self.loop_ends))
-        execute = partial(self.execute, run)
-        return self._begun(observed_batches(run, state, bus, batches, first, accumulate, execute, self.loop_ends))
-
-    def _begun(self, loop: Generator[T]) -> Generator[T]:
-        self._loop = weakref.ref(loop)
-        return loop
-
-    def _close_loop(self) -> None:
-        """Close the loop that an error has left; a stored error would keep the workers of the loader alive."""
-        self.collector.release_loaders()
-        loop = self._loop()
-        if loop is not None and getgeneratorstate(loop) != GEN_RUNNING:
-            loop.close()
-
-    def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool:
-        """Return whether a decision ends the loop here; a stop request ends it after the next weight update."""
-        if accumulate is None or batches % accumulate == 0:
-            self.stop_requests.check()
-        if self.state.interrupted:  # the loop has caught that
-            return True
-        return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
 
     def end_epoch(self, run: object, metrics: Mapping[str, Any]) -> None:
         """End the epoch with the metrics of all ranks; end the run if there is a stop request."""
@@ -367,7 +252,7 @@ class Lifecycle:
         """
         state = self.state
         was_open, state.phase, state.epoch_open = state.phase == "open", "ended", False
-        return was_open and self.ending.end(run, error, partial(self.record, run), self._close_loop)
+        return was_open and self.ending.end(run, error, partial(self.record, run), self.loops.close)
 
 
 def _contents_of(callbacks: Mapping[str, Callback], run: object) -> dict[str, Callable[[], Any]]:

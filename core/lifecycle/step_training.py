@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..callback import Callback
 from ..decision import Decision
-from ..engine.plan import StepPlan
+from ..engine.plan import EpochPlan, StepPlan
 from ..engine.step_loop import StepLoop
 from ..errors import LoopError, SettingsError
 from ..failures import LOG
@@ -36,7 +36,7 @@ ADVICE = MetricAdvice(
 
 
 class Training(Protocol):
-    """The part of ``Lifecycle`` that a loop by steps uses."""
+    """The part of ``Lifecycle`` that loops use."""
 
     # ruff: noqa: D102
     @property
@@ -49,11 +49,19 @@ class Training(Protocol):
     def rates(self) -> LearningRates: ...
     @property
     def resumer(self) -> Resumer: ...
-    def ends_here(self) -> bool: ...
-    def loop_ends(self, batches: int = 0, accumulate: int | None = 1) -> bool: ...
+    def require(self, phase: str, otherwise: str) -> None: ...
+    def require_epoch(self, call: str) -> None: ...
     def begin_epoch(self, run: object, epoch: int) -> None: ...
     def end_epoch(self, run: object, metrics: dict[str, Any]) -> None: ...
+    def finish_left_epoch(self, run: object) -> None: ...
     def execute(self, run: object, decision: Decision) -> None: ...
+
+
+class Ends(Protocol):
+    """Says whether a loop ends: the part of ``Loops`` that a loop by steps uses."""
+
+    def ends_here(self) -> bool: ...
+    def ends(self, batches: int = 0, accumulate: int | None = 1) -> bool: ...
 
 
 class StepTraining:
@@ -63,7 +71,14 @@ class StepTraining:
         self._interval: StepLoop[Any] | None = None
 
     def batches(
-        self, training: Training, run: object, stream: Stream[T], plan: StepPlan, accumulate: int | None
+        self,
+        training: Training,
+        run: object,
+        stream: Stream[T],
+        plan: StepPlan,
+        accumulate: int | None,
+        number: int,
+        loop: Ends,
     ) -> Generator[T]:
         """Iterate over the batches of all intervals.
 
@@ -73,18 +88,18 @@ class StepTraining:
             stream: The batches.
             plan: How many steps to train, and when to validate.
             accumulate: Batches in one weight update; None if the loop sets ``step`` itself.
+            number: The first interval, counted from 0.
+            loop: Says whether the loop ends.
         """
         state, resumer = training.state, training.resumer
-        state.plan, state.metric_advice = plan, ADVICE
-        number = resumer.first_epoch()
-        while not training.ends_here() and (resumer.mid_epoch or not plan.is_done(number, state.step)):
-            begun = resumer.interval_begins_at()
+        while not loop.ends_here() and (resumer.mid_epoch or not plan.is_done(number, state.step)):
+            begun = _begin_of_interval(state, resumer)
             training.begin_epoch(run, number)
-            if training.ends_here():
+            if loop.ends_here():
                 return
-            due = plan.next_validation(state.step if begun is None else begun)
             state.validation_freq = 1
-            yield from self._batches_of(training, run, stream, accumulate, number, due)
+            due = plan.next_validation(begun)
+            yield from self._batches_of(training, run, stream, accumulate, number, due, loop.ends)
             if stream.ended:
                 _report_end(training, plan)
                 if not stream.drawn:
@@ -95,7 +110,14 @@ class StepTraining:
             number += 1
 
     def _batches_of(
-        self, training: Training, run: object, stream: Stream[T], accumulate: int | None, number: int, due: int
+        self,
+        training: Training,
+        run: object,
+        stream: Stream[T],
+        accumulate: int | None,
+        number: int,
+        due: int,
+        ends: Callable[[int, int | None], bool],
     ) -> Generator[T]:
         """Iterate over the batches of one interval, which ends with the step ``due``."""
         state = training.state
@@ -111,7 +133,7 @@ class StepTraining:
         batches, first = training.resumer.begin_loop(stream)
         is_last = partial(_has_reached, state, due) if size is None else partial(_has_drawn_all, stream)
         self._interval = interval = StepLoop[T](run, state, training.bus, accumulate, is_last)
-        yield from interval.batches(batches, first, partial(training.execute, run), training.loop_ends)
+        yield from interval.batches(batches, first, partial(training.execute, run), ends)
         if not (state.validated or is_last()):  # a decision or the loader has ended it before its validation
             state.validation_freq = None
 
@@ -138,6 +160,32 @@ class StepTraining:
         if self._interval is None:
             raise LoopError("run.validation_due belongs inside of a loop over run.steps(loader, n, validate_every=m)")
         return state.epoch_open and self._interval.is_last()
+
+
+def refuse_other_unit(resumer: Resumer, plan: EpochPlan | StepPlan, step: int) -> None:
+    """Refuse a loop by steps from a checkpoint of a loop over epochs, and the other way round.
+
+    Args:
+        resumer: Restores the run from its checkpoint, if it has one.
+        plan: What the loop trains for.
+        step: Weight updates of the checkpoint's run.
+
+    Raises:
+        SettingsError: The checkpoint is of another loop.
+    """
+    then, now = resumer.saved_validate_every, plan.validate_every
+    if resumer.has_trained and (then is None) != (now is None):
+        was, use = ("over epochs", "run.epochs(n)") if then is None else ("by steps", "run.steps(loader, n, ...)")
+        raise SettingsError(
+            f"resume={resumer.source!r}: the checkpoint is of a loop {was}; write {use}, or load its weights and begin "
+            f"with Run(start={{'step': {step}}})"
+        )
+
+
+def _begin_of_interval(state: RunState, resumer: Resumer) -> int:
+    """Return the step with which the next interval begins, or had begun if the run continues in the middle of one."""
+    same = resumer.mid_epoch and resumer.saved_validate_every == state.plan.validate_every
+    return state.last_validation if same else state.step
 
 
 def check_no_epochs(callbacks: Iterable[Callback], origin: Origin) -> None:

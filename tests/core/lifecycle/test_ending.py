@@ -67,7 +67,7 @@ def test_only_a_run_that_is_finished_leaves_a_record_of_its_end(trained: int, st
     """It has trained all epochs, or a decision has ended it; not a request, nor an error."""
     life = life_of(LineSubject(), Locks())
     life.begin("run", lambda: True)
-    for epoch in life.epochs("run", 2, 0, 1):
+    for epoch in life.loops.epochs(life, "run", 2, 0, 1):
         if epoch == trained:
             break
         life.state.means.add("val_loss", 1.0)

@@ -101,12 +101,12 @@ def test_what_is_called_out_of_turn_is_refused() -> None:
     with pytest.raises(LoopError, match="an epoch begins only after begin"):
         life.begin_epoch("run", 0)
     with pytest.raises(LoopError, match="belongs inside"):
-        life.batches("run", "ab", 1)
+        life.loops.batches(life, "run", "ab", 1)
     life.begin("run", lambda: True)
     with pytest.raises(LoopError, match="a run cannot be used twice"):
         life.begin("run", lambda: True)
     with pytest.raises(SettingsError, match="accumulate=0"):
-        life.batches("run", "ab", 0)
+        life.loops.batches(life, "run", "ab", 0)
     life.end("run", None)
     with pytest.raises(LoopError, match="an epoch begins only after begin"):
         life.begin_epoch("run", 0)
@@ -116,13 +116,13 @@ def test_a_stop_ends_the_loop_and_a_request_interrupts_it() -> None:
     """A request waits until the gradients of the batches are used."""
     life = life_of(None)
     life.begin("run", lambda: True)
-    assert not life.loop_ends()
+    assert not life.loops.ends()
     life.stop_requests.request("SIGTERM")
-    assert not life.loop_ends(1, 2)
+    assert not life.loops.ends(1, 2)
     with pytest.raises(KeyboardInterrupt):
-        life.loop_ends(2, 2)
+        life.loops.ends(2, 2)
     life.execute("run", decision.stop("enough").signed("loop"))
-    assert life.loop_ends()
+    assert life.loops.ends()
     life.end("run", KeyboardInterrupt())
 
     assert result_of(life).reason == "SIGTERM asked for it; enough"
