@@ -274,3 +274,46 @@ def test_its_configuration_of_a_plateau(
 
         run = validated([abs(value) for value in values], callback, steps)
         assert run.subject.learning_rates() == {"learning_rate": theirs}, values
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "its_reason", "words"),
+    [
+        ([10.0, 10.0, 10.0, 10.0], {"patience": 2}, "PATIENCE_EXHAUSTED", "did not improve on 10"),
+        (
+            [5.0, 3.0, 1.0, 0.5],
+            {"stopping_threshold": 0.6},
+            "STOPPING_THRESHOLD",
+            "better than the stopping threshold 0.6",
+        ),
+        (
+            [1.0, 2.0, 5.0, 10.0],
+            {"divergence_threshold": 8.0, "patience": 9},
+            "DIVERGENCE_THRESHOLD",
+            "the divergence threshold 8",
+        ),
+        (
+            [1.0, 0.5, math.nan, 0.1],
+            {"check_finite": True},
+            "NON_FINITE_METRIC",
+            "val_score nan is not a finite number",
+        ),
+        ([5.0, 4.0, 3.0, 2.0], {"patience": 3}, "NOT_STOPPED", "all epochs done"),
+    ],
+)
+def test_the_reason_of_a_stop(values: list[float], options: dict[str, Any], its_reason: str, words: str) -> None:
+    """Its ``stopping_reason`` is ``run.result.reason``."""
+    its = lightning.callbacks.EarlyStopping("val_score", **options)
+    in_lightning(Validated(values), its, {})
+    run = validated(values, EarlyStopping(monitor="val_score", mode="min", **options), range(4, 17, 4))
+
+    assert its.stopping_reason.name == its_reason
+    assert words in run.result.reason
+
+
+def test_a_metric_with_extra_dimensions_is_one_number() -> None:
+    """Its test of a monitored tensor of shape [1, 1, 1]."""
+    values: Any = [torch.tensor([[[value]]]) for value in (2.0, 1.0, 1.0, 1.0)]
+    run = validated(values, EarlyStopping(monitor="val_score", mode="min", patience=1), range(4, 17, 4))
+
+    assert run.result.epochs == 3
