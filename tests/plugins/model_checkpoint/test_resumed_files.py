@@ -112,7 +112,13 @@ WRITTEN = plan(
 )
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+USUAL = [
+    *("new bests", "the best and the last", "a tie-breaker", "every third batch", "validations"),
+    *("the best and the last of saves that wait", "the best of the shares", "a name for last"),
+]
+
+
+@pytest.mark.parametrize("name", USUAL)
 def test_after_an_event(name: str) -> None:
     """Of a training with new bests, equal and worse values: where a save waits for a validation."""
     assert wrong_after(name, WRITTEN, [11]) == []

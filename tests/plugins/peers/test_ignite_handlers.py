@@ -124,7 +124,7 @@ def test_greater_or_equal(n_saved: int, tmp_path: Path) -> None:
 
 def test_of_equal_scores_the_older_stays(tmp_path: Path) -> None:
     """With one file as in Ignite; of two, Ignite removes the older of equal ones for a better score."""
-    for number, values in enumerate(histories(12)):
+    for number, values in enumerate(histories(5)):
         its, own = tmp_path / f"its {number}", tmp_path / f"own {number}"
         in_ignite(values, its, n_saved=1, filename_pattern="{global_step}.pt")
         train(values, ModelCheckpoint(own / "{epoch}", monitor="score", mode="max", keep=1))
