@@ -317,3 +317,34 @@ def test_a_metric_with_extra_dimensions_is_one_number() -> None:
     run = validated(values, EarlyStopping(monitor="val_score", mode="min", patience=1), range(4, 17, 4))
 
     assert run.result.epochs == 3
+
+
+class Stepped(Validated):
+    """Logs the next of the values in each training step."""
+
+    def training_step(self, batch: torch.Tensor) -> torch.Tensor:
+        self.log("val_score", torch.tensor(next(self.values)))
+        return self.layer(batch).sum()
+
+    def on_validation_epoch_end(self) -> None: ...
+
+
+@pytest.mark.parametrize("frequency", [1, 2, 4])
+@pytest.mark.parametrize("patience", [0, 1])
+def test_a_plateau_of_training_steps(frequency: int, patience: int) -> None:
+    """``"interval": "step"`` is ``every="... steps"``, ``value="last"``; Lightning counts anew in each epoch."""
+    for values in scores(6):
+        given = [abs(value) for value in values]
+        module = Stepped(given, factor=0.5, patience=patience, interval="step", frequency=frequency)
+        in_lightning(module, None, {})
+        options: dict[str, Any] = {"factor": 0.5, "patience": patience, "eps": 1e-8, "every": f"{frequency} steps"}
+        callback = ReduceLROnPlateau(monitor="score", mode="min", rule="torch", value="last", **options)
+        logged, model = iter(given), torch.nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 1.0)
+        with Run(TorchSubject(model, optimizer), callback) as run:
+            for _ in run.epochs(EPOCHS):
+                for _ in run.batches(range(BATCHES)):
+                    optimizer.step()
+                    run.log(score=next(logged))
+
+        assert optimizer.param_groups[0]["lr"] == module.optimizers().param_groups[0]["lr"] < 1.0, values
