@@ -273,3 +273,23 @@ def test_table_of_thresholds(options: Any, saved: bool) -> None:
     """model_checkpoint_test, cases 11 to 15."""
     _, _, run = trainbus_run(ModelCheckpoint("best", save_best_only=True, **options), [0.5])
     assert bool(run.state.checkpoints) is saved
+
+
+@pytest.mark.parametrize(
+    ("own", "its", "options"),
+    [
+        (EarlyStopping, keras.callbacks.EarlyStopping, {"patience": 1}),
+        (EarlyStopping, keras.callbacks.EarlyStopping, {"patience": 2, "min_delta": 0.5}),
+        (EarlyStopping, keras.callbacks.EarlyStopping, {"patience": 2, "restore_best_weights": True}),
+        (ReduceLROnPlateau, keras.callbacks.ReduceLROnPlateau, {"patience": 1, "factor": 0.5}),
+        (ReduceLROnPlateau, keras.callbacks.ReduceLROnPlateau, {"patience": 1, "factor": 0.5, "cooldown": 3}),
+    ],
+)
+def test_a_callback_that_is_used_again(own: Any, its: Any, options: dict[str, Any]) -> None:
+    """early_stopping_test.test_early_stopping_reuse_across_models, reduce_lr test_state_reset_across_fit_calls."""
+    ours, theirs = own(**options), its(**options)
+    for history in ([0.5, 0.25, 0.25, 0.5], [3.0, 2.0, 2.0, 2.0, 2.0, 1.0], [0.1, 0.2, 0.3]):
+        model, rates, _ = trainbus_run(ours, history)
+        expected, its_rates = keras_run(theirs, history)
+
+        assert (rates, model.restored) == (its_rates, expected.restored)

@@ -54,6 +54,7 @@ def _quiet() -> Iterator[None]:
     logging.getLogger("ignite").handlers.clear()
 
 
+@pytest.mark.exhaustive
 @given(
     history=with_nan(finite),
     mode=modes,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainbus import MissingCapability, Run, SettingsError
+from trainbus import MissingCapability, Run, SettingsError, hookimpl
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN, TimeLimit
 
@@ -124,7 +124,7 @@ def test_greater_or_equal(n_saved: int, tmp_path: Path) -> None:
 
 def test_of_equal_scores_the_older_stays(tmp_path: Path) -> None:
     """With one file as in Ignite; of two, Ignite removes the older of equal ones for a better score."""
-    for number, values in enumerate(histories(12)):
+    for number, values in enumerate(histories(5)):
         its, own = tmp_path / f"its {number}", tmp_path / f"own {number}"
         in_ignite(values, its, n_saved=1, filename_pattern="{global_step}.pt")
         train(values, ModelCheckpoint(own / "{epoch}", monitor="score", mode="max", keep=1))
@@ -304,3 +304,42 @@ def test_its_limits_that_are_no_time(seconds: Any) -> None:
         return
     with pytest.raises(SettingsError):
         TimeLimit(None if seconds is None else f"{seconds} seconds")
+
+
+def test_saved_checkpoint_is_an_event(tmp_path: Path) -> None:
+    """``CheckpointEvents.SAVED_CHECKPOINT`` is the hook ``on_checkpoint``: once for each file that is complete."""
+    seen: list[str] = []
+
+    class Listener:
+        @hookimpl
+        def on_checkpoint(self, checkpoint: Any) -> None:
+            assert Path(checkpoint.path).is_file()
+            seen.append(Path(checkpoint.path).stem)
+
+    values, count = [1.0, 3.0, 2.0, 4.0], [0]
+    saver = ModelCheckpoint(tmp_path / "own/{epoch}", monitor="score", mode="max", save_best_only=True)
+    train(values, [saver, Listener()])
+    given, trainer = iter(values), engine.Engine(lambda *_: None)
+    its = handlers.Checkpoint(
+        {"model": torch.nn.Linear(1, 1)}, tmp_path / "its", score_function=lambda _: next(given), n_saved=1
+    )
+    trainer.register_events(*handlers.checkpoint.CheckpointEvents)
+    trainer.add_event_handler(
+        handlers.checkpoint.CheckpointEvents.SAVED_CHECKPOINT, lambda: count.__setitem__(0, count[0] + 1)
+    )
+    for _ in values:
+        its(trainer)
+
+    assert seen == ["1", "2", "4"]
+    assert count == [len(seen)]
+
+
+def test_others_may_read_a_file(tmp_path: Path) -> None:
+    """Ignite's test for its issue 1876: a file has the permissions that the process gives to new files."""
+    in_ignite([1.0], tmp_path / "its", n_saved=1)
+    train([1.0], ModelCheckpoint(tmp_path / "own/{epoch}"))
+    modes = [next((tmp_path / side).glob("*.pt")).stat().st_mode & 0o777 for side in ("own", "its")]
+    (tmp_path / "new").touch()
+
+    assert modes[0] == (tmp_path / "new").stat().st_mode & 0o777
+    assert modes[0] & 0o444 == modes[1] & 0o444

@@ -274,3 +274,77 @@ def test_its_configuration_of_a_plateau(
 
         run = validated([abs(value) for value in values], callback, steps)
         assert run.subject.learning_rates() == {"learning_rate": theirs}, values
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "its_reason", "words"),
+    [
+        ([10.0, 10.0, 10.0, 10.0], {"patience": 2}, "PATIENCE_EXHAUSTED", "did not improve on 10"),
+        (
+            [5.0, 3.0, 1.0, 0.5],
+            {"stopping_threshold": 0.6},
+            "STOPPING_THRESHOLD",
+            "better than the stopping threshold 0.6",
+        ),
+        (
+            [1.0, 2.0, 5.0, 10.0],
+            {"divergence_threshold": 8.0, "patience": 9},
+            "DIVERGENCE_THRESHOLD",
+            "the divergence threshold 8",
+        ),
+        (
+            [1.0, 0.5, math.nan, 0.1],
+            {"check_finite": True},
+            "NON_FINITE_METRIC",
+            "val_score nan is not a finite number",
+        ),
+        ([5.0, 4.0, 3.0, 2.0], {"patience": 3}, "NOT_STOPPED", "all epochs done"),
+    ],
+)
+def test_the_reason_of_a_stop(values: list[float], options: dict[str, Any], its_reason: str, words: str) -> None:
+    """Its ``stopping_reason`` is ``run.result.reason``."""
+    its = lightning.callbacks.EarlyStopping("val_score", **options)
+    in_lightning(Validated(values), its, {})
+    run = validated(values, EarlyStopping(monitor="val_score", mode="min", **options), range(4, 17, 4))
+
+    assert its.stopping_reason.name == its_reason
+    assert words in run.result.reason
+
+
+def test_a_metric_with_extra_dimensions_is_one_number() -> None:
+    """Its test of a monitored tensor of shape [1, 1, 1]."""
+    values: Any = [torch.tensor([[[value]]]) for value in (2.0, 1.0, 1.0, 1.0)]
+    run = validated(values, EarlyStopping(monitor="val_score", mode="min", patience=1), range(4, 17, 4))
+
+    assert run.result.epochs == 3
+
+
+class Stepped(Validated):
+    """Logs the next of the values in each training step."""
+
+    def training_step(self, batch: torch.Tensor) -> torch.Tensor:
+        self.log("val_score", torch.tensor(next(self.values)))
+        return self.layer(batch).sum()
+
+    def on_validation_epoch_end(self) -> None: ...
+
+
+@pytest.mark.parametrize("frequency", [1, 2, 4])
+@pytest.mark.parametrize("patience", [0, 1])
+def test_a_plateau_of_training_steps(frequency: int, patience: int) -> None:
+    """``"interval": "step"`` is ``every="... steps"``, ``value="last"``; Lightning counts anew in each epoch."""
+    for values in scores(6):
+        given = [abs(value) for value in values]
+        module = Stepped(given, factor=0.5, patience=patience, interval="step", frequency=frequency)
+        in_lightning(module, None, {})
+        options: dict[str, Any] = {"factor": 0.5, "patience": patience, "eps": 1e-8, "every": f"{frequency} steps"}
+        callback = ReduceLROnPlateau(monitor="score", mode="min", rule="torch", value="last", **options)
+        logged, model = iter(given), torch.nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 1.0)
+        with Run(TorchSubject(model, optimizer), callback) as run:
+            for _ in run.epochs(EPOCHS):
+                for _ in run.batches(range(BATCHES)):
+                    optimizer.step()
+                    run.log(score=next(logged))
+
+        assert optimizer.param_groups[0]["lr"] == module.optimizers().param_groups[0]["lr"] < 1.0, values

@@ -79,6 +79,24 @@ def test_absolute_thresholds_of_negative_values(
     assert ours == theirs
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+@given(
+    st.lists(not_negative, min_size=1, max_size=20),
+    st.tuples(st.sampled_from([0.0, 0.1, 0.5]), st.sampled_from([0.0, 0.01, 0.2, 0.3])),
+    st.sampled_from([0.0, 1e-8, 0.04, 0.3]),
+    st.integers(0, 1),
+)
+def test_a_floor_for_each_group_and_a_smallest_change(
+    mode: Mode, history: list[float], floors: tuple[float, float], eps: float, patience: int
+) -> None:
+    """``min_lr=[...]`` is a mapping; a rate that a cut would lower by no more than ``eps`` stays."""
+    shared: dict[str, Any] = {"factor": 0.5, "patience": patience, "eps": eps}
+    own = {f"learning_rate/{number}": floor for number, floor in enumerate(floors)}
+    ours, theirs = beside(history, mode, {**shared, "min_lr": own}, {**shared, "min_lr": list(floors)})
+
+    assert ours == theirs
+
+
 def test_the_defaults_of_both_are_equal() -> None:
     """Patience 10, factor 0.1, threshold 1e-4, relative."""
     history = [1.0, *[0.99995] * 30]
