@@ -20,6 +20,7 @@ from ..resume.state import Position
 from ..settings.arguments import whole_number
 from ..storage.paths import Location, StartDirectory, location
 from .counters import Counters
+from .end_reason import reason_of
 from .execution_result import ExecutionResult
 from .plan import EpochPlan, StepPlan
 
@@ -345,17 +346,4 @@ class RunState:
     @property
     def reason(self) -> str:
         """The reason why the run ended, in words, or that it has not ended."""
-        if self.stop_actions:
-            return "; ".join(dict.fromkeys(each.reason for each in self.stop_actions))
-        if isinstance(self.error, KeyboardInterrupt):
-            return "interrupted"
-        if self.error is not None:
-            return f"{type(self.error).__name__}: {self.error}"
-        if self.phase != "ended":
-            return "not over yet"
-        if self.left:
-            by_steps = self.plan.unit != "epoch"
-            return f"the loop was left {'at' if by_steps else 'in'} {self.moment(self.epoch, self.step)}"
-        if self.plan.total and self.plan.is_done(self.epoch + 1, self.step):
-            return "all epochs done" if self.plan.unit == "epoch" else "all steps done"
-        return "the loop ended"
+        return reason_of(self)

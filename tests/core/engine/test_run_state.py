@@ -15,7 +15,6 @@ from trainbus.checkpoints.async_writer import FailedSave
 from trainbus.decision import NOTHING, Forget, Save, Stop, join
 from trainbus.engine.counters import UnobservedLoop
 from trainbus.engine.execution_result import ExecutionResult
-from trainbus.engine.plan import EpochPlan
 from trainbus.engine.run_state import RunState
 from trainbus.resume.state import Position
 
@@ -172,22 +171,6 @@ def test_a_validation_is_due_by_the_planned_frequency(freq: int | Collection[int
     assert [epoch for epoch in range(4) if state.validates(epoch)] == due
     state.validated = True
     assert all(state.validates(epoch) for epoch in range(4))
-
-
-def test_the_reason_is_what_ended_the_run() -> None:
-    """A stop before an error, an error before the plan."""
-    state = RunState()
-    assert state.reason == "not over yet"
-    state.phase = "ended"
-    assert state.reason == "the loop ended"
-    state.plan = EpochPlan(1)
-    assert state.reason == "all epochs done"
-    state.error = ValueError("bad batch")
-    assert state.reason == "ValueError: bad batch"
-    state.error = KeyboardInterrupt()
-    assert state.reason == "interrupted"
-    state.stop_actions = [Stop(reason="one"), Stop(reason="two", by="p"), Stop(reason="one", by="q")]
-    assert state.reason == "one; two"
 
 
 @pytest.mark.parametrize("step", [2**63, 10**30, 10**5000, 1e30, "7", None, 2.5], ids="abcdefg")

@@ -112,22 +112,6 @@ def test_what_is_called_out_of_turn_is_refused() -> None:
         life.begin_epoch("run", 0)
 
 
-def test_a_stop_ends_the_loop_and_a_request_interrupts_it() -> None:
-    """A request waits until the gradients of the batches are used."""
-    life = life_of(None)
-    life.begin("run", lambda: True)
-    assert not life.loops.ends()
-    life.stop_requests.request("SIGTERM")
-    assert not life.loops.ends(1, 2)
-    with pytest.raises(KeyboardInterrupt):
-        life.loops.ends(2, 2)
-    life.execute("run", decision.stop("enough").signed("loop"))
-    assert life.loops.ends()
-    life.end("run", KeyboardInterrupt())
-
-    assert result_of(life).reason == "SIGTERM asked for it; enough"
-
-
 def test_a_life_that_is_resumed_continues_after_its_last_epoch() -> None:
     """It restores the subject and the state before the first event."""
     saves = Witness(decision.save("m.npz") | decision.stop("enough"))
