@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..decision import Stop
 from .plan import EpochPlan, StepPlan
@@ -11,7 +11,7 @@ from .plan import EpochPlan, StepPlan
 class EndedState(Protocol):
     """The part of ``RunState`` that says how a run has ended."""
 
-    phase: str
+    phase: Literal["new", "open", "ended"]
     epoch: int
     left: bool
     plan: EpochPlan | StepPlan

@@ -25,7 +25,7 @@ def test_a_stop_ends_the_loop_and_a_request_interrupts_it() -> None:
     assert life.loops.ends()
     life.end("run", KeyboardInterrupt())
 
-    assert result_of(life).reason == "SIGTERM asked for it; enough"
+    assert life.state.reason == "SIGTERM asked for it; enough"
 
 
 def _nested_steps(run: Run) -> None:
