@@ -207,8 +207,8 @@ class Callback(BaseModel):
             if why:
                 yield MissingCapability(f"{type(self).__name__} needs {in_words(capability)}, but {why}")
 
-    def exclusive_paths(self) -> tuple[str, ...]:
-        """Return absolute paths that only one callback of a run may write."""
+    def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
+        """Return absolute paths that only one callback of a run on ``subject`` may write."""
         return ()
 
     def locked_directories(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import CheckpointError
 from ..storage.atomic_file import STAGED, discard, sync
 from ..storage.paths import Location
+from .beside.files import payload_with
 from .commit import remove
 from .manifest import entries_of
 
@@ -59,5 +60,5 @@ def is_mere_link(path: Location) -> bool:
 
 
 def followed(path: Location) -> Location:
-    """Return the checkpoint to which a mere link leads, beside which its manifest is; another path as it is."""
-    return path.parent / path.readlink() if isinstance(path, Path) and is_mere_link(path) else path
+    """Return the checkpoint to which a mere link leads, or to whose save a file belongs; another path as it is."""
+    return payload_with(path.parent / path.readlink() if isinstance(path, Path) and is_mere_link(path) else path)

@@ -20,6 +20,7 @@ from ..checkpoints.writer_group import WriterGroup
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
+from ..resume.owned_files import OwnedFiles
 from ..resume.state import RankState
 from ..storage.backend import backend_for, existing
 from ..storage.directory_lock import lock_directories
@@ -63,16 +64,15 @@ class Executor:
         """Whether a directory of the run was removed while it trained."""
         self._patterns: list[Location] = []
         """What the callbacks may save, as patterns of ``glob``."""
+        self._owned = OwnedFiles(())
         self._reached: list[Reach] = []
         """The directories on this machine's disk, below those of the run, in which it may save."""
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
         """Store and return the directories that callbacks write into."""
-        callbacks = list(callbacks)
-        directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
-        patterns = (each for callback in callbacks for each in callback.checkpoint_patterns(self._subject))
-        self._patterns = list(map(location, patterns))
-        self.writer.directories = tuple(sorted(directories, key=str))
+        self._owned = OwnedFiles.of(callbacks, self._subject)
+        self._patterns = list(map(location, self._owned.patterns))
+        self.writer.directories = self._owned.directories
         self.writer.start = start = StartDirectory()
         places = {start.fixed(each.parent) for each in self._patterns}
         self._reached = [Reach.of(each) for each in places if isinstance(each, Path) and Reach.of(each).below]
@@ -92,7 +92,7 @@ class Executor:
         at_end.enter_context(lock_directories(directories, report=report, reached=self._reached))
         below = [each for reach in self._reached for each in reach.existing()]
         for directory in (*directories, *below):
-            remove_debris(directory)
+            remove_debris(directory, lambda place: not self._owned.flaw_of_saving(place))
         for directory in directories:
             with suppress(OSError):  # they are removed at the end of the run
                 self._prune_histories(directory)

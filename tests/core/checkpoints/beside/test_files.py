@@ -12,18 +12,18 @@ from tests.core.storage.dying import dying_at
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, read, remove, scan
 from trainbus.checkpoints.discovery import remove_debris
-from trainbus.checkpoints.manifest import STATE, StateFile
-from trainbus.checkpoints.state_file import StateWriter
+from trainbus.checkpoints.manifest import BESIDE, FileBeside
+from trainbus.checkpoints.beside.files import BesideWriter
 
 
 def put(path: Path, text: str, number: int, *, beside: bool = True) -> None:
     """Commit a content and, beside it, a state with the same text."""
-    state = StateWriter(lambda staged: staged.write_text(f"state of {text}"), ".pt") if beside else None
-    commit(path, lambda staged: staged.write_text(text), state=state, epoch=number, step=number)
+    state = [BesideWriter(lambda staged: staged.write_text(f"state of {text}"), ".pt")] if beside else []
+    commit(path, lambda staged: staged.write_text(text), beside=state, epoch=number, step=number)
 
 
 def states(directory: Path) -> list[str]:
-    return sorted(name for name in os.listdir(directory) if name.startswith(STATE))
+    return sorted(name for name in os.listdir(directory) if name.startswith(BESIDE))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_save_that_fails_leaves_no_state() -> None:
     kept = states(Path())
     for write, write_state in ((fail, Path.touch), (Path.touch, fail)):
         with pytest.raises(CheckpointError, match="full"):
-            commit(Path("m.ckpt"), write, state=StateWriter(write_state, ".pt"), epoch=2, step=2)
+            commit(Path("m.ckpt"), write, beside=[BesideWriter(write_state, ".pt")], epoch=2, step=2)
         assert states(Path()) == kept
         assert read(Path("m.ckpt")).state_path.read_text() == "state of old"
 
@@ -110,4 +110,4 @@ def test_a_save_that_fails_leaves_no_state() -> None:
 def test_a_manifest_names_only_states(name: str) -> None:
     """A forged manifest cannot make a run read or delete another file."""
     with pytest.raises(ValidationError):
-        StateFile(name=name, size=1, digest="")
+        FileBeside(stored=name, size=1, digest="")
