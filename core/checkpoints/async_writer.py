@@ -100,7 +100,9 @@ class SaveJob:
                 try:
                     with abandoned_when(lambda: self.abandoned):
                         if file.ranks is None:
-                            done = commit(file.path, write, directory=file.in_parts, beside=file.beside, **file.metadata)
+                            done = commit(
+                                file.path, write, directory=file.in_parts, beside=file.beside, **file.metadata
+                            )
                         else:
                             done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
                     self.committed.append(done)

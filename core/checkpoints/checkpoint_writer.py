@@ -26,7 +26,7 @@ from ..storage.paths import Location, StartDirectory, location
 from .async_writer import AsyncWriter, FailedSave, Link, PendingFile, SaveJob
 from .beside.writers import FileWriters, default_suffix
 from .collective_commit import Write
-from .commit import Checkpoint
+from .commit import Checkpoint, remove
 from .history_log import HistoryLog
 from .newest_link import place_of
 from .snapshots import SnapshotStore
@@ -94,6 +94,10 @@ class CheckpointWriter:
         """The directory in which relative paths start."""
         self.contents: Mapping[str, Callable[[], Any]] = {}
         """Name of a plugin to the function that returns the content of its files, if it is not the training state."""
+        self.may_save: Callable[[Location], bool] = lambda _: False
+        """Returns whether a callback of the run would save a file at an absolute path."""
+        self._beside: dict[Location, list[Location]] = {}
+        """Each file that this run has saved together with others, to these."""
         self._subject = subject
         self._snapshots = snapshots
         self._group = group
@@ -153,6 +157,8 @@ class CheckpointWriter:
                     log = None if state is None else self._source.history_for(place)
                     metadata = self._metadata(place, actions, state, log)
                     write, beside = writers.of(place, actions, weights_only=metadata["weights_only"])
+                    if others := [place.with_name(each.name) for each in beside if each.name]:
+                        self._beside[place] = others
                     write_history = None if log is None else log.write
                     links = self._links(next((each.links for each in actions if each.links), ()))
                     job.files.append(
@@ -168,6 +174,12 @@ class CheckpointWriter:
             if not job.failed:
                 self._fail(job, CheckpointError("another rank cannot write its part of the state"))
         self._writer.submit(job, background=background and bool(job.files or mirror))
+
+    def remove(self, place: Location) -> None:
+        """Remove the files of a save: of those that a manifest names, only what this run has saved, or would save."""
+        saved = self._beside.pop(place, [])
+        remove(place, lambda each: each in saved or self.may_save(each))
+        self._snapshots.note_change(place)
 
     def _links(self, given: Iterable[tuple[str, str]]) -> tuple[Link, ...]:
         places = ((self.start.fixed(location(path)), link) for path, link in given)

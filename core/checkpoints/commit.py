@@ -34,7 +34,15 @@ from ..storage.sharded_directory import (
     stage_parts,
 )
 from .beside.files import BesideWriter, flaw_beside, give_names, remove_named, remove_stored
-from .manifest import FileBeside, ManifestEntry, entries_before_write, entries_of, manifest_of, manifest_problem, write_manifest
+from .manifest import (
+    FileBeside,
+    ManifestEntry,
+    entries_before_write,
+    entries_of,
+    manifest_of,
+    manifest_problem,
+    write_manifest,
+)
 
 
 class Checkpoint(BaseModel):
@@ -235,11 +243,18 @@ def present_entries(path: Path, entries: Iterable[ManifestEntry]) -> list[Manife
     return [entry for entry in entries if has_index_of(path, entry.parts)]
 
 
-def remove(path: Location) -> None:
-    """Remove a payload, then its manifest, and the other files of the save; a missing file is not an error."""
+def remove(path: Location, may_remove: Callable[[Location], bool] = lambda _: True) -> None:
+    """Remove a payload, then its manifest, and the other files of the save; a missing file is not an error.
+
+    Args:
+        path: The path of the payload.
+        may_remove: Returns whether a file that the manifest names is one that may be removed; another run, or another
+            program, may have written the manifest.
+    """
     files = [file for each in entries_of(path) for file in each.files]
     backend_for(path).remove()
-    remove_named(path, files)  # while the manifest names them: after a death, this is called again
+    # while the manifest names them: after a death, this is called again
+    remove_named(path, (each for each in files if each.name and may_remove(path.with_name(each.name))))
     backend_for(manifest_of(path)).remove()
     remove_stored(path, files)
 

@@ -140,7 +140,9 @@ def save(
     why: dict[str, Any] = {"reason": reason, "rule": rule, "values": FrozenValues(values)}
     action = Save(path, weights_only, on_error, background, link, parts or {}, **why)
     if parts and (path not in action.part_paths.values() or len(action.paths) < len(parts)):
-        raise SettingsError(f"save: parts={dict(parts)!r}: give each model a name of its own, one of them that of {path!r}")
+        raise SettingsError(
+            f"save: parts={dict(parts)!r}: give each model a name of its own, one of them that of {path!r}"
+        )
     return _only(action)
 
 

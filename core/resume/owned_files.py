@@ -110,7 +110,9 @@ class OwnedFiles:
             return flaw or "it is a file, but not a checkpoint"
         with suppress(OSError):
             others = map(place.with_name, names_beside(entries_of(place)))
-            return next((f"its file {each.name!r} is not one of the run" for each in others if not self._matches(each)), "")
+            return next(
+                (f"its file {each.name!r} is not one of the run" for each in others if not self._matches(each)), ""
+            )
         return "its manifest cannot be read"
 
     def flaw_of_snapshot(self, source: Source) -> str:

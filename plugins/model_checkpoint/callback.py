@@ -163,7 +163,9 @@ class ModelCheckpoint(CheckpointSettings):
             if self.content:
                 raise SettingsError(f"{str(path)!r} is a directory, which cannot hold content=; save as {suffix}")
             if in_parts(self.filepath) and supports(subject, SavesParts):
-                raise SettingsError(f"{str(path)!r} is a directory, which holds all models; leave {{part}} out, or save as {suffix}")
+                raise SettingsError(
+                    f"{str(path)!r} is a directory, which holds all models; leave {{part}} out, or save as {suffix}"
+                )
             if not isinstance(path, Path):
                 raise SettingsError(
                     f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"

@@ -15,6 +15,10 @@ FIELD = "{part}"
 _FIELD_OR_BRACES = re.compile(r"\{\{|\}\}|\{part\}")
 
 
+_TOUCHING = re.compile(r"(?<!\})\}\{part\}|\{part\}\{(?!\{)")
+"""The field with another one right before or after it."""
+
+
 def in_parts(template: str) -> bool:
     """Return whether a template has the field ``{part}``.
 
@@ -85,8 +89,14 @@ def part_problems(templates: Sequence[str], subject: object) -> Iterator[str]:
         why = missing(subject, SavesParts) if known else f"{type(subject).__name__} has one model"
         yield f"{FIELD} is the name of each of several models, but {why}; leave {FIELD} out"
         return
-    seen: dict[str, str] = {}
-    for part in parts_of(subject):
+    seen, parts = dict[str, str](), parts_of(subject)
+    for template in templates:
+        if _TOUCHING.search(template) and (alike := _contained(parts)):
+            yield (
+                f"{template!r} could give files of the models {alike[0]!r} and {alike[1]!r} one name; put a character "
+                f"between {FIELD} and the next field, as in '{FIELD}-{{epoch}}'"
+            )
+    for part in parts:
         twin = seen.setdefault(normalize("NFC", part).casefold(), part)
         if twin != part:
             yield f"some systems cannot tell the files of the models {twin!r} and {part!r} apart; rename one of them"
@@ -96,3 +106,9 @@ def part_problems(templates: Sequence[str], subject: object) -> Iterator[str]:
         if right != part or any(render("{name}", {"name": each}) != each for each in names):
             right = right if right != part else f"{part}_"
             yield f"no file can be named by the model {part!r} on all systems; name the model {right!r}"
+
+
+def _contained(parts: Sequence[str]) -> tuple[str, str] | None:
+    """Return two names of which one begins or ends with the other; None if there are none."""
+    pairs = ((one, other) for one in parts for other in parts if one != other)
+    return next((pair for pair in pairs if pair[1].startswith(pair[0]) or pair[1].endswith(pair[0])), None)

@@ -77,7 +77,9 @@ class FileWriters:
         whole, parts = self._parts[weights_only]
         first = next((part for part, name in names.items() if name == place.name), None)
         if first is None or names.keys() != parts.keys():
-            raise CheckpointError(f"a file of each of {', '.join(names)} was asked for; the models are {', '.join(parts)}")
+            raise CheckpointError(
+                f"a file of each of {', '.join(names)} was asked for; the models are {', '.join(parts)}"
+            )
         suffix = suffix_of(place)
         others = (BesideWriter(parts[part], suffix, name) for part, name in names.items() if part != first)
         return parts[first], (BesideWriter(whole, self._suffix), *others)
