@@ -107,7 +107,7 @@ class SaveJob:
                             done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
                     self.committed.append(done)
                     for link in file.links if self.leads else ():
-                        self.link(link)
+                        self.link(link, file.links)
                 except CheckpointError as error:
                     self.failed.append(FailedSave(file.path, file.metadata["step"], error))
             if self.then is not None:
@@ -117,10 +117,10 @@ class SaveJob:
         self.then = None  # its traceback would keep an unused run alive
         self.files = []
 
-    def link(self, link: Link) -> None:
+    def link(self, link: Link, all_links: Sequence[Link]) -> None:
         """Let a link lead to a file that was written; without one the checkpoint is complete, too."""
         try:
-            link_newest(link.path, link.target)
+            link_newest(link.path, link.target, [each.path for each in all_links])
         except CheckpointError as error:
             self.report(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 

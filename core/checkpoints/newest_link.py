@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -14,12 +15,13 @@ from .commit import remove
 from .manifest import entries_of
 
 
-def link_newest(link: Path, target: Path) -> None:
+def link_newest(link: Path, target: Path, others: Collection[Path] = ()) -> None:
     """Let a link lead to a checkpoint; a checkpoint that was at its path is removed.
 
     Args:
         link: The path of the link.
         target: The checkpoint, on the same disk.
+        others: The paths of the links of the same save; the files there that belonged to that checkpoint are removed.
 
     Raises:
         CheckpointError: The system has no links, or something else is at the path of the link.
@@ -27,7 +29,7 @@ def link_newest(link: Path, target: Path) -> None:
     if link.exists() and not link.is_symlink():
         if not entries_of(link):
             raise CheckpointError(f"{str(link)!r} is a file, but not a checkpoint, and was not replaced by a link")
-        remove(link)
+        remove(link, others.__contains__)
     staged = link.with_name(f"{STAGED}{secrets.token_hex(8)}")
     try:
         staged.symlink_to(os.path.relpath(target, link.parent))

@@ -134,7 +134,7 @@ class Save(Action):
     link: str | Mapping[str, str] = ""
     """A link that leads to the file once it is complete: its path, relative to the directory of the file. Of several
     files, the link of each, by the name of its model."""
-    parts: Mapping[str, str] = cast("Mapping[str, str]", FrozenValues())  # noqa: RUF009 - it cannot change
+    parts: Mapping[str, str] = cast("Mapping[str, str]", FrozenValues())
     """Name of each model to the name of its file, if each of several has one. All are in the directory of ``path``,
     which is the path of one of them."""
 

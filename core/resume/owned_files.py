@@ -135,7 +135,8 @@ class OwnedFiles:
         if isinstance(action, Save) and not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
             return f"{action.path!r} is not saved: {flaw}"
         for path in action.paths[1:] if isinstance(action, Save) else ():
-            if flaw := self.flaw_of_saving(path):
+            elsewhere = location(path).parent != location(action.path).parent
+            if flaw := self.flaw_of_saving(path) or ("it is in another directory" if elsewhere else ""):
                 return f"{action.path!r} is not saved: its file {path!r}: {flaw}"
         if isinstance(action, Save) and (flaw := next(filter(None, map(self._flaw_of_link, action.links)), "")):
             return f"{action.path!r} is not saved: its link: {flaw}"

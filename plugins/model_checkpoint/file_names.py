@@ -27,7 +27,7 @@ class SavedName(NamedTuple):
     """The path of a save; of a save of several files, that of the first one."""
 
     path: str
-    parts: Mapping[str, str] = {}  # noqa: RUF012 - it cannot change
+    parts: Mapping[str, str] = {}
     """Name of each model to the name of its file, if each of several has one."""
 
 

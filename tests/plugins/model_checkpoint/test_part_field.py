@@ -1,6 +1,6 @@
 """Which names with ``{part}`` a callback accepts, and for which subjects."""
 
-import os
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,7 +24,8 @@ def test_other_names_are_no_such_field(filepath: str) -> None:
     """Metrics with similar names, and plain text, work with one model."""
     assert ModelCheckpoint(filepath).filepath == filepath
     assert with_part(filepath, "netG") == filepath
-    Run(LineSubject(), ModelCheckpoint(filepath))
+    with Run(LineSubject(), ModelCheckpoint(filepath)) as run:
+        assert run.callbacks
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,8 @@ def test_two_callbacks_do_not_write_one_file() -> None:
     listed = [ModelCheckpoint("run/{part}-{epoch}"), ModelCheckpoint("run/offset-{epoch}", save_on=())]
     with pytest.raises(SettingsError, match=r"two callbacks would write '.*/run/offset-\{epoch\}'"):
         Run(TwoModels(), listed)
-    Run(TwoModels(), [*listed[:1], ModelCheckpoint("run/both-{epoch}", save_on=())])
+    with Run(TwoModels(), [*listed[:1], ModelCheckpoint("run/both-{epoch}", save_on=())]) as run:
+        assert list(run.callbacks)[:2] == ["ModelCheckpoint", "ModelCheckpoint-2"]
 
 
 def test_a_sharded_directory_is_refused() -> None:
@@ -149,6 +151,6 @@ def test_a_sharded_directory_is_refused() -> None:
 def test_a_directory_at_the_path_of_one_model_is_refused_before_training() -> None:
     """Also at that of a model that is not the first."""
     for name in ("netG", "netD"):
-        os.makedirs(f"run-{name}/{name}.pt")
+        Path(f"run-{name}/{name}.pt").mkdir(parents=True)
         with pytest.raises(SettingsError, match=rf"run-{name}/{name}\.pt' is a directory; name a file"):
             Run(TorchSubject({"netG": linear(), "netD": linear()}), ModelCheckpoint(f"run-{name}/{{part}}"))

@@ -1,4 +1,4 @@
-"""The laws of a payload whose training state is in a second file: both are committed, read and removed as one."""
+"""The laws of a payload with files beside it, a state or other models: all are committed and removed as one."""
 
 import os
 from functools import partial
@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from tests.core.storage.dying import dying_at
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, read, remove, scan
+from trainbus.checkpoints.beside.files import BesideWriter
 from trainbus.checkpoints.discovery import remove_debris
 from trainbus.checkpoints.manifest import BESIDE, FileBeside
-from trainbus.checkpoints.beside.files import BesideWriter
 
 
 def put(path: Path, text: str, number: int, *, beside: bool = True) -> None:
@@ -111,3 +111,143 @@ def test_a_manifest_names_only_states(name: str) -> None:
     """A forged manifest cannot make a run read or delete another file."""
     with pytest.raises(ValidationError):
         FileBeside(stored=name, size=1, digest="")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\\b", ".", "..", "a\0b", ".trainbus-state-1", ".trainbus.lock", "trainbus.m.pt.json"]
+)
+def test_a_manifest_gives_no_name_that_no_checkpoint_has(name: str) -> None:
+    """A name leads to no other directory, to no internal file and to no manifest."""
+    if name != ".trainbus.lock":
+        with pytest.raises(ValidationError):
+            FileBeside(stored=f"{BESIDE}{0:016x}", size=1, digest="", name=name)
+
+
+def put_models(path: Path, text: str, number: int, *, models: tuple[str, ...] = ("b.pt", "c.pt")) -> None:
+    """Commit a save of a state and several models, each with its name and a text."""
+    beside = [BesideWriter(lambda staged: staged.write_text(f"state of {text}"), ".pt")]
+    beside += [BesideWriter(partial(Path.write_text, data=f"{name} {text}"), ".pt", name) for name in models]
+    commit(path, lambda staged: staged.write_text(f"a.pt {text}"), beside=beside, epoch=number, step=number)
+
+
+def texts(directory: Path) -> dict[str, str]:
+    return {each.name: each.read_text() for each in directory.glob("*.pt") if not each.name.startswith(".")}
+
+
+def of_models(text: str) -> dict[str, str]:
+    return {name: f"{name} {text}" for name in ("a.pt", "b.pt", "c.pt")}
+
+
+@pytest.mark.parametrize(
+    "before", ["models", *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("plain", None))]
+)
+def test_a_death_at_any_call_leaves_all_models_of_one_save(before: str | None) -> None:
+    """A save is usable as a whole, also if some files have no name yet; the next run gives them theirs."""
+    seen, unnamed = set(), 0
+    for step in count():
+        path = Path(f"{before}-{step}/a.pt")
+        if before == "models":
+            put_models(path, "old", 1)
+        elif before == "plain":
+            for name in ("a.pt", "b.pt", "c.pt"):
+                commit(path.with_name(name), partial(Path.write_text, data=f"{name} old"), epoch=1, step=1)
+        died = dying_at(step, partial(put_models, path, "new", 2))
+        intact = [each for each in scan(path.parent, verify=True) if not each.flaw] if path.parent.exists() else []
+        assert intact or not path.exists()
+        if path.exists():
+            found = read(path)
+            text = path.read_text().partition(" ")[2]
+            assert found.epoch == (2 if text == "new" else 1)
+            unnamed += texts(path.parent) != of_models(text)
+            remove_debris(path.parent, lambda _: True)
+            assert texts(path.parent) == of_models(text)
+            assert read(path).epoch == found.epoch
+            assert len(states(path.parent)) == (text == "new" or before == "models")
+            seen.add(text)
+        put_models(path, "later", 3)
+        assert texts(path.parent) == of_models("later")
+        assert read(path).state_path.read_text() == "state of later"
+        remove(path)
+        remove_debris(path.parent)
+        assert texts(path.parent) == {}
+        if not died:
+            break
+
+    assert step > 20
+    assert unnamed
+    assert seen == ({"new"} if before is None else {"old", "new"})
+
+
+def test_a_death_while_models_are_removed_leaves_a_manifest_that_names_the_rest() -> None:
+    """What is left of them is removed if the deletion is asked for again, as a resumed run does."""
+    for step in count():
+        path = Path(f"{step}/a.pt")
+        put_models(path, "old", 1)
+        died = dying_at(step, partial(remove, path))
+        if path.exists():
+            assert read(path).epoch == 1
+        elif texts(path.parent):
+            (info,) = scan(path.parent)
+            assert "missing" in info.flaw
+        remove(path)
+        remove_debris(path.parent)
+        assert os.listdir(path.parent) == []
+        if not died:
+            break
+    assert step > 5
+
+
+@pytest.mark.parametrize("harm", ["missing", "shorter", "changed"])
+@pytest.mark.parametrize("name", ["b.pt", "c.pt"])
+def test_a_damaged_model_makes_the_save_damaged(name: str, harm: str) -> None:
+    """The listing has one line for the save, and says which file is damaged."""
+    put_models(Path("a.pt"), "text", 1)
+    if harm == "missing":
+        Path(name).unlink()
+    else:
+        Path(name).write_text(f"{name} texd" if harm == "changed" else "t")
+    with pytest.raises(CheckpointError, match=rf"'a\.pt' is damaged: .*its file '{name}'"):
+        read(Path("a.pt"))
+    (found,) = scan(Path(), verify=True)
+    assert name in found.flaw
+    assert bool(scan(Path())[0].flaw) == (harm != "changed")
+
+
+def test_a_model_that_cannot_get_its_name_is_reported_and_the_save_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its content counts under its first name; the next save, and the next run, try again."""
+    put_models(Path("a.pt"), "old", 1)
+    real = os.replace
+
+    def refused(source: Path, target: Path) -> None:
+        if Path(target).name == "c.pt":
+            raise PermissionError(1, "Operation not permitted", str(target))
+        real(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(CheckpointError, match=r"not all .* get their names: .*c\.pt"):
+        patch.setattr(os, "replace", refused)
+        put_models(Path("a.pt"), "new", 2)
+    assert read(Path("a.pt")).epoch == 2
+    assert texts(Path()) == {**of_models("new"), "c.pt": "c.pt old"}
+    remove_debris(Path(), lambda path: path.name != "c.pt")
+    assert texts(Path())["c.pt"] == "c.pt old"
+    remove_debris(Path(), lambda _: True)
+    assert texts(Path()) == of_models("new")
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo"])
+def test_a_name_that_no_file_can_have_fails_the_save_before_anything_is_replaced(kind: str) -> None:
+    """The save before it stays complete."""
+    put_models(Path("a.pt"), "old", 1, models=("b.pt",))
+    Path("c.pt").mkdir() if kind == "directory" else os.mkfifo("c.pt")
+    with pytest.raises(CheckpointError, match=r"c\.pt' is a directory|is a FIFO; .*c\.pt"):
+        put_models(Path("a.pt"), "new", 2)
+    assert Path("b.pt").read_text() == "b.pt old"
+    assert read(Path("a.pt")).epoch == 1
+    assert len(states(Path())) == 1
+
+
+def test_a_run_of_fewer_models_leaves_the_file_of_the_other() -> None:
+    """What a manifest on the disk names is not deleted when it is replaced: anyone may have written it."""
+    put_models(Path("a.pt"), "old", 1)
+    put_models(Path("a.pt"), "new", 2, models=("b.pt",))
+    assert texts(Path()) == {**of_models("new"), "c.pt": "c.pt old"}
