@@ -193,7 +193,7 @@ def part_of(state: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(header, dict):
         return weights_of_part(state, name)
     none: dict[str, Any] = {kind: {} for kind in state if kind not in ("trainbus", "model", "random")}
-    own = {**cast("dict[str, Any]", header), "classes": {}, "parameters": {}, "first_parameters": {}}
+    own: dict[str, Any] = {**cast("dict[str, Any]", header), "classes": {}, "parameters": {}, "first_parameters": {}}
     return {"trainbus": own, "model": weights_of_part(state["model"], name), **none}
 
 

@@ -108,12 +108,11 @@ class OwnedFiles:
         flaw = self.flaw_of_listing(source)
         if flaw or not _holds_nothing_else(place := location(source)):
             return flaw or "it is a file, but not a checkpoint"
-        with suppress(OSError):
-            others = map(place.with_name, names_beside(entries_of(place)))
-            return next(
-                (f"its file {each.name!r} is not one of the run" for each in others if not self._matches(each)), ""
-            )
-        return "its manifest cannot be read"
+        try:
+            foreign = [name for name in names_beside(entries_of(place)) if not self._matches(place.with_name(name))]
+        except OSError:
+            return "its manifest cannot be read"
+        return f"its file {min(foreign)!r} is not one of the run" if foreign else ""
 
     def flaw_of_snapshot(self, source: Source) -> str:
         """Return, in words, why a path is not that of a snapshot of the run; empty if it may be one."""
@@ -132,21 +131,27 @@ class OwnedFiles:
             written: The checkpoint that names it, which is written already.
             slots: The names of the snapshots, which are no files.
         """
-        if isinstance(action, Save) and not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
+        if isinstance(action, Save) and (flaw := self._flaw_of_save(action, written)):
             return f"{action.path!r} is not saved: {flaw}"
-        for path in action.paths[1:] if isinstance(action, Save) else ():
-            elsewhere = location(path).parent != location(action.path).parent
-            if flaw := self.flaw_of_saving(path) or ("it is in another directory" if elsewhere else ""):
-                return f"{action.path!r} is not saved: its file {path!r}: {flaw}"
-        if isinstance(action, Save) and (flaw := next(filter(None, map(self._flaw_of_link, action.links)), "")):
-            return f"{action.path!r} is not saved: its link: {flaw}"
         if isinstance(action, Forget) and action.source not in slots and (flaw := self.flaw_of_deleting(action.source)):
             return f"{action.source!r} is not deleted: {flaw}"
         return ""
 
-    def _flaw_of_link(self, link: tuple[str, str]) -> str:
-        place = location(link[0])
-        return self.flaw_of_listing(place_of(link[1], place)) if isinstance(place, Path) else "a store has none"
+    def _flaw_of_save(self, action: Save, written: Location) -> str:
+        if not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
+            return flaw
+        for path in action.paths[1:]:
+            if flaw := self.flaw_of_saving(path):
+                return f"its file {path!r}: {flaw}"
+            if location(path).parent != location(action.path).parent:
+                return f"its file {path!r}: it is in another directory"
+        for path, link in action.links:
+            if flaw := self._flaw_of_link(location(path), link):
+                return f"its link: {flaw}"
+        return ""
+
+    def _flaw_of_link(self, place: Location, link: str) -> str:
+        return self.flaw_of_listing(place_of(link, place)) if isinstance(place, Path) else "a store has none"
 
     def listed(self, files: Iterable[Location], written: Location) -> tuple[list[Location], str]:
         """Return the checkpoints of the run among the files that a manifest lists, and why others are left out.
