@@ -250,11 +250,16 @@ def remove(path: Location, may_remove: Callable[[Location], bool] = lambda _: Tr
         path: The path of the payload.
         may_remove: Returns whether a file that the manifest names is one that may be removed; another run, or another
             program, may have written the manifest.
+
+    Raises:
+        OSError: One of the files may not be removed, or cannot be; of the first, nothing is removed.
     """
     files = [file for each in entries_of(path) for file in each.files]
+    foreign = sorted({each.name for each in files if each.name and not may_remove(path.with_name(each.name))})
+    if foreign:
+        raise OSError(f"its file {foreign[0]!r} is not one of the run")
     backend_for(path).remove()
-    # while the manifest names them: after a death, this is called again
-    remove_named(path, (each for each in files if each.name and may_remove(path.with_name(each.name))))
+    remove_named(path, files)  # while the manifest names them: after a death, this is called again
     backend_for(manifest_of(path)).remove()
     remove_stored(path, files)
 

@@ -21,17 +21,18 @@ def link_newest(link: Path, target: Path, others: Collection[Path] = ()) -> None
     Args:
         link: The path of the link.
         target: The checkpoint, on the same disk.
-        others: The paths of the links of the same save; the files there that belonged to that checkpoint are removed.
+        others: The paths of the links of the same save; files there that belonged to that checkpoint are removed, too.
 
     Raises:
         CheckpointError: The system has no links, or something else is at the path of the link.
     """
-    if link.exists() and not link.is_symlink():
-        if not entries_of(link):
-            raise CheckpointError(f"{str(link)!r} is a file, but not a checkpoint, and was not replaced by a link")
-        remove(link, others.__contains__)
+    is_file = link.exists() and not link.is_symlink()
+    if is_file and not entries_of(link):
+        raise CheckpointError(f"{str(link)!r} is a file, but not a checkpoint, and was not replaced by a link")
     staged = link.with_name(f"{STAGED}{secrets.token_hex(8)}")
     try:
+        if is_file:
+            remove(link, others.__contains__)
         staged.symlink_to(os.path.relpath(target, link.parent))
         staged.replace(link)
         sync(link.parent)

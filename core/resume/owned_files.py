@@ -106,8 +106,13 @@ class OwnedFiles:
     def flaw_of_deleting(self, source: Source) -> str:
         """Return, in words, why the run would not delete what is there; empty if it would, or if nothing is there."""
         flaw = self.flaw_of_listing(source)
-        if flaw or not _holds_nothing_else(place := location(source)):
+        if flaw or not _holds_nothing_else(location(source)):
             return flaw or "it is a file, but not a checkpoint"
+        return self.flaw_of_files_beside(source)
+
+    def flaw_of_files_beside(self, source: Source) -> str:
+        """Return, in words, why the run would not delete the other files of a save; empty if it would."""
+        place = location(source)
         try:
             foreign = [name for name in names_beside(entries_of(place)) if not self._matches(place.with_name(name))]
         except OSError:

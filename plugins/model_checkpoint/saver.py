@@ -272,6 +272,7 @@ class Saver:
         path = self.start.fixed(location(kept.path))
         is_next = (kept.epoch, kept.step) == self.first  # the run writes it again
         flaw = self.owned.flaw_of_saving(path) if is_next else self.owned.flaw_of_deleting(path)
+        flaw = flaw or self.owned.flaw_of_files_beside(path)
         if flaw and kept.path not in self.dropped:
             self.dropped.add(kept.path)
             LOG.warning("ModelCheckpoint: %r is not kept or deleted: %s", kept.path, flaw)

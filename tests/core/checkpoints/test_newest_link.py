@@ -62,12 +62,18 @@ def test_a_file_of_another_model_leads_to_the_save() -> None:
         assert followed(Path(same)) == Path(same)
 
 
-def test_links_replace_the_files_of_an_earlier_save_and_no_others() -> None:
-    """Those at the paths of the links of the same save."""
-    names = ("last-G.pt", "mine.pt")
+@pytest.mark.parametrize("names", [("last-G.pt",), ("last-G.pt", "mine.pt")])
+def test_links_replace_the_files_of_an_earlier_save_and_no_others(names: tuple[str, ...]) -> None:
+    """Those at the paths of the links of the same save; if it has another file, all of its files stay."""
     beside = [BesideWriter(lambda staged: staged.write_text("old"), ".pt", name) for name in names]
     commit(Path("last-D.pt"), lambda staged: staged.write_text("old"), beside=beside, epoch=1, step=1)
     put(Path("D.pt"), "D", 2)
-    link_newest(Path("last-D.pt"), Path("D.pt"), [Path("last-D.pt"), Path("last-G.pt")])
-    assert not Path("last-G.pt").exists()
-    assert Path("mine.pt").read_text() == "old"
+    links = [Path("last-D.pt"), Path("last-G.pt")]
+    if "mine.pt" in names:
+        with pytest.raises(CheckpointError, match=r"cannot be a link here: its file 'mine\.pt' is not one of the run"):
+            link_newest(links[0], Path("D.pt"), links)
+        assert {Path(each).read_text() for each in ("last-D.pt", *names)} == {"old"}
+    else:
+        link_newest(links[0], Path("D.pt"), links)
+        assert not links[1].exists()
+        assert links[0].read_text() == "D"

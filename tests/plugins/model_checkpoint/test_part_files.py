@@ -388,3 +388,23 @@ def test_what_is_printed_names_all_files(capsys: pytest.CaptureFixture[str]) -> 
     assert "save run/offset-1.npz" in capsys.readouterr().out
     assert read(Path("run/offset-1.npz")).files == (Path("run/offset-1.npz"), Path("run/slope-1.npz"))
     assert not run.failures
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("run/{part}-{epoch}", "run/m-{epoch}"), ("run/m-{epoch}", "run/{part}-{epoch}")]
+)
+def test_a_run_goes_on_with_one_file_or_with_one_of_each_model(
+    before: str, after: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The state is the same; the files of a save are deleted together, or stay together, which one line says."""
+    whole = gan(4, filepath="whole/m-{epoch}")[1].history
+    gan(2, filepath=before, keep_last=1, save_on=())
+    source = "run/m-2.pt" if "part" in after else "run/netG-2.pt"
+    run = gan(4, filepath=after, keep_last=1, save_on=(), resume=source)[1]
+    assert run.history == whole
+    names = {path.name for path in Path("run").glob("*.pt") if not path.name.startswith(".")}
+    if "part" in after:
+        assert names == {"netD-4.pt", "netG-4.pt"}
+    else:
+        assert names == {"m-4.pt", "netD-2.pt", "netG-2.pt"}
+        assert "'run/netD-2.pt' is not kept or deleted: its file 'netG-2.pt' is not one of the run" in caplog.text
