@@ -197,7 +197,7 @@ def test_a_training_that_is_killed_at_any_call_resumes_exactly(filepath: str, fi
     whole = trained(3, **options)
     expected = numbers()
     unnamed = 0
-    for step in count(step=23 if first else 3, start=first):
+    for step in count(step=37 if first else 3, start=first):
         for path in Path("run").iterdir():
             path.unlink()
         died = dying_at(step, partial(trained, 3, **options))
@@ -261,7 +261,7 @@ def numbers_of_save(epochs: int) -> dict[str, float]:
 def test_a_full_disk_leaves_the_last_save() -> None:
     """Whichever file does not fit, all files of the save before it stay, and the next run goes on from there."""
     codes = set()
-    for files in range(5, 21, 2):
+    for files in (5, 8, 11, 20):
         for path in Path("run").iterdir() if Path("run").exists() else ():
             path.unlink()
         trained(1, filepath="run/{part}", save_on=())

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tests.core.storage import stores
 from tests.core.storage.dying import dying_at
+from tests.core.storage.stores import new_directory
 from trainbus import CheckpointError
 from trainbus.checkpoints import commit, read, remove, scan
 from trainbus.checkpoints.beside.files import BesideWriter
 from trainbus.checkpoints.discovery import remove_debris
 from trainbus.checkpoints.manifest import BESIDE, FileBeside
+from trainbus.storage.backend import backend_for
+from trainbus.storage.paths import Location
 
 
 def put(path: Path, text: str, number: int, *, beside: bool = True) -> None:
@@ -123,7 +127,7 @@ def test_a_manifest_gives_no_name_that_no_checkpoint_has(name: str) -> None:
             FileBeside(stored=f"{BESIDE}{0:016x}", size=1, digest="", name=name)
 
 
-def put_models(path: Path, text: str, number: int, *, models: tuple[str, ...] = ("b.pt", "c.pt")) -> None:
+def put_models(path: Location, text: str, number: int, *, models: tuple[str, ...] = ("b.pt", "c.pt")) -> None:
     """Commit a save of a state and several models, each with its name and a text."""
     beside = [BesideWriter(lambda staged: staged.write_text(f"state of {text}"), ".pt")]
     beside += [BesideWriter(partial(Path.write_text, data=f"{name} {text}"), ".pt", name) for name in models]
@@ -139,12 +143,13 @@ def of_models(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "before", ["models", *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("plain", None))]
+    ("before", "stride"),
+    [("models", 4), *(pytest.param(each, 1, marks=pytest.mark.exhaustive) for each in ("models", "plain", None))],
 )
-def test_a_death_at_any_call_leaves_all_models_of_one_save(before: str | None) -> None:
+def test_a_death_at_any_call_leaves_all_models_of_one_save(before: str | None, stride: int) -> None:
     """A save is usable as a whole, also if some files have no name yet; the next run gives them theirs."""
     seen, unnamed = set(), 0
-    for step in count():
+    for step in count(step=stride):
         path = Path(f"{before}-{step}/a.pt")
         if before == "models":
             put_models(path, "old", 1)
@@ -176,6 +181,34 @@ def test_a_death_at_any_call_leaves_all_models_of_one_save(before: str | None) -
     assert step > 20
     assert unnamed
     assert seen == ({"new"} if before is None else {"old", "new"})
+
+
+@pytest.mark.parametrize("store", ["memory", pytest.param("disk", marks=pytest.mark.exhaustive)])
+def test_a_death_at_any_request_to_a_store_leaves_all_models_of_one_save(store: str) -> None:
+    """In a store a file has both names for a moment; what is under its name is complete, or the other one counts."""
+    seen = set()
+    for step in count(step=3):
+        path = new_directory(store) / "a.pt"
+        put_models(path, "old", 1)
+        with stores.dying_at(store, step) as died:
+            try:
+                put_models(path, "new", 2)
+            except CheckpointError:
+                assert died()
+        found = read(path)
+        text = {1: "old", 2: "new"}[found.step]
+        assert not [each for each in scan(path.parent, verify=True) if each.flaw]
+        remove_debris(path.parent, lambda _: True)
+        names = [name for name in backend_for(path.parent).list_names() if name in of_models(text)]
+        assert {name: backend_for(path.with_name(name)).read().decode() for name in names} == of_models(text)
+        assert read(path).step == found.step
+        remove(path)
+        remove_debris(path.parent)
+        assert not [name for name in backend_for(path.parent).list_names() if name.startswith(BESIDE)]
+        seen.add(text)
+        if not died():
+            break
+    assert seen == {"old", "new"}
 
 
 def test_a_death_while_models_are_removed_leaves_a_manifest_that_names_the_rest() -> None:
