@@ -86,7 +86,7 @@ def part_problems(templates: Sequence[str], subject: object) -> Iterator[str]:
         return
     if not supports(subject, SavesParts):
         known = has(subject, SavesParts) or (has(subject, Refuses) and subject.refusal(SavesParts))
-        why = missing(subject, SavesParts) if known else f"{type(subject).__name__} has one model"
+        why = missing(subject, SavesParts) if known else "the run has one model"
         yield f"{FIELD} is the name of each of several models, but {why}; leave {FIELD} out"
         return
     seen, parts = dict[str, str](), parts_of(subject)

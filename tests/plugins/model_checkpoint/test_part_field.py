@@ -67,10 +67,10 @@ def linear() -> nn.Module:
         (lambda: TorchSubject(nn.ModuleDict({"a": linear()})), r"it has one model; several are given by name"),
         (
             lambda: KerasSubject(keras.Sequential([keras.Input((1,))])),
-            r"KerasSubject has one model; leave \{part\} out",
+            r"but the run has one model; leave \{part\} out",
         ),
-        (lambda: SklearnSubject(SGDRegressor()), r"SklearnSubject has one model; leave \{part\} out"),
-        (LineSubject, r"LineSubject has one model; leave \{part\} out"),
+        (lambda: SklearnSubject(SGDRegressor()), r"but the run has one model; leave \{part\} out"),
+        (LineSubject, r"but the run has one model; leave \{part\} out"),
         (lambda: None, "the run has no subject"),
     ],
 )
