@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.core.storage.dying import dying_at, in_child, with_room_for
 from trainbus import CheckpointError, Run, SettingsError
 from trainbus.adapters.torch import TorchSubject
+from trainbus.capabilities import PartWriters
 from trainbus.checkpoints import entries_of, manifest_of, read, scan
 from trainbus.checkpoints.discovery import payloads_in
 from trainbus.checkpoints.manifest import BESIDE
@@ -408,3 +409,38 @@ def test_a_run_goes_on_with_one_file_or_with_one_of_each_model(
     else:
         assert names == {"m-4.pt", "netD-2.pt", "netG-2.pt"}
         assert "'run/netD-2.pt' is not kept or deleted: its file 'netG-2.pt' is not one of the run" in caplog.text
+
+
+class FullAtSecond(TwoModels):
+    """Two models, one of whose files cannot be written at the second save."""
+
+    saves = 0
+    full = "slope"
+
+    def part_writers(self, *, weights_only: bool, background: bool) -> PartWriters:
+        found = super().part_writers(weights_only=weights_only, background=background)
+        self.saves += 1
+        if self.saves != 2:
+            return found
+
+        def fail(path: Path) -> None:
+            raise OSError(28, "No space left on device")
+
+        return PartWriters(found.whole, {**found.parts, self.full: fail})
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("full", ["slope", "offset"])
+def test_a_model_that_cannot_be_written_fails_the_whole_save(full: str, background: bool) -> None:
+    """With on_error="warn" the run goes on; the save before stays, and the next one is written."""
+    options = {"background": background, "keep_last": 1, "on_error": "warn"}
+    for epochs, kept in (2, 1), (4, 4):
+        subject = FullAtSecond()
+        subject.full = full
+        run = trained(epochs, subject=subject, filepath=f"run-{epochs}/{{part}}-{{epoch}}", **options)
+        assert set(numbers(f"run-{epochs}")) == {f"offset-{kept}.npz", f"slope-{kept}.npz"}
+        assert len(beside(f"run-{epochs}")) == 1
+        assert "No space left on device" in str(run.failures[0].error)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        trained(3, subject=FullAtSecond(), background=background)
+    assert set(numbers()) == {"offset-1.npz", "slope-1.npz"}
