@@ -211,8 +211,8 @@ class Callback(BaseModel):
         """Return the options that count epochs, each with what to write in a loop by steps, which has none."""
         return {}
 
-    def exclusive_paths(self) -> tuple[str, ...]:
-        """Return absolute paths that only one callback of a run may write."""
+    def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
+        """Return absolute paths that only one callback of a run on ``subject`` may write."""
         return ()
 
     def locked_directories(self) -> tuple[str, ...]:

@@ -191,9 +191,10 @@ def _line(action: Action, run: Run) -> str | None:
     """Describe the action, similar to Keras's messages; None for actions that only prepare or clean up."""
     because = f": {action.reason}" if action.reason else ""
     match action:
-        case Save(path=path, weights_only=weights_only):
-            reason = f"{action.reason}, " if action.reason else ""
-            done = f"{reason}saving {'weights' if weights_only else 'model'} to {_shown(path, run)}"
+        case Save(path=path, weights_only=weights_only, paths=(_, *others)):
+            reason, more = f"{action.reason}, " if action.reason else "", [location(each).name for each in others]
+            files = " and ".join([str(_shown(path, run)), *more])
+            done = f"{reason}saving {'weights' if weights_only else 'model'} to {files}"
         case ScaleLearningRate() | SetLearningRate():
             rates = run.subject.learning_rates().values() if has(run.subject, HasLearningRate) else ()
             values = ", ".join(dict.fromkeys(f"{rate:.4g}" for rate in rates))

@@ -22,6 +22,7 @@ from trainbus.capabilities import (
     Restorable,
     Saveable,
     SavesContent,
+    SavesParts,
     Snapshotable,
 )
 from trainbus.limits import KEY_LENGTH
@@ -75,6 +76,8 @@ def why_sharded(model: nn.Module, capability: type) -> str:
         )
     if capability is SavesContent and is_sharded(model):
         return "its weights are sharded over the ranks, and one file cannot hold them; leave content= out"
+    if capability is SavesParts and is_sharded(model):
+        return "its weights are sharded over the ranks, which write one directory together"
     for each, name in (HasWeights, "weights"), (HasGradients, "gradients"):
         if capability is each and is_sharded(model):
             return f"its {name} are sharded over the ranks, and no rank has all of one"

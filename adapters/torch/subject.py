@@ -8,14 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from trainbus import LoopError, MissingDependency, SettingsError
-from trainbus.capabilities import (
-    HasActivations,
-    HasDirections,
-    HasGradients,
-    HasLearningRate,
-    HasTrace,
-    Node,
-)
+from trainbus.capabilities import HasLearningRate, Node, PartWriters
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
 from trainbus.settings.arguments import checked
@@ -29,16 +22,17 @@ except ImportError as error:
 from ..shared.torch_ranks import TorchRanks, rank_and_size, warn_of_shared_store
 from ..shared.torch_rng import set_torch_random_state, torch_random_state
 from .components import TrainingComponents, by_name, optimizers_by_name
-from .inspection.gradients import hold_gradients, why_no_gradients
+from .inspection.gradients import hold_gradients
 from .inspection.module_graph import module_nodes
-from .inspection.probe import Probe, outputs, why_no_probe
+from .inspection.probe import Probe, outputs
 from .learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
-from .metric_directions import declared_direction, declares_directions
+from .metric_directions import declared_direction
 from .models import as_module
 from .rate_tracker import RateTracker
-from .sharding import is_sharded, why_sharded
+from .refusals import why_not
+from .sharding import is_sharded
 from .state_dict import empty_on_cpu
-from .training_state import DCP, PICKLED, SAFETENSORS, Snapshot, TrainingState, content_writer
+from .training_state import DCP, PICKLED, SAFETENSORS, Snapshot, TrainingState, content_writer, part_of
 from .weights import as_array, joins, named_weights, unwrapped, why_unset
 
 warn_of_shared_store()  # here, since a script imports this file before it creates its process group
@@ -89,6 +83,7 @@ class TorchSubject:
     ) -> None:
         if probe is not None and isinstance(model, Mapping):
             raise SettingsError("probe= runs through one model, and several were given; leave it out")
+        self._parts = tuple(model) if isinstance(model, Mapping) else ()
         self.model = model = as_module(model, swapped=isinstance(optimizer, nn.Module))
         self.optimizers = optimizers_by_name(optimizer)
         """Name to optimizer, without wrappers such as Accelerate's; a single one is "optimizer"."""
@@ -109,15 +104,7 @@ class TorchSubject:
         """Return why this training lacks the capability; None if it has it."""
         if capability is HasLearningRate:
             return why_not_settable(self.optimizers, self._rates.schedulers())
-        if problem := why_sharded(self.model, capability):
-            return problem
-        if capability is HasDirections and not declares_directions(self.model):
-            return "the model holds no metric objects"
-        if capability is HasGradients:
-            return why_no_gradients(self.optimizers)
-        if capability is HasActivations:
-            return why_no_probe(self.probe, self.model)
-        return why_no_probe(self.probe, self.model) or why_unset(self.model) if capability is HasTrace else None
+        return why_not(capability, self.model, self._parts, self.optimizers, self.probe)
 
     def ranks(self) -> TorchRanks | None:
         """Return the processes of the default process group; None for a single process."""
@@ -181,6 +168,21 @@ class TorchSubject:
         state = self._state.on_cpu(self._buffers, weights_only=weights_only)
         self._buffers.drop_unused()
         return self._writer(state)
+
+    def part_names(self) -> Sequence[str]:
+        """Return the names of the models, if several were given by name."""
+        return self._parts
+
+    def part_writers(self, *, weights_only: bool, background: bool) -> PartWriters:
+        """Return functions that write all models, and each of several alone, in the layouts of ``save``.
+
+        A complete file of one of several models has its weights as "model", and no optimizers, schedulers or others.
+        """
+        state = self._state.on_cpu(self._buffers if background else None, weights_only=weights_only)
+        if background:
+            self._buffers.drop_unused()
+        parts = {name: self._writer(part_of(state, name)) for name in self._parts}
+        return PartWriters(self._writer(state), parts)
 
     def content_writer(self, content: Any) -> Callable[[Path], object]:
         """Return a function that writes a copy of the content with ``torch.save``, its tensors on the CPU."""

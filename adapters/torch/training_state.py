@@ -23,7 +23,7 @@ from .parameter_names import mismatch as parameter_mismatch
 from .rollback import undone_on_error
 from .sharding import ShardedLayout, from_sharded, placement_of
 from .state_dict import to_cpu_state
-from .weights import load_weights, mismatch, plain_names, weights_of
+from .weights import load_weights, mismatch, plain_names, weights_of, weights_of_part
 
 PICKLED = (".pt", ".pth", ".pkl", ".pickle")
 """Suffixes of the files of ``torch.save``, which files with a suffix that names no format are, too."""
@@ -178,6 +178,23 @@ class TrainingState:
                 reason = parameter_mismatch(kind, saved[name], first.get(name, saved[name]), present, known)
         way_out = f"to begin with its weights alone, call TorchSubject(model).load({str(path)!r}) instead of resume="
         return f"{reason}; {way_out}" if reason else ""
+
+
+def part_of(state: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return one of several models from a state that ``TrainingState.on_cpu`` returned, in the layout of its own file.
+
+    It has the weights of the model under their names in it; a complete state has none of the other objects, which
+    belong to all models.
+
+    >>> dict(part_of({"netG.bias": 1, "netD.bias": 2}, "netD"))
+    {'bias': 2}
+    """
+    header = state.get("trainbus")
+    if not isinstance(header, dict):
+        return weights_of_part(state, name)
+    none: dict[str, Any] = {kind: {} for kind in state if kind not in ("trainbus", "model", "random")}
+    own: dict[str, Any] = {**cast("dict[str, Any]", header), "classes": {}, "parameters": {}, "first_parameters": {}}
+    return {"trainbus": own, "model": weights_of_part(state["model"], name), **none}
 
 
 def _write(state: Any, layout: ShardedLayout, group: Any, path: Path) -> object:

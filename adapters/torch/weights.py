@@ -26,6 +26,16 @@ def weights_of(model: nn.Module) -> OrderedDict[str, Any]:
     return weights
 
 
+def weights_of_part(weights: Mapping[str, Any], name: str) -> OrderedDict[str, Any]:
+    """Return the state_dict of one of several models, from that of all under plain names."""
+    start = f"{name}."
+    found = OrderedDict((key.removeprefix(start), each) for key, each in weights.items() if key.startswith(start))
+    versions: Mapping[str, Any] = getattr(weights, "_metadata", {})
+    own = ((f"{path}.", version) for path, version in versions.items() if f"{path}.".startswith(start))
+    vars(found)["_metadata"] = OrderedDict((path.removeprefix(start).rstrip("."), version) for path, version in own)
+    return found
+
+
 def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
     """Fill the model's tensors in place from a state_dict under plain names that fits the model."""
     plain = plain_names(model)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -50,6 +50,34 @@ class SavesContent(Protocol):
         """Copy the content; return a function that writes the copy to a path like ``save``, in any thread.
 
         Later training cannot change the copy, even if the content holds the parameters of the model themselves.
+        """
+        ...
+
+
+class PartWriters(NamedTuple):
+    """Functions that write one state of several models to paths, like ``save``, in any thread."""
+
+    whole: Callable[[Path], object]
+    """Writes the state of all models, as ``save`` does; a run resumes from this file."""
+    parts: Mapping[str, Callable[[Path], object]]
+    """Name of each model to the function that writes its state alone, as a file of one model has it."""
+
+
+@runtime_checkable
+class SavesParts(Protocol):
+    """A subject of several named models, of which each can be written to a file of its own."""
+
+    def part_names(self) -> Sequence[str]:
+        """Return the names of the models."""
+        ...
+
+    def part_writers(self, *, weights_only: bool, background: bool) -> PartWriters:
+        """Return functions that write the current state.
+
+        Args:
+            weights_only: Whether to write only the weights, not the complete training state.
+            background: Whether the functions are called while the training continues, so that the state is copied. The
+                next call of this or of ``snapshot_writer`` may reuse the memory of the copy.
         """
         ...
 

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,10 +19,10 @@ from ..capabilities import Ranks
 from ..errors import CheckpointError
 from ..storage.atomic_file import INTERRUPTED_TWICE, abandoned_when
 from ..storage.paths import Location
+from .beside.files import BesideWriter
 from .collective_commit import Write, commit_collectively
 from .commit import Checkpoint, commit
 from .newest_link import link_newest
-from .state_file import StateWriter
 
 _JOBS_OF: WeakKeyDictionary[threading.Thread, SimpleQueue[SaveJob | None]] = WeakKeyDictionary()
 """The running threads, for which the process waits before it exits."""
@@ -33,6 +33,13 @@ PATIENCE = 5.0
 """Seconds to wait at the exit for a thread whose file was abandoned; most end at their next write, a disk may hang."""
 
 
+class Link(NamedTuple):
+    """A link, and the file to which it leads."""
+
+    path: Path
+    target: Path
+
+
 class PendingFile(NamedTuple):
     """One checkpoint to write."""
 
@@ -40,7 +47,7 @@ class PendingFile(NamedTuple):
     write: Write
     """Writes the payload to the path that it is called with, in any thread."""
     metadata: dict[str, Any]
-    """The fields of ``ManifestEntry`` other than ``digest``, ``size``, ``parts``, ``state_file``."""
+    """The fields of ``ManifestEntry`` other than ``digest``, ``size``, ``parts``, ``files``."""
     in_parts: bool = False
     """Whether the payload is a directory (see ``trainbus.storage.sharded_directory``)."""
     ranks: Ranks | None = None
@@ -49,10 +56,10 @@ class PendingFile(NamedTuple):
     """This rank's own state, if rank 0 has not gathered it."""
     write_history: Callable[[], object] | None = None
     """Writes the history that the manifest names; called before the manifest is written."""
-    link: Path | None = None
-    """The link that leads to the newest checkpoint."""
-    state: StateWriter | None = None
-    """Writes the training state beside the payload, if the payload does not hold it."""
+    links: Sequence[Link] = ()
+    """The links that lead to the newest checkpoint, that of the payload first."""
+    beside: Sequence[BesideWriter] = ()
+    """Write the other files of the save."""
 
 
 class FailedSave(NamedTuple):
@@ -93,12 +100,14 @@ class SaveJob:
                 try:
                     with abandoned_when(lambda: self.abandoned):
                         if file.ranks is None:
-                            done = commit(file.path, write, directory=file.in_parts, state=file.state, **file.metadata)
+                            done = commit(
+                                file.path, write, directory=file.in_parts, beside=file.beside, **file.metadata
+                            )
                         else:
                             done = commit_collectively(file.ranks, file.path, write, file.rank_state, **file.metadata)
                     self.committed.append(done)
-                    if file.link is not None and isinstance(file.path, Path) and self.leads:
-                        self.link(file.link, file.path)
+                    for link in file.links if self.leads else ():
+                        self.link(link, file.links)
                 except CheckpointError as error:
                     self.failed.append(FailedSave(file.path, file.metadata["step"], error))
             if self.then is not None:
@@ -108,10 +117,10 @@ class SaveJob:
         self.then = None  # its traceback would keep an unused run alive
         self.files = []
 
-    def link(self, link: Path, target: Path) -> None:
+    def link(self, link: Link, all_links: Sequence[Link]) -> None:
         """Let a link lead to a file that was written; without one the checkpoint is complete, too."""
         try:
-            link_newest(link, target)
+            link_newest(link.path, link.target, [each.path for each in all_links])
         except CheckpointError as error:
             self.report(error)
 

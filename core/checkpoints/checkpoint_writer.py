@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +11,6 @@ from pydantic import BaseModel
 from ..capabilities import (
     BackgroundSaveable,
     Saveable,
-    SavesContent,
     Sharded,
     SnapshotsMore,
     has,
@@ -24,13 +22,13 @@ from ..errors import CheckpointError, error_text
 from ..failures import Failures
 from ..storage.atomic_file import suffix_of
 from ..storage.paths import Location, StartDirectory, location
-from .async_writer import AsyncWriter, FailedSave, PendingFile, SaveJob
+from .async_writer import AsyncWriter, FailedSave, Link, PendingFile, SaveJob
+from .beside.writers import FileWriters, default_suffix
 from .collective_commit import Write
-from .commit import Checkpoint
+from .commit import Checkpoint, remove
 from .history_log import HistoryLog
 from .newest_link import place_of
 from .snapshots import SnapshotStore
-from .state_file import StateWriter
 from .writer_group import WriterGroup
 
 
@@ -95,6 +93,10 @@ class CheckpointWriter:
         """The directory in which relative paths start."""
         self.contents: Mapping[str, Callable[[], Any]] = {}
         """Name of a plugin to the function that returns the content of its files, if it is not the training state."""
+        self.may_save: Callable[[Location], bool] = lambda _: False
+        """Returns whether a callback of the run would save a file at an absolute path."""
+        self._beside: dict[Location, list[Location]] = {}
+        """Each file that this run has saved together with others, to these."""
         self._subject = subject
         self._snapshots = snapshots
         self._group = group
@@ -141,7 +143,7 @@ class CheckpointWriter:
         job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
         job.leads, job.report = leads, self._report_link
         with self._group.abort_all_on_error():
-            payload, content = self._payload(background=background), self._content()
+            writers = FileWriters(self._subject, self.contents, background=background)
             try:
                 state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
                 own = ""
@@ -153,19 +155,17 @@ class CheckpointWriter:
                     place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
                     log = None if state is None else self._source.history_for(place)
                     metadata = self._metadata(place, actions, state, log)
-                    write, beside = payload(metadata["weights_only"]), None
-                    if own_content := content(actions):
-                        beside = StateWriter(write, self._suffix(weights_only=False))
-                        write = own_content
+                    write, beside = writers.of(place, actions, weights_only=metadata["weights_only"])
+                    if others := [place.with_name(each.name) for each in beside if each.name]:
+                        self._beside[place] = others
                     write_history = None if log is None else log.write
-                    named = next((each.link for each in actions if each.link), "")
-                    link = place_of(named, place) if named and isinstance(place, Path) else None
+                    links = self._links(next((each.links for each in actions if each.links), ()))
                     job.files.append(
-                        PendingFile(place, write, metadata, in_parts, ranks, own, write_history, link, beside)
+                        PendingFile(place, write, metadata, in_parts, ranks, own, write_history, links, beside)
                     )
                 held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
                 if self._snapshots.unsaved and not held and self._saves_snapshots():
-                    mirror = payload(not self._snapshots_more)
+                    mirror = writers.state(weights_only=not self._snapshots_more)
             except Exception as error:  # noqa: BLE001 - the state cannot be read or copied; raised unless it may fail
                 self._fail(job, self._tolerated(error))
         if self._group.any_failed(failed=bool(job.failed)):
@@ -173,6 +173,16 @@ class CheckpointWriter:
             if not job.failed:
                 self._fail(job, CheckpointError("another rank cannot write its part of the state"))
         self._writer.submit(job, background=background and bool(job.files or mirror))
+
+    def remove(self, place: Location) -> None:
+        """Remove the files of a save: of those that a manifest names, only what this run has saved, or would save."""
+        saved = self._beside.pop(place, [])
+        remove(place, lambda each: each in saved or self.may_save(each))
+        self._snapshots.note_change(place)
+
+    def _links(self, given: Iterable[tuple[str, str]]) -> tuple[Link, ...]:
+        places = ((self.start.fixed(location(path)), link) for path, link in given)
+        return tuple(Link(place_of(link, place), place) for place, link in places if isinstance(place, Path))
 
     def _report_link(self, error: CheckpointError) -> None:
         if not self._link_failed:
@@ -241,53 +251,6 @@ class CheckpointWriter:
         """Wait until the files are written."""
         self._writer.wait()
 
-    def _payload(self, *, background: bool) -> Callable[[bool], Write]:
-        """Return a function of ``weights_only`` that returns the writer of the weights or of the complete state.
-
-        In the background, each of the two is copied at most once.
-        """
-        subject = self._subject
-
-        @cache
-        def payload(weights_only: bool) -> Write:  # noqa: FBT001
-            if background and has(subject, BackgroundSaveable):
-                return subject.snapshot_writer(weights_only=weights_only)
-            assert has(subject, Saveable)
-            return partial(subject.save, weights_only=weights_only)
-
-        return payload
-
-    def _content(self) -> Callable[[list[Save]], Write | None]:
-        """Return a function of the saves of a file that returns the writer of their own content; None without one.
-
-        The content of each plugin is asked for and copied at most once.
-        """
-        subject = self._subject
-
-        @cache
-        def writer(plugin: str) -> Write:
-            assert has(subject, SavesContent)
-            try:
-                found = self.contents[plugin]()
-                if found is None:
-                    raise CheckpointError(f"content= of {plugin} returned None; return what the file should hold")
-                return subject.content_writer(found)
-            except CheckpointError:
-                raise
-            except Exception as error:
-                raise CheckpointError(f"content= of {plugin}: {error_text(error)}") from error
-
-        def content(saves: list[Save]) -> Write | None:
-            plugin = next((each.by for each in saves if each.by in self.contents), None)
-            return None if plugin is None else writer(plugin)
-
-        return content
-
-    def _suffix(self, *, weights_only: bool) -> str:
-        """Return the suffix of the subject's own files."""
-        assert has(self._subject, Saveable)
-        return self._subject.suffixes(weights_only=weights_only)[0]
-
     def _metadata(
         self, place: Location, actions: list[Save], state: StorableState | None, log: HistoryLog | None
     ) -> dict[str, Any]:
@@ -331,7 +294,7 @@ class CheckpointWriter:
             if snapshots.unsaved and holders:
                 snapshots.link_to(holders[0], linked=leads)
             elif mirror is not None and has(self._subject, Saveable):
-                suffix = self._suffix(weights_only=not self._snapshots_more)
+                suffix = default_suffix(self._subject, weights_only=not self._snapshots_more)
                 directory, ranks = self.directories[0], self._group.ranks
                 snapshots.write(directory, suffix, mirror, in_parts=self._sharded(suffix), ranks=ranks)
             if leads:

@@ -9,7 +9,7 @@ the digest of the payload on the disk identifies the right entry. A payload may 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,16 @@ from ..storage.sharded_directory import (
     remove_stale_parts,
     stage_parts,
 )
-from .manifest import ManifestEntry, entries_before_write, entries_of, manifest_of, manifest_problem, write_manifest
-from .state_file import StateWriter, remove_states, state_flaw
+from .beside.files import BesideWriter, flaw_beside, give_names, remove_named, remove_stored
+from .manifest import (
+    FileBeside,
+    ManifestEntry,
+    entries_before_write,
+    entries_of,
+    manifest_of,
+    manifest_problem,
+    write_manifest,
+)
 
 
 class Checkpoint(BaseModel):
@@ -59,12 +67,17 @@ class Checkpoint(BaseModel):
     def state_path(self) -> Location:
         """The file that holds the training state: the payload, or one beside it."""
         file = self.entry.state_file
-        return self.path if file is None else self.path.with_name(file.name)
+        return self.path if file is None else self.path.with_name(file.stored)
 
     @property
     def state_digest(self) -> str:
         """The SHA-256 digest of that file."""
         return self.entry.digest if self.entry.state_file is None else self.entry.state_file.digest
+
+    @property
+    def files(self) -> tuple[Location, ...]:
+        """The files with a name: the payload, and those of the other models."""
+        return (self.path, *(self.path.with_name(each.name) for each in self.entry.files if each.name))
 
     @property
     def reason(self) -> str:
@@ -77,7 +90,7 @@ def commit(
     write: Callable[[Path], object],
     *,
     directory: bool = False,
-    state: StateWriter | None = None,
+    beside: Sequence[BesideWriter] = (),
     **metadata: Any,
 ) -> Checkpoint:
     """Let ``write`` create a file, then replace ``path`` and its run state with it.
@@ -92,12 +105,13 @@ def commit(
             digits, of what it wrote; the file is compared with it before it replaces another.
         directory: Whether the payload is a directory. ``write`` then finds an empty directory, and may return the list
             of its parts if it has read them back already.
-        state: Writes the training state to a file of its own, if the payload does not hold it. The manifest names
-            both files, so that one rename commits both.
-        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size``, ``parts``, ``state_file``.
+        beside: Write the other files of the save: the training state, if the payload does not hold it, and the other
+            models. The manifest names all files, so that the rename of the payload commits all of them.
+        metadata: The fields of ``ManifestEntry`` other than ``digest``, ``size``, ``parts``, ``files``.
 
     Raises:
-        CheckpointError: The payload could not be written; it and its manifest are unchanged.
+        CheckpointError: The payload could not be written; it and its manifest are unchanged. Or the save is complete,
+            but a file beside the payload could not get its name.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "best.txt"
@@ -113,28 +127,41 @@ def commit(
                 "a checkpoint directory can only be saved to a file system; save it there, then upload it"
             )
         backend, before = backend_for(path), _expected_at(path)
-        beside = None if state is None else state.write_beside(path)
         staged: Path | None = None
+        files: list[FileBeside] = []
         try:
+            for each in beside:
+                files.append(each.write_beside(path))  # noqa: PERF401 - those before a failure are removed
             staged = backend.new_file()
             digest = fill(staged, write)
-            entry = ManifestEntry(digest=digest, size=staged.stat().st_size, state_file=beside, **metadata)
+            entry = ManifestEntry(digest=digest, size=staged.stat().st_size, files=tuple(files), **metadata)
             write_manifest(path, [entry, *before])
         except BaseException:
             if staged is not None:
                 discard(staged)
-            remove_states(path, [beside])
+            remove_stored(path, files)
             raise
         backend.publish(staged)
+        _name_files(path, files)
         # the payload is committed, so an error here does not fail the save: a manifest with both entries is valid
         with suppress(OSError):
             write_manifest(path, [entry])
-            remove_states(path, [each.state_file for each in before])
+            remove_stored(path, (file for each in before for file in each.files))
     except TrainbusError:
         raise
     except Exception as error:  # such as a PicklingError
         raise CheckpointError(f"the checkpoint {str(path)!r} was not written: {error_text(error)}") from error
     return Checkpoint(path=path, entry=entry)
+
+
+def _name_files(path: Location, files: Sequence[FileBeside]) -> None:
+    try:
+        give_names(path, files)
+    except OSError as error:
+        raise CheckpointError(
+            f"the checkpoint {str(path)!r} was written, but not all of its files could get their names: "
+            f"{error_text(error)}; a run resumes from it as it is"
+        ) from error
 
 
 def _commit_directory(path: Path, write: Callable[[Path], object], metadata: dict[str, Any]) -> Checkpoint:
@@ -178,7 +205,7 @@ def read(path: Location, share: VerificationShare = EVERY_PART) -> Checkpoint:
                 # a manifest drops an entry only after another payload replaced that content
                 changed = payload.replaced() and all(entry.digest != digest for entry in entries)
             found = next((entry for entry in entries if entry.digest == digest), None)
-            flaw = "" if found is None else state_flaw(path, found, verify=True)
+            flaw = "" if found is None else flaw_beside(path, found, verify=True)
             changed = changed or (bool(flaw) and entries_of(path) != entries)
         except OSError as error:
             raise CheckpointError(f"the checkpoint {str(path)!r} cannot be read: {error}") from error
@@ -216,12 +243,25 @@ def present_entries(path: Path, entries: Iterable[ManifestEntry]) -> list[Manife
     return [entry for entry in entries if has_index_of(path, entry.parts)]
 
 
-def remove(path: Location) -> None:
-    """Remove a payload, then its manifest and its training state; a missing file is not an error."""
-    states = [each.state_file for each in entries_of(path)]
+def remove(path: Location, may_remove: Callable[[Location], bool] = lambda _: True) -> None:
+    """Remove a payload, then its manifest, and the other files of the save; a missing file is not an error.
+
+    Args:
+        path: The path of the payload.
+        may_remove: Returns whether a file that the manifest names is one that may be removed; another run, or another
+            program, may have written the manifest.
+
+    Raises:
+        OSError: One of the files may not be removed, or cannot be; of the first, nothing is removed.
+    """
+    files = [file for each in entries_of(path) for file in each.files]
+    foreign = sorted({each.name for each in files if each.name and not may_remove(path.with_name(each.name))})
+    if foreign:
+        raise OSError(f"its file {foreign[0]!r} is not one of the run")
     backend_for(path).remove()
+    remove_named(path, files)  # while the manifest names them: after a death, this is called again
     backend_for(manifest_of(path)).remove()
-    remove_states(path, states)
+    remove_stored(path, files)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from ..storage.atomic_file import RESERVED, suffix_of
 from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts, remove_stale_parts
+from .beside.files import flaw_beside, paths_beside, tidy_up
 from .commit import Checkpoint, present_entries, read
 from .history_reader import find_history_flaws, reference_in
 from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_names, payload_of
 from .newest_link import is_mere_link
-from .state_file import remove_unnamed_states, state_flaw
 
 
 class CheckpointInfo(NamedTuple):
@@ -53,10 +53,15 @@ def scan(directory: Location, *, verify: bool = False) -> list[CheckpointInfo]:
 
 
 def inspect_paths(paths: Iterable[Location], *, verify: bool = False) -> list[CheckpointInfo]:
-    """Return the state of each path, in the order of ``scan``; paths without payload and manifest are left out."""
+    """Return the state of each path, in the order of ``scan``; paths without payload and manifest are left out.
+
+    So are the files that belong to the save of another of these paths.
+    """
     own = (path for path in sorted(paths, key=str) if not is_mere_link(path))
-    found = [_inspect(path, verify=verify) for path in own]
-    return sorted((each for each in found if each is not None), key=_age)
+    found = [each for each in (_inspect(path, verify=verify) for path in own) if each is not None]
+    others = set(paths_beside((each.path, each.entry) for each in found))
+    found = [each for each in found if each.path not in others or (each.entry is not None and not each.flaw)]
+    return sorted(found, key=_age)
 
 
 def payloads_in(directory: Location) -> list[Location]:
@@ -154,11 +159,17 @@ def history_flaws(found: Iterable[CheckpointInfo]) -> dict[Location, str]:
     return {path: flaws[key] for path, reference in named.items() if (key := reference.key) in flaws}
 
 
-def remove_debris(directory: Location) -> None:
-    """Remove files that killed writers have left in ``directory``; call this only while holding its lock."""
+def remove_debris(directory: Location, may_replace: Callable[[Location], bool] = lambda _: False) -> None:
+    """Remove files that killed writers have left in ``directory``; call this only while holding its lock.
+
+    Args:
+        directory: The directory.
+        may_replace: Returns whether a file of a committed save, which a killed writer has left under its first name,
+            may get its own name at a path.
+    """
     backend_for(directory).remove_debris()
     with suppress(FileNotFoundError):  # nothing was written there
-        remove_unnamed_states(directory)
+        tidy_up(directory, may_replace)
     for path in payloads_in(directory) if isinstance(directory, Path) else ():
         if isinstance(path, Path) and holds_parts(path) and (present := present_entries(path, entries_of(path))):
             remove_stale_parts(path, [entry.parts for entry in present])
@@ -177,7 +188,7 @@ def _inspect(path: Location, *, verify: bool, share: VerificationShare = EVERY_P
     if size is None:
         return CheckpointInfo(path, entries[0], "missing: it was removed, or its run died before it was written")
     if len(entries) == 1 and entries[0].size == size and not verify:
-        flaw = state_flaw(path, entries[0], verify=False)
+        flaw = flaw_beside(path, entries[0], verify=False)
         return CheckpointInfo(path, entries[0], f"damaged: {flaw}" if flaw else "")
     try:
         entry = read(path, share).entry

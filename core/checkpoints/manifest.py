@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..limits import EPOCHS, STEPS
 from ..storage.atomic_file import RESERVED
@@ -18,8 +18,8 @@ from ..storage.backend import backend_for
 from ..storage.paths import Location
 from ..storage.sharded_directory import Part
 
-STATE = f"{RESERVED}state-"
-"""Prefix of the names of files that hold a training state beside a payload."""
+BESIDE = f"{RESERVED}state-"
+"""Prefix of the names under which the files beside a payload are written; a training state keeps this name."""
 _BEFORE, _AFTER = "trainbus.", ".json"
 """The prefix and suffix that a manifest adds to the name of its payload. With the prefix, patterns such as
 ``snapshot*`` or ``*.pt`` do not match manifests; ``*`` matches both.
@@ -32,15 +32,25 @@ _WRITTEN: deque[tuple[bytes, tuple[ManifestEntry, ...]]] = deque(maxlen=8)
 """The text and the entries of the manifests that this process has written last."""
 
 
-class StateFile(BaseModel):
-    """The file beside a payload that holds the training state, if the payload holds content of the user's own."""
+class FileBeside(BaseModel):
+    """A file beside a payload that belongs to the same save: the training state, or another of several models."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(pattern=rf"^{re.escape(STATE)}[0-9a-f]{{16}}(\.[A-Za-z0-9]+)*$")
-    """Its name; it is in the directory of the payload."""
+    stored: str = Field(pattern=rf"^{re.escape(BESIDE)}[0-9a-f]{{16}}(\.[A-Za-z0-9]+)*$")
+    """The name under which it is written; it is in the directory of the payload."""
     size: int = Field(ge=0)
     digest: str
+    name: str = ""
+    """The name that it gets after the payload is committed; empty for the training state, which gets none."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        plain = not any(each in name for each in "/\\\0") and name not in (".", "..")
+        if not plain or name.startswith(RESERVED) or any(payload_names([name])):
+            raise ValueError(f"{name!r} is not the name of a checkpoint")
+        return name
 
 
 class ManifestEntry(BaseModel):
@@ -54,8 +64,8 @@ class ManifestEntry(BaseModel):
     """Length of the payload in bytes."""
     parts: tuple[Part, ...] = ()
     """The files of a payload directory."""
-    state_file: StateFile | None = None
-    """The training state, if the payload does not hold it."""
+    files: tuple[FileBeside, ...] = ()
+    """The other files of the save: the training state, if the payload does not hold it, and the other models."""
     epoch: int = Field(ge=-1, le=EPOCHS)
     """The epoch, counted from 0, in which it was saved."""
     step: int = Field(ge=-1, le=STEPS)
@@ -70,6 +80,16 @@ class ManifestEntry(BaseModel):
     """When it was saved."""
     run_state: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The state of the run for this content, as plain data."""
+
+    @property
+    def state_file(self) -> FileBeside | None:
+        """The file of the training state, if the payload does not hold it."""
+        return next((each for each in self.files if not each.name), None)
+
+    @property
+    def total_size(self) -> int:
+        """Length of all files of the save in bytes."""
+        return self.size + sum(each.size for each in self.files)
 
     @cached_property
     def text(self) -> str:

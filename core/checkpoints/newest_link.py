@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import CheckpointError
 from ..storage.atomic_file import STAGED, discard, sync
 from ..storage.paths import Location
+from .beside.files import payload_with
 from .commit import remove
 from .manifest import entries_of
 
 
-def link_newest(link: Path, target: Path) -> None:
+def link_newest(link: Path, target: Path, others: Collection[Path] = ()) -> None:
     """Let a link lead to a checkpoint; a checkpoint that was at its path is removed.
 
     Args:
         link: The path of the link.
         target: The checkpoint, on the same disk.
+        others: The paths of the links of the same save; files there that belonged to that checkpoint are removed, too.
 
     Raises:
         CheckpointError: The system has no links, or something else is at the path of the link.
     """
-    if link.exists() and not link.is_symlink():
-        if not entries_of(link):
-            raise CheckpointError(f"{str(link)!r} is a file, but not a checkpoint, and was not replaced by a link")
-        remove(link)
+    is_file = link.exists() and not link.is_symlink()
+    if is_file and not entries_of(link):
+        raise CheckpointError(f"{str(link)!r} is a file, but not a checkpoint, and was not replaced by a link")
     staged = link.with_name(f"{STAGED}{secrets.token_hex(8)}")
     try:
+        if is_file:
+            remove(link, others.__contains__)
         staged.symlink_to(os.path.relpath(target, link.parent))
         staged.replace(link)
         sync(link.parent)
@@ -59,5 +63,5 @@ def is_mere_link(path: Location) -> bool:
 
 
 def followed(path: Location) -> Location:
-    """Return the checkpoint to which a mere link leads, beside which its manifest is; another path as it is."""
-    return path.parent / path.readlink() if isinstance(path, Path) and is_mere_link(path) else path
+    """Return the checkpoint to which a mere link leads, or to whose save a file belongs; another path as it is."""
+    return payload_with(path.parent / path.readlink() if isinstance(path, Path) and is_mere_link(path) else path)

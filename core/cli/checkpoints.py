@@ -44,12 +44,13 @@ def as_json(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] |
         [
             {
                 "path": str(each.path),
+                "beside": [file.name for file in each.entry.files if file.name] if each.entry else [],
                 "intact": False if each.flaw else None if histories is None else True,
                 "flaw": each.flaw,
                 "history": (histories or {}).get(each.path, ""),
                 "last": each is last,
                 "best": [metric for metric, (_, holder) in best.items() if holder is each],
-                **(each.entry.model_dump(mode="json", exclude={"run_state"}) if each.entry else {}),
+                **(each.entry.model_dump(mode="json", exclude={"run_state", "files"}) if each.entry else {}),
             }
             for each in found
         ],
@@ -76,7 +77,9 @@ def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, Checkpoin
 
 
 def _row(found: CheckpointInfo, now: datetime, history: str, *, verified: bool) -> tuple[str, ...]:
-    name, state = printable(found.path.name), printable(found.flaw) or ("intact" if verified else "not verified")
+    state = printable(found.flaw) or ("intact" if verified else "not verified")
+    beside = [file.name for file in found.entry.files if file.name] if found.entry else []
+    name = ", ".join(map(printable, [found.path.name, *beside]))
     state += f", but {printable(history)}" if history and not found.flaw else ""
     content = found.entry
     if content is None:
@@ -84,4 +87,4 @@ def _row(found: CheckpointInfo, now: datetime, history: str, *, verified: bool) 
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
     counters = (str(content.epoch + 1), f"{content.step:,}")
     age = format_duration(max((now - content.written).total_seconds(), 0))
-    return (name, *counters, format_bytes(content.size), age, state, metrics)
+    return (name, *counters, format_bytes(content.total_size), age, state, metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, cast
@@ -130,8 +131,43 @@ class Save(Action):
     """Whether the run ends or continues with a warning if the file cannot be written; one "raise" is enough."""
     background: bool | None = False
     """Whether to write while the training continues; None does so if the subject can. One False is enough to wait."""
-    link: str = ""
-    """A link that leads to the file once it is complete: its path, relative to the directory of the file."""
+    link: str | Mapping[str, str] = ""
+    """A link that leads to the file once it is complete: its path, relative to the directory of the file. Of several
+    files, the link of each, by the name of its model."""
+    parts: Mapping[str, str] = cast("Mapping[str, str]", FrozenValues())
+    """Name of each model to the name of its file, if each of several has one. All are in the directory of ``path``,
+    which is the path of one of them."""
+
+    def __post_init__(self) -> None:
+        Action.__post_init__(self)  # super() does not work in a class with slots
+        for name in ("link", "parts"):
+            value: object = getattr(self, name)
+            if isinstance(value, Mapping) and not isinstance(value, FrozenValues):
+                object.__setattr__(self, name, FrozenValues(cast("Mapping[str, str]", value)))
+
+    @property
+    def part_paths(self) -> Mapping[str, str]:
+        """The path of the file of each model, if each of several has one.
+
+        >>> dict(Save("run/G-1.pt", parts={"netG": "G-1.pt", "netD": "D-1.pt"}).part_paths)
+        {'netG': 'run/G-1.pt', 'netD': 'run/D-1.pt'}
+        """
+        start = max(map(self.path.rfind, ("/", os.sep))) + 1
+        return {part: self.path[:start] + name for part, name in self.parts.items()}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all files, ``path`` first."""
+        return tuple(dict.fromkeys((self.path, *self.part_paths.values())))
+
+    @property
+    def links(self) -> tuple[tuple[str, str], ...]:
+        """The path of each file that gets a link, and this link, that of ``path`` first."""
+        if isinstance(self.link, str):
+            return ((self.path, self.link),) if self.link else ()
+        link = self.link
+        found = [(path, link[part]) for part, path in self.part_paths.items() if part in link]
+        return tuple(sorted(found, key=lambda each: each[0] != self.path))
 
 
 @dataclass(frozen=True, slots=True)

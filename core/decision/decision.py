@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from ..errors import SettingsError
 from .actions import Action, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate, Stop
@@ -54,7 +54,7 @@ class Decision:
     @property
     def makes(self) -> frozenset[str]:
         """The paths and the slots that are saved or kept, which are therefore not deleted."""
-        paths = frozenset(action.path for action in self.actions if isinstance(action, Save))
+        paths = frozenset(path for action in self.actions if isinstance(action, Save) for path in action.paths)
         return paths | {action.slot for action in self.actions if isinstance(action, Keep)}
 
     @property
@@ -105,7 +105,8 @@ def save(
     weights_only: bool = False,
     on_error: Literal["raise", "warn"] = "raise",
     background: bool | None = False,
-    link: str = "",
+    link: str | Mapping[str, str] = "",
+    parts: Mapping[str, str] | None = None,
     reason: str = "",
     rule: str = "",
     values: Mapping[str, Value] | None = None,
@@ -119,23 +120,30 @@ def save(
         weights_only: Whether to leave out the rest of the training state, such as the optimizer's.
         on_error: If the file cannot be written, "raise" ends the run; "warn" logs a line and calls
             ``on_checkpoint_error``.
-        link: A symbolic link that leads to the file once it is complete: its path, relative to the file's directory.
         background: Whether to write a copy of the state while the training continues; None does so if the subject can.
+        link: A symbolic link that leads to the file once it is complete: its path, relative to the file's directory. Of
+            several files, the link of each, by the name of its model.
+        parts: Name of each model to the name of its file, for a subject of several models. ``path`` is the path of one
+            of these files, and the others are beside it. All are committed and deleted together.
         reason: Why, in words.
         rule: Name of the rule that asks for it.
         values: The rule's input.
 
     Raises:
-        SettingsError: ``on_error`` is neither "raise" nor "warn".
+        SettingsError: ``on_error`` is neither "raise" nor "warn", or ``parts`` does not name ``path``.
 
     >>> save("best.pt", reason="lowest loss").reasons
     ('lowest loss',)
     """
     if on_error not in ("raise", "warn"):
         raise SettingsError(f"save: on_error={on_error!r}: give 'raise' or 'warn'")
-    return _only(
-        Save(path, weights_only, on_error, background, link, reason=reason, rule=rule, values=FrozenValues(values))
-    )
+    why: dict[str, Any] = {"reason": reason, "rule": rule, "values": FrozenValues(values)}
+    action = Save(path, weights_only, on_error, background, link, parts or {}, **why)
+    if parts and (path not in action.part_paths.values() or len(action.paths) < len(parts)):
+        raise SettingsError(
+            f"save: parts={dict(parts)!r}: give each model a name of its own, one of them that of {path!r}"
+        )
+    return _only(action)
 
 
 def forget(source: str, reason: str = "", *, rule: str = "", values: Mapping[str, Value] | None = None) -> Decision:

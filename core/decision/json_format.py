@@ -23,6 +23,10 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 
+def _is_text_by_name(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, cast("Mapping[object, object]", value).values()))
+
+
 def _is_rate(value: object) -> bool:
     values = cast("Mapping[object, object]", value).values() if isinstance(value, Mapping) else [value]
     return all(map(_is_number, values)) and bool(values)
@@ -37,6 +41,8 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     "weights_only": lambda value: type(value) is bool,
     "unless_cut": lambda value: type(value) is bool,
     "on_error": lambda value: value in ("raise", "warn"),
+    "link": lambda value: _is_text(value) or _is_text_by_name(value),
+    "parts": _is_text_by_name,
     "background": lambda value: value is None or type(value) is bool,
 }
 """Name of a field to what its value must be; the value of every other field is text."""
@@ -66,7 +72,7 @@ def action_to_json(action: Action) -> dict[str, Any]:
         if each == "values":
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
-        elif value or each not in ("rule", "link"):
+        elif value or each not in ("rule", "link", "parts"):
             data[each] = _to_json(cast("Any", value) if isinstance(value, (Mapping, tuple)) else as_plain_value(value))
     return data
 

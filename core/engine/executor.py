@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, Restorable, Saveable, Snapshotable, has, missing
-from ..checkpoints import local_copy, manifest_of, read, remove, remove_debris
+from ..checkpoints import local_copy, manifest_of, read, remove_debris
 from ..checkpoints.async_writer import SaveJob
 from ..checkpoints.checkpoint_writer import CheckpointWriter, StateSource, plugins_with_failed_saves
 from ..checkpoints.discovery import histories_named_in
@@ -20,6 +20,7 @@ from ..checkpoints.writer_group import WriterGroup
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate
 from ..errors import CheckpointError, MissingCapability
 from ..failures import Failures
+from ..resume.owned_files import OwnedFiles
 from ..resume.state import RankState
 from ..storage.backend import backend_for, existing
 from ..storage.directory_lock import lock_directories
@@ -68,11 +69,10 @@ class Executor:
 
     def note_directories(self, callbacks: Iterable[Callback]) -> tuple[Location, ...]:
         """Store and return the directories that callbacks write into."""
-        callbacks = list(callbacks)
-        directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
-        patterns = (each for callback in callbacks for each in callback.checkpoint_patterns(self._subject))
-        self._patterns = list(map(location, patterns))
-        self.writer.directories = tuple(sorted(directories, key=str))
+        owned = OwnedFiles.of(callbacks, self._subject)
+        self._patterns = list(map(location, owned.patterns))
+        self.writer.directories = owned.directories
+        self.writer.may_save = lambda place: not owned.flaw_of_saving(place)
         self.writer.start = start = StartDirectory()
         places = {start.fixed(each.parent) for each in self._patterns}
         self._reached = [Reach.of(each) for each in places if isinstance(each, Path) and Reach.of(each).below]
@@ -92,7 +92,7 @@ class Executor:
         at_end.enter_context(lock_directories(directories, report=report, reached=self._reached))
         below = [each for reach in self._reached for each in reach.existing()]
         for directory in (*directories, *below):
-            remove_debris(directory)
+            remove_debris(directory, self.writer.may_save)
         for directory in directories:
             with suppress(OSError):  # they are removed at the end of the run
                 self._prune_histories(directory)
@@ -286,9 +286,7 @@ class Executor:
                 continue
             try:
                 if not self.snapshots.drop(action.source):
-                    place = self.writer.start.fixed(location(action.source))
-                    remove(place)
-                    self.snapshots.note_change(place)
+                    self.writer.remove(self.writer.start.fixed(location(action.source)))
             except OSError as error:
                 self._tolerate(action.by, f"{action.source!r} could not be deleted: {error}")
 

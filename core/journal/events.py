@@ -28,8 +28,8 @@ Number = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum":
 Value = Annotated[bool | int | float | str | None, BeforeValidator(_parse_not_finite)]
 """One value in a rule's input; the validator prevents pydantic from parsing infinite numbers and NaN as text."""
 
-Option: TypeAlias = Value | dict[str, Number] | list[str]
-"""One option of an action: a value, values by the names of learning rates, or names."""
+Option: TypeAlias = Value | dict[str, Number] | dict[str, str] | list[str]
+"""One option of an action: a value, values by the names of learning rates, files by the names of models, or names."""
 
 Count = Annotated[int, Field(ge=-1, le=EPOCHS)]
 """The number of an epoch; -1 before the first epoch."""

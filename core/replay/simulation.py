@@ -337,6 +337,7 @@ def _file_name(template: str, recording: Recording, index: int) -> str:
     epoch = int(recording.epochs[index])
     values: dict[str, float | str] = {
         "run": "{run}",
+        "part": "{part}",
         "epoch": epoch + 1,
         "epoch0": epoch,
         "step": epoch + 1,

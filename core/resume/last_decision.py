@@ -113,9 +113,9 @@ class LastDecision:
     def _written_by(self, action: Save) -> Checkpoint | None:
         """Return the checkpoint that the action had written when this one was saved; None if there was none yet."""
         path, resumed = location(action.path), self._checkpoint
-        place = self._start.fixed(path)
-        if action.link and isinstance(place, Path) and not leads_to(place_of(action.link, place), place):
-            return None  # it is written again, and then linked
+        for target, link in ((self._start.fixed(location(each)), link) for each, link in action.links):
+            if isinstance(target, Path) and not leads_to(place_of(link, target), target):
+                return None  # it is written again, and then linked
         if self._start.identity(path) == self._start.identity(resumed.path):
             return resumed.model_copy(update={"path": path})
         try:

@@ -62,12 +62,18 @@ def locate(
     try:
         if source == AUTO:
             return _of_callbacks(callbacks, share, without, subject)
-        path = followed(location(source))
+        given = location(source)
+        path = followed(given)
         backend = backend_for(path)
         if backend.is_directory():
             if not _is_checkpoint(path):
                 return _newest_in(path, source, share, without)
         elif backend.size() is None:
+            if path != given and entries_of(path) and backend_for(given).size() is not None:
+                raise CheckpointError(
+                    f"resume={str(source)!r} is damaged: the file {path.name!r} of the same save is missing; move it "
+                    "together with the others"
+                )
             if isinstance(path, Path) and (kind := kind_of(path)):
                 raise SettingsError(f"resume={str(source)!r} is a {kind}; give the path of a checkpoint")
             directory = backend_for(path.parent)

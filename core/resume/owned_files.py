@@ -14,6 +14,7 @@ from typing import TypeAlias
 from ..callback import Callback
 from ..capabilities import Saveable, supports
 from ..checkpoints import entries_of, payload_of
+from ..checkpoints.beside.files import names_beside
 from ..checkpoints.newest_link import place_of
 from ..checkpoints.snapshots import PREFIX
 from ..decision import Action, Forget, Save
@@ -54,8 +55,8 @@ class OwnedFiles:
         self.directories = tuple(directories)
         """The directories, in order."""
         self._roots = [_resolved(each) for each in self.directories]
-        self._patterns, self._suffixes = tuple(patterns), frozenset(suffixes)
-        self._split_patterns = [_split_pattern(each) for each in self._patterns]
+        self.patterns, self._suffixes = tuple(patterns), frozenset(suffixes)
+        self._split_patterns = [_split_pattern(each) for each in self.patterns]
 
     @classmethod
     def of(cls, callbacks: Iterable[Callback], subject: object = None) -> OwnedFiles:
@@ -75,7 +76,7 @@ class OwnedFiles:
     def and_directory(self, directory: Location) -> OwnedFiles:
         """Return the same files together with those in a directory."""
         more = () if self.holds(directory / "any") else (directory,)
-        return OwnedFiles([*self.directories, *more], self._patterns, self._suffixes)
+        return OwnedFiles([*self.directories, *more], self.patterns, self._suffixes)
 
     def holds(self, source: Source, *, follow: bool = False) -> bool:
         """Return whether a path lies inside the directories, links in it followed.
@@ -105,7 +106,18 @@ class OwnedFiles:
     def flaw_of_deleting(self, source: Source) -> str:
         """Return, in words, why the run would not delete what is there; empty if it would, or if nothing is there."""
         flaw = self.flaw_of_listing(source)
-        return flaw if flaw or _holds_nothing_else(location(source)) else "it is a file, but not a checkpoint"
+        if flaw or not _holds_nothing_else(location(source)):
+            return flaw or "it is a file, but not a checkpoint"
+        return self.flaw_of_files_beside(source)
+
+    def flaw_of_files_beside(self, source: Source) -> str:
+        """Return, in words, why the run would not delete the other files of a save; empty if it would."""
+        place = location(source)
+        try:
+            foreign = [name for name in names_beside(entries_of(place)) if not self._matches(place.with_name(name))]
+        except OSError:
+            return "its manifest cannot be read"
+        return f"its file {min(foreign)!r} is not one of the run" if foreign else ""
 
     def flaw_of_snapshot(self, source: Source) -> str:
         """Return, in words, why a path is not that of a snapshot of the run; empty if it may be one."""
@@ -124,17 +136,27 @@ class OwnedFiles:
             written: The checkpoint that names it, which is written already.
             slots: The names of the snapshots, which are no files.
         """
-        if isinstance(action, Save) and not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
+        if isinstance(action, Save) and (flaw := self._flaw_of_save(action, written)):
             return f"{action.path!r} is not saved: {flaw}"
-        if isinstance(action, Save) and action.link and (flaw := self._flaw_of_link(action)):
-            return f"{action.path!r} is not saved: its link: {flaw}"
         if isinstance(action, Forget) and action.source not in slots and (flaw := self.flaw_of_deleting(action.source)):
             return f"{action.source!r} is not deleted: {flaw}"
         return ""
 
-    def _flaw_of_link(self, action: Save) -> str:
-        place = location(action.path)
-        return self.flaw_of_listing(place_of(action.link, place)) if isinstance(place, Path) else "a store has none"
+    def _flaw_of_save(self, action: Save, written: Location) -> str:
+        if not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
+            return flaw
+        for path in action.paths[1:]:
+            if flaw := self.flaw_of_saving(path):
+                return f"its file {path!r}: {flaw}"
+            if location(path).parent != location(action.path).parent:
+                return f"its file {path!r}: it is in another directory"
+        for path, link in action.links:
+            if flaw := self._flaw_of_link(location(path), link):
+                return f"its link: {flaw}"
+        return ""
+
+    def _flaw_of_link(self, place: Location, link: str) -> str:
+        return self.flaw_of_listing(place_of(link, place)) if isinstance(place, Path) else "a store has none"
 
     def listed(self, files: Iterable[Location], written: Location) -> tuple[list[Location], str]:
         """Return the checkpoints of the run among the files that a manifest lists, and why others are left out.
@@ -166,7 +188,7 @@ class OwnedFiles:
 
     def _present(self) -> Iterator[Location]:
         """Yield what is at the paths to which the callbacks write."""
-        for each in self._patterns:
+        for each in self.patterns:
             with suppress(OSError):
                 yield from backend_for(location(each)).glob()
 

@@ -22,7 +22,7 @@ def find_conflicts(callbacks: Iterable[Callback], subject: object = None) -> Ite
             how = _in_other_words(equal, callback)
             yield number, f"{type(callback).__name__} is listed twice with {how}; remove one"
         seen.append(callback)
-        for claim in callback.exclusive_paths():
+        for claim in callback.exclusive_paths(subject):
             first, other = claimed.setdefault(claim, (number, callback))
             if first != number and not _equal(callback, other, subject):
                 names = " and ".join(dict.fromkeys([type(other).__name__, type(callback).__name__]))

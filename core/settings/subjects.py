@@ -10,7 +10,17 @@ from typing import Any, cast
 
 from .. import capabilities
 from ..callback import Callback
-from ..capabilities import ChecksState, HasLearningRate, HasStateDict, Node, Ranks, Saveable, Snapshotable, has
+from ..capabilities import (
+    ChecksState,
+    HasLearningRate,
+    HasStateDict,
+    Node,
+    PartWriters,
+    Ranks,
+    Saveable,
+    Snapshotable,
+    has,
+)
 from ..errors import SettingsError
 from ..hooks import implements_hooks
 from ..terminal.text import shown
@@ -20,7 +30,7 @@ from .registry import installed, load
 _CAPABILITIES: tuple[type, ...] = tuple(
     each
     for each in (getattr(capabilities, name) for name in capabilities.__all__)
-    if inspect.isclass(each) and each not in (ChecksState, HasStateDict, Node, Ranks)
+    if inspect.isclass(each) and each not in (ChecksState, HasStateDict, Node, PartWriters, Ranks)
 )
 """The capabilities of subjects, except for ``state_dict``, since models and plugins have that, too."""
 

@@ -73,6 +73,13 @@ class Backend(Protocol):
         """Give the file a second name in its directory, which remains if this location is replaced or removed."""
         ...
 
+    def rename(self, name: str) -> None:
+        """Give the file another name in its directory, in place of the file that has it.
+
+        On a disk this is one step. In a store the file has both names for a moment, so that a death loses nothing.
+        """
+        ...
+
     def remove(self) -> None:
         """Remove the file; do nothing if it does not exist."""
         ...

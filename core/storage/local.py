@@ -151,6 +151,11 @@ class LocalBackend:
             fill(staged, partial(copy, self.path))
             second.publish(staged)
 
+    def rename(self, name: str) -> None:
+        check_locks(self.path)
+        os.replace(self.path, self.path.with_name(name))  # noqa: PTH105 - as in publish
+        sync(self.path.parent)
+
     def remove(self) -> None:
         check_locks(self.path)
         if self.path.is_dir() and not self.path.is_symlink():

@@ -190,6 +190,11 @@ class RemoteBackend:
                 raise TimeoutError(f"{str(self.path)!r} was not copied within {COPY_SECONDS:.0f} s")
             time.sleep(COPY_SECONDS / 100)
 
+    def rename(self, name: str) -> None:
+        self._check_leases()
+        self.hard_link(name)
+        self.remove()
+
     def remove(self) -> None:
         with _as_os_error(), suppress(FileNotFoundError):
             self._files.rm_file(self._key)
@@ -256,11 +261,7 @@ class RemoteBackend:
 
     def _put(self, put: Callable[[str], object]) -> None:
         """Replace the object atomically; ``put`` writes to the key that it is called with."""
-        for lease in [reference() for reference in _LEASES.valuerefs()]:
-            if lease is not None and lease.lost and str(self.path).startswith(f"{lease.directory}/"):
-                raise OSError(
-                    f"{lease.directory!r} was taken over by another run ({lease.lost}); give each run its own directory"
-                )
+        self._check_leases()
         with _as_os_error():
             if self.path.protocol in ATOMIC_UPLOADS:
                 put(self._key)
@@ -274,6 +275,14 @@ class RemoteBackend:
                 with suppress(Exception):
                     staged.remove()
                 raise
+
+    def _check_leases(self) -> None:
+        """Raise an error if another run has taken over the directory."""
+        for lease in [reference() for reference in _LEASES.valuerefs()]:
+            if lease is not None and lease.lost and str(self.path).startswith(f"{lease.directory}/"):
+                raise OSError(
+                    f"{lease.directory!r} was taken over by another run ({lease.lost}); give each run its own directory"
+                )
 
     def _rename(self, staged: str) -> None:
         files = self._files

@@ -56,7 +56,7 @@ class TerminateOnNaN(Callback):
         """Require a subject that can be saved if the state is to be kept."""
         return (Saveable,) if self.save else ()
 
-    def exclusive_paths(self) -> tuple[str, ...]:
+    def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
         """Return the path of the file."""
         return (absolute_entry(self.save),) if self.save else ()
 

@@ -47,7 +47,7 @@ class Journal(Callback):
         settings = super().effective_settings(subject)
         return settings if self.path == "auto" else {**settings, "path": absolute(self.path)}
 
-    def exclusive_paths(self) -> tuple[str, ...]:
+    def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
         """Return the file, as an absolute path."""
         if not self.enabled:
             return ()

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
-from trainbus.capabilities import BackgroundSaveable, Saveable, SavesContent, Sharded, saves_in_background, supports
+from trainbus.capabilities import (
+    BackgroundSaveable,
+    Saveable,
+    SavesContent,
+    SavesParts,
+    Sharded,
+    saves_in_background,
+    supports,
+)
 from trainbus.checkpoints.names.filename_template import (
     LONGEST,
     fixed_name,
@@ -30,6 +38,7 @@ from ..frequency import Frequency
 from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
 from .fixed_names import LINK, names_of
+from .part_field import in_parts, part_problems, templates_in
 from .saver import Saver
 from .settings import CheckpointSettings
 
@@ -109,11 +118,15 @@ class ModelCheckpoint(CheckpointSettings):
         more = (BackgroundSaveable, self.background), (SavesContent, self.content)
         return (Saveable, *(capability for capability, given in more if given))
 
-    def exclusive_paths(self) -> tuple[str, ...]:
-        """Return the template and the fixed names in its directory, as absolute paths."""
+    def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
+        """Return the template and the fixed names in its directory, as absolute paths; those of each of several models.
+
+        Args:
+            subject: What is trained.
+        """
         # several callbacks may write the file "signal", since all of them save the same model
         fixed = [path for stem, path in self.fixed_paths().items() if stem != "signal" or self.content]
-        return tuple(absolute_entry(path) for path in (self.filepath, *fixed))
+        return tuple(absolute_entry(each) for path in (self.filepath, *fixed) for each in templates_in(path, subject))
 
     def locked_directories(self) -> tuple[str, ...]:
         """Return the directory of the files: the deepest one without a field in its path."""
@@ -134,16 +147,19 @@ class ModelCheckpoint(CheckpointSettings):
             if supports(subject, Saveable):
                 written = (subject.suffixes(weights_only=weights_only) for weights_only in (False, True))
                 suffixes = added = list(dict.fromkeys(suffix for each in written for suffix in each))
-        paths = (self.filepath, *self.fixed_paths().values())
+        templates = templates_in(self.filepath, subject)
+        paths = (*templates, *(each for path in self.fixed_paths().values() for each in templates_in(path, subject)))
         patterns = [glob_pattern(path) + suffix for path in paths for suffix in added]
-        short = truncated_glob(self.filepath)
-        return (*patterns, *(short + suffix for suffix in suffixes)) if short else tuple(patterns)
+        short = filter(None, map(truncated_glob, templates))
+        return (*patterns, *(each + suffix for each in short for suffix in suffixes))
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
         """Also yield a second metric without a direction, and a ``filepath`` that the subject cannot write."""
         yield from super().validate_for(subject)
         yield from unknown_tie_breakers(self, self.tie_breaker, self.tie_breaker_mode, subject)
         if supports(subject, Saveable):
+            for problem in part_problems([self.filepath, *self.fixed_paths().values()], subject):
+                yield SettingsError(f"ModelCheckpoint: filepath={self.filepath!r}: {problem}")
             try:
                 self._check_path_for(subject)
             except MissingDependency as error:
@@ -161,6 +177,10 @@ class ModelCheckpoint(CheckpointSettings):
         if isinstance(subject, Sharded) and subject.saves_sharded(suffix_of(path)):
             if self.content:
                 raise SettingsError(f"{str(path)!r} is a directory, which cannot hold content=; save as {suffix}")
+            if in_parts(self.filepath) and supports(subject, SavesParts):
+                raise SettingsError(
+                    f"{str(path)!r} is a directory, which holds all models; leave {{part}} out, or save as {suffix}"
+                )
             if not isinstance(path, Path):
                 raise SettingsError(
                     f"{str(path)!r}: all ranks write a sharded model, to a directory that they share; give a path"
@@ -170,7 +190,8 @@ class ModelCheckpoint(CheckpointSettings):
         if self.save_last == LINK and not isinstance(path, Path):
             raise SettingsError(f"{str(path)!r}: a store has no links for save_last='link'; write save_last=True")
         if isinstance(path, Path):
-            _check_local(path, fixed_name(str(path)))
+            for each in templates_in(str(path), subject):
+                _check_local(Path(each), fixed_name(each))
         else:
             backend_for(path)  # its package is needed; the store is asked when something is written
 

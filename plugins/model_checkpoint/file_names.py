@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import nan
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainbus import Run
 from trainbus.checkpoints.names.filename_template import (
@@ -17,6 +17,18 @@ from trainbus.checkpoints.names.filename_template import (
 from trainbus.failures import LOG
 from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.scalars import is_missing
+from trainbus.storage.paths import location
+
+from .fixed_names import names_of
+from .part_field import FIELD, with_part
+
+
+class SavedName(NamedTuple):
+    """The path of a save; of a save of several files, that of the first one."""
+
+    path: str
+    parts: Mapping[str, str] = {}
+    """Name of each model to the name of its file, if each of several has one."""
 
 
 class FileNames:
@@ -26,17 +38,19 @@ class FileNames:
         template: The template, with its suffix.
         suffix: That suffix, which the files beside it get, too.
         fixed: The names of these files, by "last", "end", "exception" and "signal".
+        parts: The names of the models, if each of several has a file.
     """
 
-    def __init__(self, template: str, suffix: str, fixed: Mapping[str, str]) -> None:
-        self.template = template
+    def __init__(self, template: str, suffix: str, fixed: Mapping[str, str], parts: Sequence[str] = ()) -> None:
+        self.template, self._parts = template, parts
         self.directory = sibling_path(template, "", "")
         self.fixed = {key: sibling_template(template, name, suffix) for key, name in fixed.items()}
         """The templates of these files."""
-        self.usual_signal = f"{self.directory}signal{suffix}"
+        usual = names_of(False, ("signal",), parts=bool(parts))["signal"]  # noqa: FBT003
+        self.usual_signal = sibling_path(template, usual.replace(FIELD, parts[0]) if parts else usual, suffix)
         """The path of the file "signal" if it has no name of its own."""
         fields = (name for each in (template, *self.fixed.values()) for name in template_fields(each))
-        self.metrics = [name for name in dict.fromkeys(fields) if name not in COUNTERS]
+        self.metrics = [name for name in dict.fromkeys(fields) if name not in (*COUNTERS, "part")]
         self.seen: set[str] = set()
         """The metrics of the templates that were logged at least once."""
         self.checked = False
@@ -44,8 +58,8 @@ class FileNames:
         self.reported = False
         """Whether a value that does not fit its format was reported."""
 
-    def fill(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
-        """Return the path for the present epoch and step.
+    def fill(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> SavedName:
+        """Return the name for the present epoch and step.
 
         A metric becomes NaN if only an earlier epoch has logged it, if it was logged as None, or if it is a ``val_``
         metric and the epoch had no validation. A value that does not fit the format of its field is reported once, and
@@ -55,18 +69,24 @@ class FileNames:
             MissingMetric: A field names a metric that was never logged.
         """
         values = self._values(run, metrics, **counters)
-        path = render(self.template, values, self._report)
+        name = self._filled(self.template, values)
         if not self.checked:  # an unknown field is an error now, not when the file is written
             for each in filter(template_fields, self.fixed.values()):
-                render(each, {"batch": 1, **values}, self._report)
+                self._filled(each, {"batch": 1, **values})
         self.checked = self.seen.issuperset(self.metrics)
-        return path
+        return name
 
-    def fill_fixed(self, key: str, run: Run, metrics: Mapping[str, Any], **counters: int) -> str:
-        """Return the path of one of the files beside the others; a metric without a value becomes NaN."""
+    def fill_fixed(self, key: str, run: Run, metrics: Mapping[str, Any], **counters: int) -> SavedName:
+        """Return the name of one of the files beside the others; a metric without a value becomes NaN."""
         values = self._values(run, metrics, **counters)
         unknown = {name: nan for name in self.metrics if resolve(name, values) is None}
-        return render(self.fixed[key], {"batch": run.batch + 1, **values, **unknown}, self._report)
+        return self._filled(self.fixed[key], {"batch": run.batch + 1, **values, **unknown})
+
+    def _filled(self, template: str, values: Mapping[str, Any]) -> SavedName:
+        if not self._parts:
+            return SavedName(render(template, values, self._report))
+        paths = {part: render(with_part(template, part), values, self._report) for part in self._parts}
+        return SavedName(paths[self._parts[0]], {part: location(path).name for part, path in paths.items()})
 
     def _values(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> dict[str, Any]:
         values = {**metrics, "epoch": run.epoch + 1, "epoch0": run.epoch, "step": run.step, **counters}
@@ -84,7 +104,7 @@ class FileNames:
             known = {name: metrics.get(logged) for name in self.metrics if (logged := resolve(name, metrics))}
             if len(known) == len(self.metrics) and not any(map(is_missing, known.values())):
                 for each in (self.template, *self.fixed.values()):
-                    render(each, {**known, **dict.fromkeys(COUNTERS, 1)}, self._report)
+                    self._filled(each, {**known, **dict.fromkeys(COUNTERS, 1)})
 
     def _report(self, problem: str) -> None:
         if not self.reported:

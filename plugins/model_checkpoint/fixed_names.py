@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, cast, get_args
 from trainbus.checkpoints.names.filename_template import check_template, suffix_in
 from trainbus.metrics.names import hint_with_list
 
-from .part_field import check_no_part_field
+from .part_field import FIELD, check_part_field, in_parts
 from .run_field import check_no_run_field
 
 Moment = Literal["end", "exception", "signal"]
@@ -64,19 +64,49 @@ def check_moments(value: object) -> object:
     return dict(given)
 
 
-def names_of(save_last: bool | str, save_on: Any) -> dict[str, str]:  # noqa: FBT001
+def names_of(save_last: bool | str, save_on: Any, *, parts: bool = False) -> dict[str, str]:  # noqa: FBT001
     """Return the name of each file that is wanted, by "last" and the moments.
+
+    Args:
+        save_last: The option.
+        save_on: The option.
+        parts: Whether each of several models has a file.
 
     >>> names_of(True, ("end",)), names_of("link", {"end": "final"}), names_of(False, ())
     ({'last': 'last', 'end': 'end'}, {'last': 'last', 'end': 'final'}, {})
+    >>> names_of(True, ("end",), parts=True)
+    {'last': '{part}-last', 'end': '{part}-end'}
     """
-    last = {LAST: save_last if isinstance(save_last, str) and save_last != LINK else LAST} if save_last else {}
-    return {**last, **(save_on if isinstance(save_on, Mapping) else {each: each for each in save_on})}
+    before = f"{FIELD}-" if parts else ""
+    last = {LAST: save_last if isinstance(save_last, str) and save_last != LINK else before + LAST} if save_last else {}
+    return {**last, **(save_on if isinstance(save_on, Mapping) else {each: before + each for each in save_on})}
+
+
+def check_parts(name: str, filepath: str) -> None:
+    """Refuse a name if either it or ``filepath`` has ``{part}``.
+
+    Raises:
+        ValueError: One of them has the field.
+
+    >>> check_parts("last", "{part}-{epoch}")
+    Traceback (most recent call last):
+        ...
+    ValueError: filepath='{part}-{epoch}' writes a file of each model, and 'last' names one; write '{part}-last'
+    """
+    if in_parts(filepath) and not in_parts(name):
+        raise ValueError(
+            f"filepath={filepath!r} writes a file of each model, and {name!r} names one; write {f'{FIELD}-{name}'!r}"
+        )
+    if in_parts(name) and not in_parts(filepath):
+        raise ValueError(
+            f"{name!r} names a file of each model, and filepath={filepath!r} writes one of all; put {FIELD} into "
+            "filepath, too"
+        )
 
 
 def _check_name(name: str) -> str:
+    check_part_field(name)
     check_template(name)
-    check_no_part_field(name)
     check_no_run_field(name)
     if "/" in name or os.sep in name:
         raise ValueError(f"{name!r}: give a name without a directory; the file is beside those of filepath")

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from trainbus import Decision, Run, decision, hookimpl
 from trainbus.capabilities import Saveable, SnapshotsMore, has
-from trainbus.checkpoints.names.filename_template import sibling_path
+from trainbus.checkpoints.names.filename_template import render, sibling_template
 from trainbus.decision import NOTHING, Save, join
 from trainbus.failures import LOG
 from trainbus.resume.checks.plugin_values import Number, Score, Step, Text, parsed
@@ -23,6 +23,7 @@ from ..frequency import EVERY_EPOCH, Frequency
 from .earlier_run import check_earlier
 from .file_names import FileNames
 from .fixed_names import LAST, LINK
+from .part_field import in_parts, parts_of, with_part
 from .selection import Selection
 from .settings import CheckpointSettings
 
@@ -84,16 +85,17 @@ class Saver:
                 ", ".join(more),
             )
         fixed, suffix = settings.fixed_names(), settings.suffix_for(subject)
-        linked = settings.save_last == LINK
-        link = sibling_path(self.settings.filepath, fixed.pop(LAST), suffix) if linked else ""
-        self.names = FileNames(settings.template_for(subject), suffix, fixed)
+        template, parts = settings.template_for(subject), parts_of(subject) if in_parts(settings.filepath) else ()
+        linked = sibling_template(template, fixed.pop(LAST), suffix) if settings.save_last == LINK else ""
+        links = {part: render(with_part(linked, part), {}) for part in parts or [""] if linked}
+        self.names = FileNames(template, suffix, fixed, parts)
         self.names.check_history(run)
         if run.resumed is None and run.rank == 0:
             check_earlier(settings, run.callbacks.values())
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         tied = settings.tie_breaker
         second = run.monitor(tied, settings.tie_breaker_mode) if monitor is not None and tied else None
-        self.selection = Selection(settings, monitor, second, link)
+        self.selection = Selection(settings, monitor, second, links)
         self.first, self.rank, self.moment = (run.epoch, run.step), run.rank, run.state.moment
         self.owned = OwnedFiles.of([settings], subject)
         self.owned_by_run = OwnedFiles.of(run.callbacks.values(), subject)
@@ -114,11 +116,11 @@ class Saver:
             batch: The batch that has ended, counted from 1; None at the end of an epoch. Only an epoch must log the
                 monitored metric.
         """
-        path = partial(self.names.fill, run, metrics, **({} if batch is None else {"batch": batch}))
+        name = partial(self.names.fill, run, metrics, **({} if batch is None else {"batch": batch}))
         if not self.names.checked:  # an unknown field is an error now, not at the first best epoch
-            path()
+            name()
         self._drop_absent()
-        chosen = self.selection.choose(run, path, self.selection.scores_in(metrics, required=batch is None))
+        chosen = self.selection.choose(run, name, self.selection.scores_in(metrics, required=batch is None))
         self.due, self.saved = True, self.saved or bool(chosen)
         return chosen | self.save_last(run, metrics, **({} if batch is None else {"batch": batch}))
 
@@ -126,11 +128,12 @@ class Saver:
         """Return the decision to write the file "last", if ``save_last`` is set, and to delete its last one."""
         if LAST not in self.names.fixed:
             return NOTHING
-        path, older = self.names.fill_fixed(LAST, run, metrics, **counters), self.last
+        name, older = self.names.fill_fixed(LAST, run, metrics, **counters), self.last
+        path = name.path
         self.last, self.older = path, (run.step, older)
         replaced = older and older != path
         forget = decision.forget(older, f"{path} is newer", rule=decision.REQUEST) if replaced else NOTHING
-        return self.selection.save_to(path) | forget
+        return self.selection.save_to(name) | forget
 
     @hookimpl
     def on_decision(self, decision: Decision) -> None:
@@ -196,9 +199,9 @@ class Saver:
         """Return the decision to write one of the files of ``save_on``, if it is wanted."""
         if stem not in self.names.fixed or (run.state.stays_over and not run.state.end_is_missing):
             return NOTHING
-        path = self.names.fill_fixed(stem, run, run.metrics)
-        self.signal = path if stem == "signal" else self.signal
-        return self.selection.save_to(path, reason=reason)
+        name = self.names.fill_fixed(stem, run, run.metrics)
+        self.signal = name.path if stem == "signal" else self.signal
+        return self.selection.save_to(name, reason=reason)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score and its file, the kept files, and the metrics of the template that were logged."""
@@ -270,6 +273,7 @@ class Saver:
         path = self.start.fixed(location(kept.path))
         is_next = (kept.epoch, kept.step) == self.first  # the run writes it again
         flaw = self.owned.flaw_of_saving(path) if is_next else self.owned.flaw_of_deleting(path)
+        flaw = flaw or self.owned.flaw_of_files_beside(path)
         if flaw and kept.path not in self.dropped:
             self.dropped.add(kept.path)
             LOG.warning("ModelCheckpoint: %r is not kept or deleted: %s", kept.path, flaw)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from math import inf, nan
 from os.path import relpath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from trainbus import Decision, Run, decision
@@ -16,6 +16,7 @@ from trainbus.metrics.names import resolve
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 from trainbus.storage.paths import Location, location
 
+from .file_names import SavedName
 from .settings import CheckpointSettings
 
 
@@ -45,17 +46,18 @@ class Selection:
         settings: The options of the callback.
         monitor: The metric by which models are compared; None if they are not compared.
         second: The metric that breaks ties; None for none.
-        link: The path of the link to the newest file; empty for none.
+        links: The path of the link to the newest file of each model, by its name; of one file, by an empty text.
     """
 
     def __init__(
-        self, settings: CheckpointSettings, monitor: Monitor | None, second: Monitor | None = None, link: str = ""
+        self,
+        settings: CheckpointSettings,
+        monitor: Monitor | None,
+        second: Monitor | None = None,
+        links: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.settings, self.monitor, self.second, self.link = settings, monitor, second, link
+        self.settings, self.monitor, self.second, self.links = settings, monitor, second, links
         self.ties = settings.ties == "newer"
-        weights_only, on_error, background = settings.save_weights_only, settings.on_error, settings.background
-        self.save_to = partial(decision.save, weights_only=weights_only, on_error=on_error, background=background)
-        """Returns the decision to save the model to a path."""
         self.best = Best()
         if monitor is not None and settings.save_best_only:
             threshold = settings.initial_value_threshold
@@ -68,6 +70,14 @@ class Selection:
         self.kept: tuple[Kept, ...] = ()
         self.attempts: list[SaveAttempt] = []
         """The last two: a background save may fail after the next one was decided."""
+
+    def save_to(self, name: SavedName, **options: Any) -> Decision:
+        """Return the decision to save the model to the file of a name, or to those of its models."""
+        settings = self.settings
+        weights_only, on_error, background = settings.save_weights_only, settings.on_error, settings.background
+        return decision.save(
+            name.path, weights_only=weights_only, on_error=on_error, background=background, parts=name.parts, **options
+        )
 
     def scores_in(self, metrics: Mapping[str, Any], *, required: bool) -> Scores | None:
         """Return the scores of a model; None if it is not compared, or its metric has no value.
@@ -85,12 +95,12 @@ class Selection:
         score, second = score_of(self.monitor), score_of(self.second)
         return None if score is None else Scores(score, -inf if second is None else second)
 
-    def choose(self, run: Run, path: Callable[[], str], scores: Scores | None) -> Decision:
+    def choose(self, run: Run, name: Callable[[], SavedName], scores: Scores | None) -> Decision:
         """Return the decision to save the current model and to remove files, or an empty one.
 
         Args:
             run: The run, whose epoch and step are the model's.
-            path: Returns the path of the model; called only if the model may be saved.
+            name: Returns the name of the save; called only if the model may be saved.
             scores: The model's scores; None if unknown.
         """
         score, second = (None, -inf) if scores is None else scores
@@ -104,7 +114,8 @@ class Selection:
                 return NOTHING
             reason, rule = monitor.improvement_reason(best.score, score), best_rule.__name__
             values = monitor.journal_values(score, best.score, best.epoch)
-        file, removed = path(), tuple[str, ...]()
+        saved, removed = name(), tuple[str, ...]()
+        file = saved.path
         if settings.save_best_only and score is not None:
             self.best_file = Kept(file, run.epoch, run.step, score, second)
         if settings.keep or settings.keep_last:
@@ -124,8 +135,9 @@ class Selection:
         limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
         why = f"no longer among {' or '.join(limits)}"
         forget = (decision.forget(old, why, rule=rule, values=values) for old in removed)
-        link = relpath(self.link, Path(file).parent) if self.link else ""
-        return join([self.save_to(file, link=link, reason=reason, rule=rule, values=values), *forget])
+        links = {part: relpath(link, Path(file).parent) for part, link in self.links.items()}
+        link = links if saved.parts else links.get("", "")
+        return join([self.save_to(saved, link=link, reason=reason, rule=rule, values=values), *forget])
 
     def why_none(self) -> str:
         """Return in words why no model was selected by its metric; empty if no metric selects."""

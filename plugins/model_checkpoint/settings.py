@@ -34,8 +34,8 @@ from trainbus.storage.paths import location
 from ..comparison.tie_breaker import check_tie_breaker, check_tie_breaker_mode
 from ..frequency import check_frequency
 from .content import check_content, name_of, portable
-from .fixed_names import Moment, check_last, check_moments, names_of
-from .part_field import check_no_part_field
+from .fixed_names import Moment, check_last, check_moments, check_parts, names_of
+from .part_field import check_part_field, in_parts
 from .run_field import check_run_field
 
 
@@ -106,8 +106,8 @@ class CheckpointSettings(MonitoredCallback):
     filepath: Annotated[
         PathText,
         AfterValidator(_check_location),
+        AfterValidator(check_part_field),
         AfterValidator(check_template),
-        AfterValidator(check_no_part_field),
         AfterValidator(check_run_field),
     ] = Field(kw_only=False)
     """Path or URL of the file. Without a suffix it gets the framework's own; one that names no format, such as ".ckpt",
@@ -117,7 +117,8 @@ class CheckpointSettings(MonitoredCallback):
     the text after the last colon is the number format. A value that does not fit it, such as a fraction for ":03d", is
     reported once, and the name has it without a format. Values cannot change the directory that the path names.
     {run} in the directory, as in "runs/{run}/m-{epoch}", is the id of the run (``Run(run_id=...)``), so that parallel
-    runs have a directory each."""
+    runs have a directory each. {part} in the name, as in "run/{part}-{epoch}", writes a file of each of several models,
+    such as "netG" and "netD"; all files of a save are committed and deleted together."""
     save_best_only: bool = False
     """Whether to save a model only if its monitored metric is better than all before it."""
     save_weights_only: bool = False
@@ -193,7 +194,7 @@ class CheckpointSettings(MonitoredCallback):
     @classmethod
     def _check_distinct_names(cls, value: int | None, info: ValidationInfo) -> int | None:
         template: str | None = info.data.get("filepath")
-        fields = {*template_fields(template)} - {"run"} if template else set[str]()
+        fields = {*template_fields(template)} - {"run", "part"} if template else set[str]()
         if value and template and value + (info.data.get("keep") or 0) > 1 and not fields:
             raise ValueError(
                 f"filepath={template!r} gives every checkpoint the same name; put {{epoch}} or {{step}} into it"
@@ -205,9 +206,11 @@ class CheckpointSettings(MonitoredCallback):
     def _check_fixed_names(cls, value: Any, info: ValidationInfo) -> Any:
         template: str | None = info.data.get("filepath")
         last = info.field_name == "save_last"
-        names = names_of(value, ()) if last else names_of(info.data.get("save_last") or False, value)
+        parts = in_parts(template or "")
+        names = names_of(value if last else info.data.get("save_last") or False, () if last else value, parts=parts)
         taken = {template: "filepath itself"} if template else {}
         for key, name in names.items():
+            check_parts(name, template or name)
             path = sibling_template(template or "", name, suffix_in(template or ""))
             if path in taken:
                 what = f"{taken[path]}; give {'filepath' if path == template else 'one of them'} another name"
@@ -225,6 +228,11 @@ class CheckpointSettings(MonitoredCallback):
     def _check_content(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None and info.data.get("save_weights_only"):
             raise ValueError("content= and save_weights_only=True contradict each other; leave one of them out")
+        if value is not None and in_parts(info.data.get("filepath", "")):
+            raise ValueError(
+                "content= and {part} in filepath contradict each other: content= is what one file holds; leave one of "
+                "them out"
+            )
         return value
 
     @field_serializer("content")
@@ -250,7 +258,7 @@ class CheckpointSettings(MonitoredCallback):
 
     def fixed_names(self) -> dict[str, str]:
         """Return the names of these files, by "last" and the moments of ``save_on``."""
-        return names_of(self.save_last, self.save_on)
+        return names_of(self.save_last, self.save_on, parts=in_parts(self.filepath))
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())

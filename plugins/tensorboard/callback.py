@@ -45,7 +45,7 @@ class TensorBoard(TensorBoardSettings):
         """Require a subject with weights if histograms or embeddings are asked for."""
         return (HasWeights,) if self.histogram_freq or self.embeddings_freq else ()
 
-    def exclusive_paths(self) -> tuple[str, ...]:
+    def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
         """Return the directory, as an absolute path."""
         return (absolute(self.log_dir),)
 

@@ -50,7 +50,7 @@ class DecisionTable:
             elif isinstance(action, SetLearningRate):
                 shown = _shown(action.rate)
             else:
-                shown = getattr(action, target, "")
+                shown = ", ".join(action.paths) if isinstance(action, Save) else getattr(action, target, "")
             self._counts[kind] = self._counts.get(kind, 0) + 1
             rows.append([at, kind.replace("_", " "), shown, action.reason, action.by])
         self._rows += rows

@@ -606,6 +606,33 @@ def resized_inside(rank: int, size: int) -> Any:
     return caught(play), seen
 
 
+@scene
+def several_models(rank: int, size: int) -> Any:
+    """Two models with a file each, and a run that goes on from the file of one."""
+
+    def trained(epochs: int, resume: str | None = None) -> dict[str, Any]:
+        torch.manual_seed(2)
+        nets: dict[str, nn.Module] = {"netG": nn.Linear(6, 6), "netD": nn.Linear(6, 1)}
+        if dist.is_initialized():
+            nets = {name: nn.parallel.DistributedDataParallel(net) for name, net in nets.items()}
+        optimizers = {name: torch.optim.Adam(net.parameters()) for name, net in nets.items()}
+        saver = ModelCheckpoint("models/{part}-{epoch}", keep_last=1, save_last="link")
+        with Run(TorchSubject(nets, optimizers, timeout=60), saver, verbose=0, resume=resume) as run:
+            for _ in run.epochs(epochs):
+                loss = nets["netD"](nets["netG"](torch.ones(4, 6))).square().mean()
+                loss.backward()
+                for each in optimizers.values():
+                    each.step()
+                    each.zero_grad()
+                run.log(loss=float(loss.detach()))
+        return outcome(run, seen=sorted(path.name for path in Path("models").glob("net*")))
+
+    whole = trained(4)
+    trained(2)
+    resumed = trained(4, "models/netG-last.pt")
+    return [resumed, resumed["history"] == whole["history"], resumed["weights"] == whole["weights"]]
+
+
 class Begins:
     """A plugin that decides when a training begins, resumed or not."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from trainbus.distributed.rank_times import slow_rank
 from trainbus.engine.run_state import RankTime
@@ -79,6 +80,17 @@ def test_looks_at_shares_decide_by_the_mean_over_the_ranks(reports: Reports) -> 
     assert reports[4][0]["looks_at_shares"] == alone
     assert alone["steps"] == 15
     assert "ScaleLearningRate" in str(alone["events"])
+
+
+def test_rank_0_writes_the_files_of_several_models(reports: Reports) -> None:
+    """One file each, without DDP's prefix; a run goes on exactly from any of them."""
+    names = [f"{name}-{what}.pt" for name in ("netD", "netG") for what in ("4", "last")]
+    for rank in reports[4]:
+        resumed, *same = rank["several_models"]
+        assert same == [True, True]
+        assert resumed["seen"] == names
+    folder = Path(reports[4][0]["folder"], "models")
+    assert set(torch.load(folder / "netG-4.pt")["model"]) == {"weight", "bias"}
 
 
 def test_a_training_continues_with_fewer_ranks(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:

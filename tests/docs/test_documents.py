@@ -51,7 +51,8 @@ def test_every_word_of_decisions_and_every_capability_is_documented() -> None:
     for word in ("stop", "save", "forget", "keep", "restore", "scale_learning_rate", "set_learning_rate"):
         assert callable(getattr(decision, word))
         assert f"| `{word}(" in hooks
-    for name in set(capabilities.__all__) - {"Node", "has", "in_words", "missing", "saves_in_background", "supports"}:
+    others = {"Node", "PartWriters", "has", "in_words", "missing", "saves_in_background", "supports"}
+    for name in set(capabilities.__all__) - others:
         assert f"| `{name}` |" in adapters
 
 

@@ -267,7 +267,7 @@ def test_a_resume_passes_over_a_manifest_with_such_a_state(case: str) -> None:
     newest = Path("runs/m-2.npz")
     entry, content = read(newest).entry, newest.read_bytes()
     Path("runs/.trainbus-end.json").unlink()
-    moment = entry.model_dump(exclude={"digest", "size", "parts", "state_file", "written"})
+    moment = entry.model_dump(exclude={"digest", "size", "parts", "files", "written"})
     moment["run_state"] = {**moment["run_state"], **DAMAGED[case]}
     commit(newest, lambda staged: staged.write_bytes(content), **moment)
 
@@ -317,7 +317,7 @@ def resumed_with(changed: dict[str, Any], history: bytes = b"", source: str = "a
     newest = Path("runs/m-2.npz")
     entry, content = read(newest).entry, newest.read_bytes()
     Path("runs/.trainbus-end.json").unlink()
-    moment = entry.model_dump(exclude={"digest", "size", "parts", "state_file", "written"})
+    moment = entry.model_dump(exclude={"digest", "size", "parts", "files", "written"})
     moment["run_state"] = {**moment["run_state"], **changed}
     commit(newest, lambda staged: staged.write_bytes(content), **moment)
     return train(resume=source)

@@ -16,7 +16,8 @@ import pytest
 
 from tests.core.storage.parts import fill
 from trainbus import CheckpointError
-from trainbus.checkpoints import commit, manifest_of, newest_intact, read
+from trainbus.checkpoints import commit, manifest_of, newest_intact, read, remove_debris
+from trainbus.checkpoints.beside.files import BesideWriter
 from trainbus.storage.atomic_file import sync
 from trainbus.storage.local import LocalBackend
 
@@ -65,6 +66,7 @@ class Recorder:
         data = Path(source).read_bytes()
         self.real["replace"](source, target)
         self.note("rename", source, target, data)
+        self.seen.add(Path(target).absolute())
 
     def rename(self, source: Any, target: Any) -> None:
         assert Path(source).is_dir(), "a file is renamed by replace()"
@@ -190,6 +192,40 @@ def test_a_next_commit_leaves_the_old_or_the_new(interrupted: bool, monkeypatch:
 
     assert cut_everywhere(monkeypatch, lambda: put(path, "new", 3), check) > 20
     assert seen == {"old", "new"}
+
+
+def put_models(text: str, number: int) -> None:
+    """Commit a save of a training state and two models, one of them beside the other."""
+    beside = [BesideWriter(lambda staged: staged.write_text(text), ".bin", name) for name in ("", "netG.bin")]
+    commit(Path("netD.bin"), lambda staged: staged.write_text(text), beside=beside, epoch=number, step=number)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_save_of_several_models_is_the_old_or_the_new_with_all_its_files(
+    first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every cut all files are of one save, once the next run has given them their names; or there is none yet."""
+    seen = set[str]()
+    if not first:
+        put_models("old", 1)
+
+    def check(root: Path, done: bool) -> None:
+        path = root / "netD.bin"
+        if not path.exists():
+            assert first
+            assert not done
+            return
+        found = read(path)
+        text = path.read_text()
+        assert (found.step, found.state_path.read_text()) == ({"old": 1, "new": 2}[text], text)
+        assert not done or text == "new"
+        remove_debris(root, lambda _: True)
+        assert (root / "netG.bin").read_text() == text
+        assert read(path).step == found.step
+        seen.add(text)
+
+    assert cut_everywhere(monkeypatch, lambda: put_models("new", 2), check) > 20
+    assert seen == ({"new"} if first else {"old", "new"})
 
 
 def put_parts(path: Path, text: str, number: int) -> None:

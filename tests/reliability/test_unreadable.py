@@ -40,7 +40,7 @@ def train(kind: Kind, epochs: int = 2) -> list[Path]:
 def spoil(path: Path, how: str) -> None:
     """Damage the file, and write a manifest that calls it intact, as an older version could."""
     content, spoilt = read(path).entry, SPOILT[how](path.read_bytes())
-    moment = content.model_dump(exclude={"digest", "size", "parts", "state_file", "written"})
+    moment = content.model_dump(exclude={"digest", "size", "parts", "files", "written"})
     commit(path, lambda staged: staged.write_bytes(spoilt), **moment)
 
 
@@ -101,7 +101,7 @@ def test_what_was_kept_and_cannot_be_read_is_lost(kind: Kind, caplog: pytest.Log
     slot["digest"] = hashlib.sha256(spoilt).hexdigest()
     whole, moment = (
         newest.read_bytes(),
-        content.model_dump(exclude={"digest", "size", "parts", "state_file", "written"}),
+        content.model_dump(exclude={"digest", "size", "parts", "files", "written"}),
     )
     commit(newest, lambda staged: staged.write_bytes(whole), **moment)
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, init_device_mesh
 
+from trainbus import Run, SettingsError
 from trainbus.adapters.torch import TorchSubject
 from trainbus.adapters.torch.parameter_names import parameter_names
 from trainbus.adapters.torch.sharding import (
@@ -27,6 +28,7 @@ from trainbus.adapters.torch.sharding import (
     sharded_like,
 )
 from trainbus.adapters.torch.weights import weights_of
+from trainbus.plugins import ModelCheckpoint
 
 from .trainings import X, same, tiny
 
@@ -183,6 +185,14 @@ def test_a_model_is_sharded_also_while_its_weights_are_gathered(mesh: Any, whole
 
     assert is_sharded(model)
     assert TorchSubject(model).suffixes(weights_only=True) == (".dcp",)
+
+
+def test_sharded_models_have_no_file_each(mesh: Any) -> None:
+    """Also if only one of them is sharded; the message says what to leave out."""
+    subject = TorchSubject({"netG": fully_shard(tiny(), mesh=mesh), "netD": tiny()})
+    why = r"its weights are sharded over the ranks, which write one directory together; leave \{part\} out"
+    with pytest.raises(SettingsError, match=why):
+        Run(subject, ModelCheckpoint("run/{part}-{epoch}"))
 
 
 def test_a_restored_tensor_has_the_sharding_of_this_training(mesh: Any) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainbus.adapters.torch import TorchSubject
-from trainbus.adapters.torch.weights import as_array, is_numeric
+from trainbus.adapters.torch.weights import as_array, is_numeric, weights_of, weights_of_part
 from trainbus.plugins.tensorboard.writer.histogram import histogram
 
 
@@ -198,3 +198,14 @@ def test_integers_and_booleans_are_left_out(tensor: torch.Tensor):
     model.register_buffer("more", tensor)
     assert not is_numeric(tensor)
     assert [name for name, _ in TorchSubject(model).weights()] == [name for name, _ in TorchSubject(plain()).weights()]
+
+
+def test_the_weights_of_one_of_several_models_are_its_state_dict() -> None:
+    """Names, versions of modules and buffers; a model whose name begins with another's is not part of it."""
+    nets = {"net": nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), "net2": nn.Linear(2, 1), "empty": nn.ReLU()}
+    together = weights_of(nn.DataParallel(nn.ModuleDict(nets)))
+    for name, net in nets.items():
+        found = weights_of_part(together, name)
+        assert list(found) == list(net.state_dict())
+        assert vars(found)["_metadata"] == vars(net.state_dict())["_metadata"]
+        net.load_state_dict(found)

@@ -64,3 +64,16 @@ def test_rates_by_name_are_frozen(named: dict[str, float]) -> None:
     assert {name: action.asked_for(name) for name in named} == named
     assert action.asked_for("learning_rate/c") is None
     assert SetLearningRate(0.5).asked_for("learning_rate/c") == 0.5
+
+
+def test_a_save_of_several_models_names_the_files_and_links_of_all() -> None:
+    """Beside each other, the one that is the path of the save first."""
+    parts = {"netD": "D-1.pt", "netG": "G-1.pt"}
+    action = Save("run/G-1.pt", parts=parts, link={"netD": "D.pt", "netG": "../G.pt"})
+    assert action.paths == ("run/G-1.pt", "run/D-1.pt")
+    assert action.links == (("run/G-1.pt", "../G.pt"), ("run/D-1.pt", "D.pt"))
+    assert Save("s3://b/G-1.pt", parts=parts).paths == ("s3://b/G-1.pt", "s3://b/D-1.pt")
+    assert Save("G-1.pt", parts=parts).paths == ("G-1.pt", "D-1.pt")
+    assert (Save("m.pt").paths, Save("m.pt").links) == (("m.pt",), ())
+    assert Save("m.pt", link="last.pt").links == (("m.pt", "last.pt"),)
+    assert hash(action) == hash(Save("run/G-1.pt", parts=dict(parts), link={"netG": "../G.pt", "netD": "D.pt"}))

@@ -102,6 +102,22 @@ def test_an_unknown_error_policy_is_refused(policy: Any) -> None:
         decision.save("a.npz", on_error=policy)
 
 
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [("m.pt", {"a": "x.pt", "b": "y.pt"}), ("x.pt", {"a": "x.pt", "b": "x.pt"}), ("x.pt", {"a": "X.pt"})],
+)
+def test_files_of_models_that_do_not_fit_the_path_are_refused(path: str, parts: dict[str, str]) -> None:
+    """One of them is the path, and each model has its own."""
+    with pytest.raises(SettingsError, match=r"save: parts=.*: give each model a name of its own, one of them that of"):
+        decision.save(f"run/{path}", parts=parts)
+
+
+def test_a_decision_makes_the_files_of_all_models() -> None:
+    """So it deletes none of them."""
+    made = decision.save("run/a.pt", parts={"a": "a.pt", "b": "b.pt"}) | decision.forget("run/b.pt")
+    assert made.makes == {"run/a.pt", "run/b.pt"}
+
+
 @pytest.mark.parametrize("factor", [-0.1, float("nan"), float("inf")])
 def test_a_factor_that_spoils_every_learning_rate_is_refused(factor: float) -> None:
     """A negative factor, a NaN and an infinity; 0 is allowed, for a rate that ends at its floor."""

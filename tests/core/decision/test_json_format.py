@@ -28,3 +28,12 @@ def test_an_unknown_action_is_refused_by_its_name(name: str | None) -> None:
         ValueError, match=rf"unknown action {name!r}; known actions: ScaleLearningRate, SetLearningRate, Keep"
     ):
         action_from_json({"action": name, "reason": "", "by": ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("parts", {"a": 1}), ("parts", ["a.pt"]), ("parts", "a.pt"), ("link", {"a": None}), ("link", 1)]
+)
+def test_names_of_files_that_are_no_text_are_refused(name: str, value: object) -> None:
+    """Data may come from anyone."""
+    with pytest.raises(ValueError, match=f"the action 'Save' has {name}="):
+        action_from_json({"action": "Save", "reason": "", "by": "", "path": "a.pt", name: value})

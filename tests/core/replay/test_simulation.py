@@ -138,3 +138,14 @@ def test_the_id_of_a_run_in_a_path_changes_no_decision(filepath: str) -> None:
     (outcome,), (expected,) = (replay([recording(history)], each).outcomes for each in (saver, plain))
     assert outcome.decisions == expected.decisions
     assert [each.action for each in outcome.decisions].count("save") == 2
+
+
+@pytest.mark.parametrize("filepath", ["{part}-{epoch}", "runs/{run}/{part}_{val_loss:.1f}", "x-{part}-{epoch0}.pt"])
+@pytest.mark.parametrize("options", [{"keep": 1}, {"keep_last": 2}, {"save_best_only": True, "save_last": True}])
+def test_a_file_for_each_model_changes_no_decision(filepath: str, options: dict[str, Any]) -> None:
+    """A recording has no models; all files of a save are written and deleted together."""
+    history = {"val_loss": [2.0, 1.0, 3.0, 0.5]}
+    saver, plain = (ModelCheckpoint(each, **options) for each in (filepath, filepath.replace("{part}", "net")))
+    (outcome,), (expected,) = (replay([recording(history)], each).outcomes for each in (saver, plain))
+    assert outcome.decisions == expected.decisions
+    assert outcome.decisions

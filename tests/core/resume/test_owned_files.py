@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainbus.checkpoints import commit
+from trainbus.checkpoints.beside.files import BesideWriter
 from trainbus.decision import Save
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.resume.owned_files import OwnedFiles
@@ -137,3 +138,36 @@ def test_a_forged_link_is_not_made_outside_of_the_run(link: str, refused: bool) 
     owned = OwnedFiles([run], [f"{run}/m-*.pt"], [".pt"])
     why = owned.refusal_of(Save(f"{run}/m-1.pt", link=link), run / "m-1.pt", ())
     assert bool(why) == refused
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("m-2.pt", False),
+        ("mine.pt", True),
+        ("../m-2.pt", True),
+        ("train.py", True),
+        ("/etc/m-2.pt", True),
+        ("a/m-2.pt", True),
+    ],
+)
+def test_a_forged_save_of_several_models_replaces_nothing_else(name: str, refused: bool) -> None:
+    """Each file is one that the run would write, or is not there yet."""
+    run = Path("run").absolute()
+    run.mkdir()
+    Path("run/mine.pt").write_text("mine")
+    owned = OwnedFiles([run], [f"{run}/m-*.pt"], [".pt"])
+    action = Save(f"{run}/m-1.pt", parts={"a": "m-1.pt", "b": name})
+    why = owned.refusal_of(action, run / "m-1.pt", ())
+    assert bool(why) == refused
+    assert not refused or f"its file '{run}/{name}'" in why
+
+
+@pytest.mark.parametrize(("name", "refused"), [("m-2.pt", False), ("mine.pt", True), ("train.py", True)])
+def test_a_save_whose_manifest_names_other_files_is_not_deleted(name: str, refused: bool) -> None:
+    """A manifest cannot let a run delete a file that is no checkpoint of it."""
+    run = Path("run").absolute()
+    write = BesideWriter(lambda staged: staged.write_text("b"), ".pt", name)
+    commit(run / "m-1.pt", lambda staged: staged.write_text("a"), beside=[write], epoch=1, step=1)
+    owned = OwnedFiles([run], [f"{run}/m-*.pt"], [".pt"])
+    assert owned.flaw_of_deleting(run / "m-1.pt") == (f"its file {name!r} is not one of the run" if refused else "")

@@ -59,6 +59,7 @@ OPERATIONS: dict[str, Callable[[Location, str], Any]] = {
     "size": lambda path, _: backend_for(path).size(),
     "remove": lambda path, _: backend_for(path).remove(),
     "link": lambda path, _: backend_for(path).hard_link("linked.pt"),
+    "rename": lambda path, _: backend_for(path).rename("linked.pt"),
     "list": lambda path, _: sorted(backend_for(path.parent).list_names()),
     "below": lambda path, _: sorted(each.name for each in backend_for(path.parent).files_below()),
     "nested": lambda path, text: backend_for(path.parent / "in" / path.name).replace(text),
@@ -79,7 +80,7 @@ def test_a_store_answers_as_a_disk_does(steps: list[tuple[str, str, str]]) -> No
     for directory in directories:
         backend_for(directory / "first.pt").replace("first")
     for operation, name, text in steps:
-        if operation == "link" and any(backend_for(each / name).size() is None for each in directories):
+        if operation in ("link", "rename") and any(backend_for(each / name).size() is None for each in directories):
             continue
         work = OPERATIONS[operation]
         local, remote = (result(partial(work, each / name, text)) for each in directories)

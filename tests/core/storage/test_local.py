@@ -206,3 +206,15 @@ def test_a_lock_names_its_owner_and_ends_with_it() -> None:
         LocalBackend(Path("run")).acquire_lock("lock")
     release()
     LocalBackend(Path("run")).acquire_lock("lock")()
+
+
+def test_a_new_name_replaces_the_file_that_has_it() -> None:
+    """In one step; a directory is not replaced, and the file then keeps its name."""
+    for name in ("new.pt", "old.pt"):
+        LocalBackend(Path(name)).replace(name)
+    LocalBackend(Path("new.pt")).rename("old.pt")
+    assert (os.listdir(), Path("old.pt").read_text()) == (["old.pt"], "new.pt")
+    Path("taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        LocalBackend(Path("old.pt")).rename("taken")
+    assert Path("old.pt").read_text() == "new.pt"

@@ -154,6 +154,16 @@ def test_a_second_name_stays_when_the_first_is_replaced_and_removed(store: str) 
     assert backend_for(path.with_name("kept.bin")).read() == b"old"
 
 
+def test_a_new_name_replaces_the_object_that_has_it(store: str) -> None:
+    """The old name is removed last, so that the content always has one of them."""
+    path = new_directory(store) / "best.bin"
+    backend_for(path).replace("new")
+    backend_for(path.with_name("other.bin")).replace("old")
+    backend_for(path).rename("other.bin")
+    assert backend_for(path.with_name("other.bin")).read() == b"new"
+    assert backend_for(path).size() is None
+
+
 def test_a_copy_that_a_store_makes_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Azure may copy later and show an empty file until then; a copy that never appears is an error."""
     path, copy, info = new_directory("memory") / "best.bin", MemoryFileSystem.cp_file, MemoryFileSystem.info

@@ -22,7 +22,7 @@ from trainbus.adapters.keras import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject
 from trainbus.adapters.torch import TorchSubject
 from trainbus.checkpoints.discovery import payloads_in, remove_debris
-from trainbus.checkpoints.manifest import STATE
+from trainbus.checkpoints.manifest import BESIDE
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.settings.settings_file import dumps
 from trainbus.testing import LineSubject
@@ -42,7 +42,7 @@ def trained(epochs: int, *callbacks: Any, resume: Any = None, line: LineSubject 
 
 
 def states() -> list[str]:
-    return sorted(name for name in os.listdir("run") if name.startswith(STATE))
+    return sorted(name for name in os.listdir("run") if name.startswith(BESIDE))
 
 
 @pytest.mark.parametrize("source", ["auto", "run/m-3.ckpt"])

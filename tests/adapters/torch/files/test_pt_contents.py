@@ -287,7 +287,7 @@ def test_a_resume_passes_over_a_crafted_file(crafted: str) -> None:
     newest = read(Path("runs/m-2.pt")).entry
     content, moment = (
         CRAFTED[crafted][1](),
-        newest.model_dump(exclude={"digest", "size", "parts", "state_file", "written"}),
+        newest.model_dump(exclude={"digest", "size", "parts", "files", "written"}),
     )
     commit(Path("runs/m-2.pt"), lambda staged: staged.write_bytes(content), **moment)
 

@@ -1,0 +1,1 @@
+"""The files that are saved together with a payload: a training state, and other models."""
