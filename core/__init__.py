@@ -24,8 +24,9 @@ from .errors import (
 from .failures import Failure
 from .hooks import Hooks, hookimpl, listens_to
 from .lambda_callback import LambdaCallback
+from .metrics.best_value import BestValue
 from .metrics.direction import direction_of
-from .metrics.monitor import BestValue, Monitor
+from .metrics.monitor import Monitor
 from .result import Result
 from .run import Run
 from .run_view import RunView

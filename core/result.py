@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from .decision import Decision, Stop
 from .failures import Failure
+from .metrics.best_value import BestValue
 from .metrics.history import History
-from .metrics.monitor import BestValue
 from .storage.paths import Location, StartDirectory
 from .terminal import plural, shortened
 

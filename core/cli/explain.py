@@ -32,7 +32,7 @@ from ..journal import (
     StopRequested,
     read,
 )
-from ..metrics.monitor import BestValue
+from ..metrics.best_value import BestValue
 from ..metrics.names import hint, resolve
 from ..resume.serialization import to_json_data
 from ..settings.registry import load

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from ..capabilities import HasDirections, has, missing
 from ..decision import Value
 from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..failures import LOG
 from ..rules import Best, best_rule
+from .best_value import BestValue
 from .direction import direction_of
 from .history import STEP
 from .missing_metric import MetricAdvice, explain_missing
@@ -71,25 +72,6 @@ def direction_for(subject: object, metric: str) -> Literal["min", "max"]:
     """
     declared = subject.direction_of(metric) if has(subject, HasDirections) else None
     return declared or direction_of(metric)
-
-
-class BestValue(NamedTuple):
-    """The best value of a metric and its epoch, counted from 0.
-
-    >>> BestValue(0.5, 3).where, BestValue(0.5, 3, step=1000).where
-    ('in epoch 4', 'at step 1000')
-    """
-
-    value: float
-    epoch: int
-    """In a loop by steps, the number of the validation, counted from 0."""
-    step: int | None = None
-    """In a loop by steps, the weight updates at that validation; None in a loop over epochs."""
-
-    @property
-    def where(self) -> str:
-        """Return in words when it was reached."""
-        return f"in epoch {self.epoch + 1}" if self.step is None else f"at step {self.step}"
 
 
 class Monitor:

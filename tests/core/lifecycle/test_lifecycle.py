@@ -20,7 +20,7 @@ from trainbus import (
 )
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.lifecycle.lifecycle import Lifecycle
-from trainbus.metrics.monitor import BestValue
+from trainbus.metrics.best_value import BestValue
 from trainbus.plugins import ModelCheckpoint
 from trainbus.result import Result
 from trainbus.testing import LineSubject

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from trainbus import MissingMetric, UnknownDirection
 from trainbus.metrics import monitor as monitor_module
-from trainbus.metrics.monitor import BestValue, Monitor, Monitors
+from trainbus.metrics.best_value import BestValue
+from trainbus.metrics.monitor import Monitor, Monitors
 
 from .forms import MASKED, NOT_NUMBERS
 from .sources import Source

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.core.metrics.sources import Source
-from trainbus.metrics.monitor import BestValue, Monitor
+from trainbus.metrics.best_value import BestValue
+from trainbus.metrics.monitor import Monitor
 from trainbus.metrics.origin import Origin
 
 

@@ -25,7 +25,7 @@ from trainbus.adapters.keras.subject import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
-from trainbus.metrics.monitor import BestValue
+from trainbus.metrics.best_value import BestValue
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from trainbus.replay import RunOutcome, SimulatedAction, read, replay
 from trainbus.testing import EventRecorder

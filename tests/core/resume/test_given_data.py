@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trainbus import Run, SettingsError
-from trainbus.metrics.monitor import BestValue
+from trainbus.metrics.best_value import BestValue
 from trainbus.metrics.origin import Origin
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.resume.given_data import hparams_of, origin_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import MissingMetric, Run
-from trainbus.metrics.monitor import BestValue
+from trainbus.metrics.best_value import BestValue
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 

@@ -24,7 +24,7 @@ from trainbus.journal import (
     StopRequested,
     read,
 )
-from trainbus.metrics.monitor import BestValue
+from trainbus.metrics.best_value import BestValue
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 

@@ -48,7 +48,7 @@ def test_a_set_rate_is_shown_with_its_names():
 
     assert lines == [
         "| 1 | learning rate set | 0.25 | why |  |",
-        "| 2 | learning rate set | learning\\_rate/0=0.5, learning\\_rate/1=1e-05 |  |  |",
+        "| 1 | learning rate set | learning\\_rate/0=0.5, learning\\_rate/1=1e-05 |  |  |",
     ]
     assert all(isinstance(row[2], str) for row in table.state_dict()["rows"])
 
