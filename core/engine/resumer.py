@@ -14,7 +14,7 @@ from ..errors import UnreadableCheckpoint
 from ..failures import LOG, Failures
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
-from ..resume.state import CheckpointState, RateChange, UncutRate
+from ..resume.state import CheckpointState, Position, RankState
 from ..storage.atomic_file import reading
 from ..storage.paths import AUTO, Location, Source, location
 from ..storage.remote_cache import downloads_kept
@@ -171,29 +171,11 @@ class Resumer:
         return self._resumption is not None and bool(self._resumption.position.epochs or self._resumption.mid_epoch)
 
     @property
-    def saved_validate_every(self) -> int | None:
-        """Steps from one validation to the next of the checkpoint's run; None if its loop was one over epochs."""
-        return None if self._resumption is None else self._resumption.state.validate_every
-
-    @property
-    def rate_changes(self) -> list[RateChange]:
-        """The changes of learning rates of which the checkpoint's run still checked whether they act."""
-        return [] if self._resumption is None else self._resumption.state.rate_changes
-
-    @property
-    def undone_rates(self) -> list[str]:
-        """The learning rates of which the checkpoint's run had reported that a change was undone."""
-        return [] if self._resumption is None else self._resumption.state.undone_rates
-
-    @property
-    def uncut_rates(self) -> dict[str, UncutRate]:
-        """The learning rates that the checkpoint's run had changed, with the product of the cuts of each."""
-        return {} if self._resumption is None else self._resumption.state.uncut_rates
-
-    @property
-    def event_counts(self) -> dict[str, int]:
-        """How often the checkpoint's run had emitted each event."""
-        return {} if self._resumption is None else self._resumption.state.event_counts
+    def saved(self) -> CheckpointState:
+        """The state in the checkpoint from which the run continues; that of a run that has not begun if there is none."""
+        if self._resumption is None:
+            return CheckpointState(position=Position(epochs=0), rank_state=RankState())
+        return self._resumption.state
 
     @property
     def had_update(self) -> bool:

@@ -148,11 +148,9 @@ class Lifecycle:
             self._start()
             if state.resumed is not None:  # a resume that was killed leaves files that no checkpoint names
                 bind("prune_snapshots", partial(executor.prune_snapshots, [state.resumed.path], over=False))()
-            resumer = self.resumer
-            self.rates.resume(
-                resumer.rate_changes, resumer.undone_rates, resumer.uncut_rates, mid_epoch=resumer.had_update
-            )
-            self.events.resume(resumer.event_counts)
+            resumer, saved = self.resumer, self.resumer.saved
+            self.rates.resume(saved.rate_changes, saved.undone_rates, saved.uncut_rates, mid_epoch=resumer.had_update)
+            self.events.resume(saved.event_counts)
             self._dispatch_train_begin(run)
             if unused := self.monitors.unknown(state.origin.best):
                 bind("report", LOG.warning)("start: no callback monitors %s", ", ".join(map(repr, unused)))

@@ -173,7 +173,7 @@ def refuse_other_unit(resumer: Resumer, plan: EpochPlan | StepPlan, step: int) -
     Raises:
         SettingsError: The checkpoint is of another loop.
     """
-    then, now = resumer.saved_validate_every, plan.validate_every
+    then, now = resumer.saved.validate_every, plan.validate_every
     if resumer.has_trained and (then is None) != (now is None):
         was, use = ("over epochs", "run.epochs(n)") if then is None else ("by steps", "run.steps(loader, n, ...)")
         raise SettingsError(
@@ -184,7 +184,7 @@ def refuse_other_unit(resumer: Resumer, plan: EpochPlan | StepPlan, step: int) -
 
 def _begin_of_interval(state: RunState, resumer: Resumer) -> int:
     """Return the step with which the next interval begins, or had begun if the run continues in the middle of one."""
-    same = resumer.mid_epoch and resumer.saved_validate_every == state.plan.validate_every
+    same = resumer.mid_epoch and resumer.saved.validate_every == state.plan.validate_every
     return state.last_validation if same else state.step
 
 
