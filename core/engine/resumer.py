@@ -172,7 +172,7 @@ class Resumer:
 
     @property
     def saved(self) -> CheckpointState:
-        """The state in the checkpoint from which the run continues; that of a run that has not begun if there is none."""
+        """The state in the checkpoint from which the run continues; without one, that of a run that has not begun."""
         if self._resumption is None:
             return CheckpointState(position=Position(epochs=0), rank_state=RankState())
         return self._resumption.state
