@@ -62,7 +62,8 @@ def simulate_stops(
     improved = np.zeros((columns, *shape), dtype=np.bool_) if improvements else None
     scores, epochs = np.ascontiguousarray(curves.scores.T), np.ascontiguousarray(curves.epochs.T)
     for column in range(columns):
-        state, verdict = rule(state, scores[column], epochs[column], **arguments)
+        observed = {"step": curves.steps[:, column]} if arguments.get("min_steps") else {}
+        state, verdict = rule(state, scores[column], epochs[column], **arguments, **observed)
         running = stops < 0
         if improved is not None:
             improved[column] = verdict.best & running
@@ -339,7 +340,7 @@ def _file_name(template: str, recording: Recording, index: int) -> str:
         "run": "{run}",
         "epoch": epoch + 1,
         "epoch0": epoch,
-        "step": epoch + 1,
+        "step": epoch + 1 if recording.steps is None else int(recording.steps[index]),
         "batch": 0,
     }
     for name in template_fields(template):

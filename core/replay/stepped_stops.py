@@ -11,6 +11,7 @@ from trainbus.plugins import EarlyStopping
 from trainbus.plugins.frequency import EVERY_EPOCH
 from trainbus.rules import Patience, early_stopping_rule, held_back, threshold_rule
 
+from .curves import UNKNOWN
 from .metric_choice import MetricChoice
 from .records import Recording
 
@@ -71,7 +72,8 @@ def step_stops(
         stops = [each is not None and bool(each.stop) for each in verdicts]
         at_once = any(each.crossed for each, stop in zip(metrics, stops, strict=True) if stop)
         due = all(stalled) if callback.stop_when == "all" and not at_once else any(stops)
-        if not due or held_back(epoch, min_epochs=callback.min_epochs):
+        step = UNKNOWN if recording.steps is None else int(recording.steps[index])
+        if not due or held_back(epoch, step, min_epochs=callback.min_epochs, min_steps=callback.min_steps):
             continue
         if not (callback.reset_on_lr_cut and epoch in cuts):
             return SteppedStops(epoch, tuple(bests))
