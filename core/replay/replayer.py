@@ -28,8 +28,8 @@ from .metric_choice import (
     with_metrics,
 )
 from .records import Recording, RunOutcome, SimulatedAction, units_of
-from .simulation import NEVER, add_cuts, add_stepped_stops, add_stops, recorded_saves, simulate_saves, sort_actions
-from .stepped_stops import needs_steps
+from .simulation import add_cuts, add_stops, recorded_saves, simulate_saves, sort_actions
+from .stepped_stops import NEVER, add_stepped_stops, needs_steps
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def replay(
         if not isinstance(callback, library.stopping.settings) or not looks_are_recorded(callback):
             continue
         if isinstance(callback, EarlyStopping) and needs_steps(callback):
-            found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions)
+            found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions, deciders)
         else:
             found = add_stops(name, callback, curves[choices[name][0]], library.stopping, actions)
         stops = np.minimum(stops, found)

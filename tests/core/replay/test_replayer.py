@@ -30,7 +30,7 @@ from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROn
 from trainbus.replay import RunOutcome, SimulatedAction, read, replay
 from trainbus.testing import EventRecorder, LineSubject
 
-from .recorded import History, by_steps, deltas, finite, histories, recording, recording_of_run, value
+from .recorded import History, deltas, finite, histories, recording, recording_of_run, value
 
 ACTIONS = {
     Stop: "stop",
