@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,18 @@ from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.metrics.monitor import BestValue
-from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import (
+    EarlyStopping,
+    Journal,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TensorBoard,
+)
 from trainbus.replay import RunOutcome, SimulatedAction, read, replay
 from trainbus.testing import EventRecorder, LineSubject
 
-from .recorded import History, deltas, finite, histories, recording, recording_of_run, value
+from .recorded import History, by_steps, deltas, finite, histories, recording, recording_of_run, value
 
 ACTIONS = {
     Stop: "stop",
@@ -432,6 +440,80 @@ def test_wrong_arguments_of_a_replay_are_refused(runs: Any, callbacks: Any, sent
     """Missing runs, deciding callbacks and metrics are refused."""
     with pytest.raises(SettingsError, match=sentence):
         replay(runs, callbacks)
+
+
+COUNTS_EPOCHS: list[tuple[Any, str]] = [
+    (EarlyStopping(min_epochs=3), "EarlyStopping: min_epochs=3: a loop by steps has no epochs; give min_steps"),
+    (EarlyStopping(start_from_epoch=1), "EarlyStopping: start_from_epoch=1: .*; give min_steps"),
+    (EarlyStopping(every="2 epochs"), "EarlyStopping: every='2 epochs': .*; give steps"),
+    (ReduceLROnPlateau(every="5 epochs from 0"), "ReduceLROnPlateau: every=.*; give steps"),
+    (ModelCheckpoint("m-{epoch}"), "ModelCheckpoint: filepath='m-{epoch}': .*; write {step} in place of {epoch}"),
+    (ModelCheckpoint("m", save_freq="3 epochs"), "ModelCheckpoint: save_freq='3 epochs': .*; give steps"),
+    (
+        [EarlyStopping(), LearningRateScheduler(lambda epoch: 0.1 / (1 + epoch))],
+        "LearningRateScheduler: schedule: a loop by steps has no epochs",
+    ),
+    ({"callback": "EarlyStopping", "min_epochs": 2}, "EarlyStopping: min_epochs=2: a loop by steps has no epochs"),
+]
+
+
+@pytest.mark.parametrize(("callbacks", "problem"), COUNTS_EPOCHS)
+def test_options_that_count_epochs_are_refused_of_a_loop_by_steps(callbacks: Any, problem: str) -> None:
+    """In the words of a live run; in a mixed set with the runs that may be left out."""
+    run = recording([3.0, 2.0, 2.5], "a")
+    steps = replace(by_steps(run), name="b")
+    with pytest.raises(SettingsError, match=f"^{problem}"):
+        replay([steps], callbacks)
+    with pytest.raises(SettingsError, match=f"^{problem}.*, or leave out b$"):
+        replay([run, steps], callbacks)
+    assert replay([run], callbacks).outcomes
+
+
+def test_options_that_count_epochs_are_refused_of_every_library() -> None:
+    """Keras's early stopping has no option in its place."""
+    with pytest.raises(SettingsError, match=r"^EarlyStopping: start_from_epoch=2: a loop .*; leave it out$"):
+        replay([by_steps(recording([1.0]))], EarlyStopping(start_from_epoch=2), by="keras")
+
+
+@pytest.mark.parametrize(
+    ("callback", "note"),
+    [
+        (ModelCheckpoint("m", save_freq=100), "save_freq=100 saves between validations, of which nothing is recorded"),
+        (EarlyStopping(every="500 steps"), "every='500 steps' looks between validations, of which nothing is recorded"),
+        (EarlyStopping(every="validation"), ""),
+        (EarlyStopping(min_steps=3), ""),
+    ],
+)
+def test_notes_on_a_loop_by_steps_speak_of_validations(callback: Any, note: str) -> None:
+    """Each validation is recorded, with its step."""
+    notes = "".join(replay([by_steps(recording([1.0, 2.0]))], callback).notes)
+    assert note in notes if note else not notes
+    assert "epoch" not in notes
+
+
+def test_min_steps_is_ignored_only_where_steps_are_not_recorded() -> None:
+    """A note names these runs."""
+    runs = [recording([1.0] * 6, "a"), replace(by_steps(recording([1.0] * 6)), name="b", unit="epoch")]
+    result = replay(runs, EarlyStopping(patience=2, min_steps=1200))
+    assert [each.stop.epoch if each.stop else None for each in result.outcomes] == [2, 4]
+    assert result.notes == ("EarlyStopping: min_steps=1200 is ignored in a, since steps are not recorded.",)
+    assert replay(runs[:1], EarlyStopping(min_steps=5)).notes == (
+        "EarlyStopping: min_steps=5 is ignored, since steps are not recorded.",
+    )
+
+
+def test_a_mixed_set_is_totalled_by_unit() -> None:
+    """And a note says what a validation is compared with."""
+    run = recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "a")
+    result = replay(
+        [run, replace(by_steps(run), name="b"), replace(by_steps(run), name="c")], EarlyStopping(patience=2)
+    )
+    total = result.as_data()["total"]
+    assert (total["epochs"], total["epochs_saved"]) == (6, 2)
+    assert (total["validations"], total["validations_saved"]) == (12, 4)
+    assert (result.epochs, result.epochs_saved) == (18, 6)
+    assert result.notes == ("b, c: loops by steps, of which each validation counts as much as an epoch of the others.",)
+    assert "epochs" not in replay([by_steps(run)], EarlyStopping()).as_data()["total"]
 
 
 def test_limitations_are_noted() -> None:
