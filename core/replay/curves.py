@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,8 @@ from trainbus.plugins.frequency import Frequency
 from ..engine.plan import Unit
 from ..metrics.smoothing import Smoothing
 from .metric_choice import MetricChoice
-from .records import Recording
+from .records import UNKNOWN, Recording
 
-UNKNOWN: Final = int(np.iinfo(np.int64).max)
-"""In place of weight updates that are not recorded; no minimum of them is above it."""
 _ARRAYS = 15
 """From this many runs on, a step of all runs at once is faster than a step of each run."""
 
@@ -149,5 +147,5 @@ def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curve
     first = np.array([recording.epochs[0] for recording in recordings], dtype=np.int64)
     last = np.array([recording.epochs[-1] for recording in recordings], dtype=np.int64)
     names = tuple(recording.name for recording in recordings)
-    units = tuple(recording.unit for recording in recordings)
+    units: tuple[Unit, ...] = tuple(recording.unit for recording in recordings)
     return Curves(names, choice.mode, scores, epochs, lengths, first, last, times, end, begin, units, steps)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from ..callback import MonitoredCallback
+from trainbus import MonitoredCallback
+
 from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..metrics.direction import direction_of
 from ..metrics.names import canonical, hint, resolve

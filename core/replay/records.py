@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from trainbus import BestValue, SettingsError
 
 from ..engine.plan import Unit
+
+UNKNOWN: Final = int(np.iinfo(np.int64).max)
+"""In place of weight updates that are not recorded; no minimum of them is above it."""
 
 
 class Series(NamedTuple):

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus import BestValue, Callback, MonitoredCallback, SettingsError, callbacks_from
+from trainbus.lifecycle.step_training import epoch_problems
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
-from ..lifecycle.step_training import epoch_problems
 from .curves import Curves, build_curves
 from .library_settings import Library, LibraryName, find_library, translate
 from .metric_choice import (

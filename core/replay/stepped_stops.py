@@ -16,9 +16,8 @@ from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.plugins.frequency import EVERY_EPOCH
 from trainbus.rules import Patience, early_stopping_rule, held_back, threshold_rule
 
-from .curves import UNKNOWN
 from .metric_choice import MetricChoice
-from .records import Recording, SimulatedAction
+from .records import UNKNOWN, Recording, SimulatedAction
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 """The stop epoch of a run that no callback stops."""
