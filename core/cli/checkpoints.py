@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
+from typing import Any
 
 from ..checkpoints import CheckpointInfo
+from ..checkpoints.manifest import ManifestEntry
 from ..errors import UnknownDirection
 from ..metrics.direction import direction_of
 from ..storage.paths import Location
@@ -15,10 +17,13 @@ from ..storage.sizes import format_bytes
 from ..terminal import format_duration, printable
 
 _HEADER = ("file", "epoch", "step", "size", "age", "state", "metrics")
+_EPOCH = _HEADER.index("epoch")
 
 
 def table(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] | None) -> str:
     """Return a line per checkpoint, then the last checkpoint and the best one by each metric of known direction.
+
+    If all are of loops by steps, which have no epochs, there is no column of epochs.
 
     Args:
         found: The checkpoints.
@@ -26,6 +31,8 @@ def table(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] | N
     """
     now, verified = datetime.now(UTC), histories is not None
     rows = [_HEADER, *(_row(each, now, (histories or {}).get(each.path, ""), verified=verified) for each in found)]
+    if all(each.entry is None or by_steps(each.entry) for each in found) and any(each.entry for each in found):
+        rows = [(*row[:_EPOCH], *row[_EPOCH + 1 :]) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     sound = [each for each in found if not each.flaw]
@@ -37,7 +44,11 @@ def table(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] | N
 
 
 def as_json(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] | None) -> str:
-    """Return a JSON list of objects; "intact" is null for a checkpoint that was not verified."""
+    """Return a JSON list of objects; "intact" is null for a checkpoint that was not verified.
+
+    One of a loop by steps has "validation" in place of "epoch": the number, counted from 0, of the validation after
+    which, or before which, it was saved.
+    """
     best = best_of(found)
     last = next((each for each in found if not each.flaw), None)
     return json.dumps(
@@ -50,12 +61,23 @@ def as_json(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] |
                 "history": (histories or {}).get(each.path, ""),
                 "last": each is last,
                 "best": [metric for metric, (_, holder) in best.items() if holder is each],
-                **(each.entry.model_dump(mode="json", exclude={"run_state", "files"}) if each.entry else {}),
+                **(_content(each.entry) if each.entry else {}),
             }
             for each in found
         ],
         indent=1,
     )
+
+
+def by_steps(entry: ManifestEntry) -> bool:
+    """Return whether a checkpoint is of a loop by steps, which has no epochs."""
+    return entry.run_state.get("validate_every") is not None
+
+
+def _content(entry: ManifestEntry) -> dict[str, Any]:
+    """Return the content of a checkpoint as plain data."""
+    data = entry.model_dump(mode="json", exclude={"run_state", "files"})
+    return {"validation" if by_steps(entry) and name == "epoch" else name: each for name, each in data.items()}
 
 
 def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, CheckpointInfo]]:
@@ -85,6 +107,6 @@ def _row(found: CheckpointInfo, now: datetime, history: str, *, verified: bool) 
     if content is None:
         return (name, "?", "?", "?", "?", state, "")
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())
-    counters = (str(content.epoch + 1), f"{content.step:,}")
+    counters = ("-" if by_steps(content) else str(content.epoch + 1), f"{content.step:,}")
     age = format_duration(max((now - content.written).total_seconds(), 0))
     return (name, *counters, format_bytes(content.total_size), age, state, metrics)

@@ -79,7 +79,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="trainbus", description="One list of callbacks for every training loop.")
     parser.add_argument("--version", action="version", version=f"trainbus {VERSION}", help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
-    json_help = "print JSON; epochs count from 0"
+    json_help = "print JSON; epochs and validations count from 0"
 
     demo = commands.add_parser(
         "demo", help="train a model on scanned digits with four callbacks, and print what they decide"

@@ -117,9 +117,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="steps per epoch, for event files without epochs (default: estimated)",
     )
     out = parser.add_mutually_exclusive_group()
-    out.add_argument("--json", action="store_true", help="print JSON; epochs count from 0")
+    out.add_argument("--json", action="store_true", help="print JSON; epochs and validations count from 0")
     out.add_argument(
-        "--csv", action="store_true", help="print CSV, one row for each run or policy; epochs count from 0"
+        "--csv",
+        action="store_true",
+        help="print CSV, one row for each run or policy; epochs and validations count from 0",
     )
     parser.add_argument("--html", metavar="FILE", help="also write an HTML page with curves, frontier and tables")
 
@@ -133,7 +135,7 @@ def _replay(options: argparse.Namespace) -> int:
     from ..replay.report.text import overview_text, replay_text  # noqa: PLC0415
 
     recordings = _read(options)
-    callbacks = _callbacks(options)
+    callbacks = _callbacks(options, by_steps=any(each.unit == "validation" for each in recordings))
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     result = replay.replay(recordings, callbacks, **common) if callbacks else None
     if result is not None:
@@ -181,7 +183,8 @@ def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) ->
         print(json.dumps(result.as_data(), indent=1))
     elif options.csv:
         rows = result.as_rows()
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
+        names = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(sys.stdout, [*names], lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     else:
@@ -204,17 +207,19 @@ def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], re
     print(f"trainbus: wrote {options.html}", file=sys.stderr)
 
 
-def _callbacks(options: argparse.Namespace) -> list[Callback]:
+def _callbacks(options: argparse.Namespace, *, by_steps: bool) -> list[Callback]:
     """Return the callbacks from --config and from the callback options."""
+    counter = "step" if by_steps else "epoch"
     found: list[Callback] = list(load(options.config)) if options.config else []
     for option, (name, _) in _CALLBACK_OPTIONS.items():
-        found += [_callback(name, _flag(option), text, options.library) for text in getattr(options, option) or ()]
+        texts: Sequence[str] = getattr(options, option) or ()
+        found += [_callback(name, _flag(option), text, options.library, counter) for text in texts]
     if options.config and not found:
         raise SettingsError(f"{options.config!r} lists no callbacks")
     return found
 
 
-def _callback(name: str, option: str, text: str, library: str) -> Callback:
+def _callback(name: str, option: str, text: str, library: str, counter: str = "epoch") -> Callback:
     from trainbus.plugins import ModelCheckpoint  # noqa: PLC0415 - the core works without the built-in plugins
 
     from ..replay.library_settings import build, find_library  # noqa: PLC0415
@@ -226,7 +231,7 @@ def _callback(name: str, option: str, text: str, library: str) -> Callback:
             return build(specs.stopping.settings, given)
         if name == "ReduceLROnPlateau":
             return build(specs.plateau.settings, given)
-        path = "checkpoint-{epoch}" if {"keep", "keep_last"} & set(given) else "checkpoint"
+        path = f"checkpoint-{{{counter}}}" if {"keep", "keep_last"} & set(given) else "checkpoint"
         options: dict[str, Any] = {"filepath": path, **given}
         return ModelCheckpoint(**options)
     except SettingsError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -198,15 +198,18 @@ def check_no_epochs(callbacks: Iterable[Callback], origin: Origin) -> None:
     Raises:
         SettingsError: There are such options; the message names each, and what to write.
     """
-    problems = [
-        f"{type(each).__name__}: {option}: a loop by steps has no epochs; {advice}"
-        for each in callbacks
-        for option, advice in each.epoch_options().items()
-    ]
+    problems = [*epoch_problems((type(each).__name__, each) for each in callbacks)]
     if origin.epoch:
         problems.append(f"start: 'epoch': {origin.epoch}: a loop by steps has no epochs; give 'step'")
     if problems:
         raise SettingsError("\n".join(problems))
+
+
+def epoch_problems(callbacks: Iterable[tuple[str, Callback]]) -> Iterator[str]:
+    """Yield each option of callbacks, given with their names, that counts epochs, and what to write."""
+    for name, callback in callbacks:
+        for option, advice in callback.epoch_options().items():
+            yield f"{name}: {option}: a loop by steps has no epochs; {advice}"
 
 
 def _has_reached(state: RunState, due: int) -> bool:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from trainbus.plugins.frequency import Frequency
 
+from ..engine.plan import Unit
 from ..metrics.smoothing import Smoothing
 from .metric_choice import MetricChoice
-from .records import Recording
+from .records import UNKNOWN, Recording
 
 _ARRAYS = 15
 """From this many runs on, a step of all runs at once is faster than a step of each run."""
@@ -22,6 +23,8 @@ _ARRAYS = 15
 @dataclass(frozen=True)
 class Curves:
     """One metric of many runs, in the array layout that the rules take.
+
+    Of a loop by steps, each "epoch" is a validation.
 
     An epoch that did not log the metric has no column in the row of its run, since rules ignore it. Shorter rows are
     padded with epochs of -1 and scores of NaN, which rules also ignore.
@@ -45,6 +48,10 @@ class Curves:
     """The end of each run's last recorded epoch in seconds; NaN if unknown."""
     begin: NDArray[np.float64]
     """The end of each run's first recorded epoch in seconds; NaN if unknown."""
+    units: tuple[Unit, ...]
+    """What each run counts: epochs, or the validations of a loop by steps."""
+    steps: NDArray[np.int64]
+    """The weight updates until each value; ``UNKNOWN`` where they are not recorded."""
 
     @property
     def sign(self) -> int:
@@ -65,11 +72,13 @@ class Curves:
         lengths = wanted.sum(axis=1)
         shape = len(self.names), int(lengths.max(initial=0))
         scores, times, epochs = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
+        steps = np.full(shape, UNKNOWN)
         for row, length in enumerate(lengths.tolist()):
             scores[row, :length] = self.scores[row, wanted[row]]
             times[row, :length] = self.times[row, wanted[row]]
             epochs[row, :length] = self.epochs[row, wanted[row]]
-        return replace(self, scores=scores, times=times, epochs=epochs, lengths=lengths)
+            steps[row, :length] = self.steps[row, wanted[row]]
+        return replace(self, scores=scores, times=times, epochs=epochs, lengths=lengths, steps=steps)
 
     def scores_of(self, recordings: Sequence[Recording], choice: MetricChoice) -> NDArray[np.float64]:
         """Return the scores of another metric in the epochs of these curves, [run, column]; -inf where it is missing.
@@ -124,14 +133,19 @@ def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curve
     scores, times = np.full(shape, np.nan), np.full(shape, np.nan)
     epochs = np.full(shape, -1, dtype=np.int64)
     begin, end = np.full(len(series), np.nan), np.full(len(series), np.nan)
+    known = any(recording.steps is not None for recording in recordings)
+    steps = np.full(shape, UNKNOWN) if known else np.broadcast_to(UNKNOWN, shape)
     for row, (recording, (values, logged)) in enumerate(zip(recordings, series, strict=True)):
         columns = slice(0, lengths[row])
         scores[row, columns] = choice.sign * values[logged]
         epochs[row, columns] = recording.epochs[logged]
+        if recording.steps is not None:
+            steps[row, columns] = recording.steps[logged]
         if recording.times is not None:
             times[row, columns] = recording.times[logged]
             begin[row], end[row] = recording.times[0], recording.times[-1]
     first = np.array([recording.epochs[0] for recording in recordings], dtype=np.int64)
     last = np.array([recording.epochs[-1] for recording in recordings], dtype=np.int64)
     names = tuple(recording.name for recording in recordings)
-    return Curves(names, choice.mode, scores, epochs, lengths, first, last, times, end, begin)
+    units: tuple[Unit, ...] = tuple(recording.unit for recording in recordings)
+    return Curves(names, choice.mode, scores, epochs, lengths, first, last, times, end, begin, units, steps)

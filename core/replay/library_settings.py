@@ -31,6 +31,11 @@ class KerasEarlyStopping(MonitoredCallback):
     restore_best_weights: bool = False
     start_from_epoch: NonNegativeInt = 0
 
+    def epoch_options(self) -> Mapping[str, str]:
+        """Return ``start_from_epoch``; Keras has nothing that counts steps in its place."""
+        start = self.start_from_epoch
+        return {f"start_from_epoch={start}": "leave it out"} if start else {}
+
 
 class KerasReduceLROnPlateau(MonitoredCallback):
     """The options of Keras's ReduceLROnPlateau."""
@@ -111,11 +116,13 @@ class Library(NamedTuple):
     plateau: RuleSpec
     notes: tuple[str, ...] = ()
     """Notes to show with a result, one sentence each."""
+    epoch_notes: tuple[str, ...] = ()
+    """Further notes, for loops over epochs."""
 
 
 def _trainbus_stopping(options: Arguments, sign: int) -> dict[str, Any]:
     return {
-        **_pick(options, "patience", "start_from_epoch", "check_finite", "min_epochs"),
+        **_pick(options, "patience", "start_from_epoch", "check_finite", "min_epochs", "min_steps"),
         **better_arguments(options),
         "baseline": _score(options, "baseline", sign, none=-inf),
         "stopping_threshold": _score(options, "stopping_threshold", sign, none=inf),
@@ -215,7 +222,7 @@ _LIGHTNING = Library(
     "Lightning 2.6",
     RuleSpec(LightningEarlyStopping, rules.lightning_stopping_rule, rules.LibraryPatience(), _lightning_stopping),
     _TORCH.plateau,
-    ("Lightning counts validations: its patience is correct here only with one validation an epoch.",),
+    epoch_notes=("Lightning counts validations: its patience is correct here only with one validation an epoch.",),
 )
 _IGNITE = Library(
     "ignite",

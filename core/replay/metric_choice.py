@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from trainbus import MonitoredCallback
+
 from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..metrics.direction import direction_of
 from ..metrics.names import canonical, hint, resolve
@@ -14,6 +16,8 @@ from .records import Recording
 
 _SHOWN = 50
 """The maximum number of metrics that a message lists completely."""
+
+_NAMES_SHOWN = 5
 
 _DEFAULT = "val_loss"
 
@@ -71,6 +75,60 @@ def choose_metric(
             f"logged: {listed}"
         )
     return MetricChoice(name, direction_of(name) if mode == "auto" else mode, why)
+
+
+def choose_metrics(
+    callback: MonitoredCallback,
+    recordings: Sequence[Recording],
+    monitor: str | None,
+    mode: Literal["auto", "min", "max"],
+) -> tuple[MetricChoice, ...]:
+    """Return the metrics that the callback monitors; the most suitable one if its options name none."""
+    monitored = callback.monitored()
+    if monitored and monitor is not None:
+        return (choose_metric(recordings, monitor, mode),)
+    named = "monitor" in callback.model_fields_set or len(monitored) > 1
+    return tuple(
+        choose_metric(recordings, name if named else None, mode if own == "auto" else own) for name, own in monitored
+    )
+
+
+def choose_tie_breaker(callback: MonitoredCallback, recordings: Sequence[Recording]) -> MetricChoice | None:
+    """Return the metric by which the callback breaks ties; None if it names none."""
+    name: str | None = getattr(callback, "tie_breaker", None)
+    if name is None:
+        return None
+    return choose_metric(recordings, name, getattr(callback, "tie_breaker_mode", "auto"))
+
+
+def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice]) -> tuple[list[Recording], list[str]]:
+    """Return the runs that log all of these metrics, and notes on the other runs, and on what the runs count.
+
+    Raises:
+        MissingMetric: No run logs all of the metrics.
+    """
+    runs = [each for each in recordings if all(choice.is_logged_in(each) for choice in choices)]
+    others = [each.name for each in recordings if not any(each is run for run in runs)]
+    names = " and ".join(choice.monitor for choice in choices)
+    if not runs:
+        raise MissingMetric(f"no run logs {names}; runs: {', '.join(others)}")
+    notes = list[str]()
+    if others:
+        verb, left_out = ("run does", "is") if len(others) == 1 else ("runs do", "are")
+        listed = shortened_list(others)
+        notes.append(f"{len(others)} {verb} not log {names} and {left_out} left out: {listed}.")
+    by_steps = [each.name for each in runs if each.unit == "validation"]
+    if 0 < len(by_steps) < len(runs):
+        loops = "a loop" if len(by_steps) == 1 else "loops"
+        listed = shortened_list(by_steps)
+        notes.append(f"{listed}: {loops} by steps, of which each validation counts as much as an epoch of the others.")
+    return runs, notes
+
+
+def shortened_list(names: Sequence[str]) -> str:
+    """Return names as a list; of many, the first ones."""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def candidates(recordings: Sequence[Recording]) -> list[str]:

@@ -101,6 +101,8 @@ class Grid:
 def default_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None) -> Grid:
     """Return a grid of the given axes, completed with values that suit these runs: a few thousand policies at most.
 
+    Of loops by steps, ``start_from_epoch`` is 0.
+
     By default, patience goes up to half of the longest run, and min_delta is a rounded fraction of the median gain of
     the runs.
 
@@ -111,13 +113,14 @@ def default_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None)
     for name in missing:
         if axes.get(name):
             raise SettingsError(f"the EarlyStopping of {library.title} has no option {name}")
+    epochs = "validation" not in curves.units
     longest = int(curves.lengths.max(initial=1))
     gain = float(np.median(gains(curves)))
     steps = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200)
     defaults: dict[str, Sequence[Any]] = {
         "patience": [each for each in steps if each <= max(longest // 2, 1)],
         "min_delta": [0.0, *(_round(gain * fraction) for fraction in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2) if gain > 0)],
-        "start_from_epoch": [each for each in (0, 3, 5, 10, 20, 50) if each <= longest // 4],
+        "start_from_epoch": [each for each in (0, 3, 5, 10, 20, 50) if each <= longest // 4 and epochs] or [0],
         "smoothing": [None, "ema 0.5", "ema 0.8", "median 3", "median 5"],
     }
     chosen = {name: values for name, values in axes.items() if values is not None}

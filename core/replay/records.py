@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import BestValue
+from trainbus import BestValue, SettingsError
+
+from ..engine.plan import Unit
+
+UNKNOWN: Final = int(np.iinfo(np.int64).max)
+"""In place of weight updates that are not recorded; no minimum of them is above it."""
 
 
 class Series(NamedTuple):
-    """One metric of one run, with an element for each epoch of its ``Recording``."""
+    """One metric of one run, with an element for each row of its ``Recording``."""
 
     values: NDArray[np.float64]
-    """The logged values; NaN for an epoch without a value, and for a logged NaN."""
+    """The logged values; NaN for a row without a value, and for a logged NaN."""
     logged: NDArray[np.bool_]
-    """Which epochs logged a value: a rule steps on a logged NaN, but not on an epoch without a value."""
+    """Which rows logged a value: a rule steps on a logged NaN, but not on a row without a value."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded run, in the same form for every file format.
+    """One recorded run, in the same form for every file format, with a row for each epoch.
+
+    A loop by steps has no epochs: its rows are validations, whose numbers are in ``epochs``.
+
+    Raises:
+        SettingsError: The steps of validations are missing, or there is not one number of steps for each row.
 
     >>> values = np.array([0.5, 0.25])
     >>> Recording("a", np.arange(2), {"loss": Series(values, np.isfinite(values))}).duration is None
@@ -37,15 +47,28 @@ class Recording:
     metrics: Mapping[str, Series]
     """Metrics by the name under which trainbus would log them, such as "val_loss"."""
     times: NDArray[np.float64] | None = None
-    """The end of each epoch in seconds, on any clock; None if unknown."""
+    """The end of each row in seconds, on any clock; None if unknown."""
     format: str = ""
     """The format to display, such as "Keras event files" or "Lightning CSV"."""
     notes: tuple[str, ...] = field(default=())
     """What the reader left out or guessed, one sentence each."""
+    unit: Unit = "epoch"
+    """What the rows count: epochs, or the validations of a loop by steps."""
+    steps: NDArray[np.int64] | None = None
+    """The weight updates of the run until the end of each row; None if unknown."""
+
+    def __post_init__(self) -> None:
+        """Check the steps."""
+        if self.steps is None and self.unit == "validation":
+            raise SettingsError("Recording: unit='validation': give steps, the weight updates until each validation")
+        if self.steps is not None and len(self.steps) != len(self.epochs):
+            raise SettingsError(
+                f"Recording: steps has {len(self.steps):,} numbers for {len(self.epochs):,} rows; give one for each"
+            )
 
     @property
     def duration(self) -> float | None:
-        """The seconds between the ends of the first and the last epoch; None if unknown."""
+        """The seconds between the ends of the first and the last row; None if unknown."""
         return None if self.times is None or not self.times.size else float(self.times[-1] - self.times[0])
 
 
@@ -54,10 +77,10 @@ Action: TypeAlias = Literal["scale_learning_rate", "keep", "save", "restore", "f
 
 
 class SimulatedAction(NamedTuple):
-    """One action that a callback would have decided at the end of an epoch."""
+    """One action that a callback would have decided at the end of an epoch, or after a validation."""
 
     epoch: int
-    """Counted from 0."""
+    """Counted from 0; in a loop by steps, the number of the validation."""
     by: str
     """The name of the callback in the run."""
     action: Action
@@ -70,7 +93,10 @@ class SimulatedAction(NamedTuple):
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What callbacks would have decided on one recorded run. Epochs count from 0."""
+    """What callbacks would have decided on one recorded run.
+
+    Epochs count from 0. Of a loop by steps, each "epoch" here is a validation.
+    """
 
     name: str
     """The name of the run."""
@@ -89,6 +115,10 @@ class RunOutcome:
     """The seconds between the ends of the first and the last recorded epoch; None if unknown."""
     seconds_saved: float | None = None
     """The part of ``seconds`` after the stop."""
+    unit: Unit = "epoch"
+    """What the run counts: epochs, or the validations of a loop by steps."""
+    steps: Mapping[int, int] = field(default_factory=dict[int, int])
+    """In a loop by steps, the weight updates until each validation; empty in a loop over epochs."""
 
     @property
     def stop(self) -> SimulatedAction | None:
@@ -129,31 +159,61 @@ class RunOutcome:
         return None if later is None else max(cut.epoch for cut in self.cuts if cut.epoch < later)
 
     def as_data(self) -> dict[str, Any]:
-        """Return the outcome as plain data for machines."""
+        """Return the outcome as plain data for machines.
+
+        Of a loop by steps, each key of an epoch becomes two: of the validation, counted from 0, and of the step.
+        """
         return {
             "run": self.name,
-            "first_epoch": self.first_epoch,
-            "last_epoch": self.last_epoch,
-            "stopped_epoch": self.stop.epoch if self.stop else None,
+            "unit": self.unit,
+            **self._when("first_epoch", self.first_epoch),
+            **self._when("last_epoch", self.last_epoch),
+            **self._when("stopped_epoch", self.stop.epoch if self.stop else None),
             "stopped_by": self.stop.by if self.stop else None,
             "censored": self.censored,
-            "hypothetical_from": self.hypothetical_from,
-            "epochs_saved": self.epochs_saved,
+            **self._when("hypothetical_from", self.hypothetical_from),
+            f"{self.unit}s_saved": self.epochs_saved,
             "seconds": self.seconds,
             "seconds_saved": self.seconds_saved,
-            "best_seen": self.best_seen._asdict() if self.best_seen else None,
-            "best_at_stop": self.best_at_stop._asdict() if self.best_at_stop else None,
+            "best_seen": self._best(self.best_seen),
+            "best_at_stop": self._best(self.best_at_stop),
             "quality_lost": self.quality_lost,
-            "checkpoints": list(self.kept),
-            "decisions": [each._asdict() for each in self.decisions],
+            "checkpoints": [self.steps[each] for each in self.kept] if self.steps else list(self.kept),
+            "decisions": [self._decision(each) for each in self.decisions],
         }
 
     def as_row(self) -> dict[str, Any]:
         """Return the single-valued part of ``as_data`` as one row of a table."""
         data = self.as_data()
         for name in ("best_seen", "best_at_stop"):
-            best = data.pop(name) or {"value": None, "epoch": None}
-            data |= {name: best["value"], f"{name}_epoch": best["epoch"]}
+            best = data.pop(name) or {"value": None, **self._when("epoch", None)}
+            data |= {name: best.pop("value"), **{f"{name}_{key}": number for key, number in best.items()}}
         del data["decisions"]
         data["checkpoints"] = " ".join(map(str, data["checkpoints"]))
-        return {**data, "first_cut": self.cuts[0].epoch if self.cuts else None, "cuts": len(self.cuts)}
+        first = self.cuts[0].epoch if self.cuts else None
+        return {**data, **self._when("first_cut", first), "cuts": len(self.cuts)}
+
+    def _when(self, key: str, epoch: int | None) -> dict[str, int | None]:
+        """Return an epoch by its key; of a loop by steps, the validation and its step, each by a key of its own."""
+        if self.unit == "epoch":
+            return {key: epoch}
+        stem = key.removesuffix("epoch").rstrip("_")
+        prefix = f"{stem}_" if stem else ""
+        return {f"{prefix}validation": epoch, f"{prefix}step": None if epoch is None else self.steps[epoch]}
+
+    def _best(self, best: BestValue | None) -> dict[str, Any] | None:
+        return None if best is None else {"value": best.value, **self._when("epoch", best.epoch)}
+
+    def _decision(self, action: SimulatedAction) -> dict[str, Any]:
+        return {
+            **self._when("epoch", action.epoch),
+            "by": action.by,
+            "action": action.action,
+            **self._when("of", action.of),
+            "exact": action.exact,
+        }
+
+
+def units_of(recordings: Iterable[Recording | RunOutcome]) -> set[Unit]:
+    """Return what runs count."""
+    return {each.unit for each in recordings}

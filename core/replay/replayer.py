@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import BestValue, Callback, MissingMetric, MonitoredCallback, SettingsError, callbacks_from
+from trainbus import BestValue, Callback, MonitoredCallback, SettingsError, callbacks_from
+from trainbus.lifecycle.step_training import epoch_problems
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.plugins.comparison import ComparisonSettings
@@ -18,12 +19,17 @@ from trainbus.settings.plugin_list import CallbackLike, as_list
 
 from .curves import Curves, build_curves
 from .library_settings import Library, LibraryName, find_library, translate
-from .metric_choice import MetricChoice, choose_metric
-from .records import Recording, RunOutcome, SimulatedAction
-from .simulation import NEVER, add_cuts, add_stepped_stops, add_stops, recorded_saves, simulate_saves, sort_actions
-from .stepped_stops import needs_steps
-
-_NAMES_SHOWN = 5
+from .metric_choice import (
+    MetricChoice,
+    choose_metric,
+    choose_metrics,
+    choose_tie_breaker,
+    shortened_list,
+    with_metrics,
+)
+from .records import Recording, RunOutcome, SimulatedAction, units_of
+from .simulation import add_cuts, add_stops, recorded_saves, simulate_saves, sort_actions
+from .stepped_stops import NEVER, add_stepped_stops, needs_steps
 
 
 @dataclass(frozen=True)
@@ -42,17 +48,17 @@ class Replay:
 
     @property
     def epochs(self) -> int:
-        """The number of recorded epochs of all runs."""
+        """The number of recorded epochs, and of validations of loops by steps, of all runs."""
         return sum(each.epochs for each in self.outcomes)
 
     @property
     def epochs_saved(self) -> int:
-        """The number of epochs after the stops, of all runs."""
+        """The number of these after the stops, of all runs."""
         return sum(each.epochs_saved for each in self.outcomes)
 
     @property
     def seconds(self) -> float | None:
-        """The seconds from first to last recorded epoch, of all runs with times; None if no run has any."""
+        """The seconds from first to last record, of all runs with times; None if no run has any."""
         known = [each.seconds for each in self.outcomes if each.seconds is not None]
         return sum(known) if known else None
 
@@ -74,8 +80,13 @@ class Replay:
         return sum(each.censored for each in self.outcomes)
 
     def as_data(self) -> dict[str, Any]:
-        """Return the replay as plain data for machines. Epochs count from 0."""
+        """Return the replay as plain data for machines. Epochs and validations count from 0."""
         mean, worst = self.quality_lost
+        counts = dict[str, int]()
+        for unit in sorted(units_of(self.outcomes)):
+            same = [each for each in self.outcomes if each.unit == unit]
+            counts |= {f"{unit}s": sum(each.epochs for each in same)}
+            counts |= {f"{unit}s_saved": sum(each.epochs_saved for each in same)}
         return {
             "library": self.library,
             **self.choice._asdict(),
@@ -84,8 +95,7 @@ class Replay:
             "total": {
                 "runs": len(self.outcomes),
                 "censored": self.censored,
-                "epochs": self.epochs,
-                "epochs_saved": self.epochs_saved,
+                **counts,
                 "seconds": self.seconds,
                 "seconds_saved": self.seconds_saved,
                 "quality_lost_mean": mean,
@@ -95,7 +105,7 @@ class Replay:
         }
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """Return a table for machines, with one row for each run."""
+        """Return a table for machines, with one row for each run. Of loops by steps, other columns have values."""
         return [each.as_row() for each in self.outcomes]
 
 
@@ -125,7 +135,8 @@ def replay(
         The outcome of each run, and totals.
 
     Raises:
-        SettingsError: There are no runs, no callback decides anything, or an option is wrong or unknown to the library.
+        SettingsError: There are no runs, no callback decides anything, or an option is wrong or unknown to the library;
+            or it counts epochs, and a run is a loop by steps.
         MissingMetric: No run logs the metric.
         UnknownDirection: The direction of the metric cannot be inferred from its name.
 
@@ -140,6 +151,7 @@ def replay(
     """
     library = find_library(by)
     named = dict(_named(callbacks, library))
+    refuse_epochs(named, recordings)
     kinds = library.stopping.settings, library.plateau.settings, ModelCheckpoint
     deciders = {name: each for name, each in named.items() if isinstance(each, kinds)}
     if not deciders:
@@ -163,7 +175,7 @@ def replay(
         if not isinstance(callback, library.stopping.settings) or not looks_are_recorded(callback):
             continue
         if isinstance(callback, EarlyStopping) and needs_steps(callback):
-            found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions)
+            found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions, deciders)
         else:
             found = add_stops(name, callback, curves[choices[name][0]], library.stopping, actions)
         stops = np.minimum(stops, found)
@@ -175,50 +187,30 @@ def replay(
                 actions[row] += saves
                 kept[row].update(epochs)
     outcomes = _outcomes(runs, curves[first], stops, actions, kept)
-    notes = (*left_out, *_limitations(named, deciders, library))
+    notes = (*left_out, *_limitations(named, deciders, library, runs))
     return Replay(tuple(named.values()), library.name, first, tuple(outcomes), notes)
+
+
+def refuse_epochs(named: Mapping[str, Callback], recordings: Sequence[Recording]) -> None:
+    """Refuse options that count epochs, as a live loop by steps does.
+
+    Args:
+        named: The callbacks by name.
+        recordings: The runs.
+
+    Raises:
+        SettingsError: There are such options, and a run is a loop by steps.
+    """
+    by_steps = [each.name for each in recordings if each.unit == "validation"]
+    problems = [*epoch_problems(named.items())] if by_steps else []
+    if problems:
+        others = "" if len(by_steps) == len(recordings) else f", or leave out {shortened_list(by_steps)}"
+        raise SettingsError("\n".join(f"{each}{others}" for each in problems))
 
 
 def looks_are_recorded(callback: MonitoredCallback) -> bool:
     """Return whether a callback looks where a record has values: at the end of epochs or validations."""
     return not (isinstance(callback, ComparisonSettings) and callback.frequency.in_batches)
-
-
-def unanswered(name: str, callback: MonitoredCallback) -> Iterator[str]:
-    """Yield a note for each option of a callback that a record cannot answer as a run does.
-
-    Args:
-        name: The name of the callback in the note.
-        callback: The callback.
-    """
-    if isinstance(callback, ModelCheckpoint) and recorded_saves(callback) is None:
-        yield f"{name}: save_freq={callback.save_freq!r} saves inside epochs, of which nothing is recorded."
-    if not looks_are_recorded(callback):
-        every: str = getattr(callback, "every", "")
-        yield f"{name}: every={every!r} looks inside epochs, of which nothing is recorded."
-    if isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation":
-        yield f"{name}: every='validation' counts each recorded value as one validation."
-    if isinstance(callback, EarlyStopping) and callback.min_steps:
-        yield f"{name}: min_steps={callback.min_steps} is ignored, since steps are not recorded."
-
-
-def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice]) -> tuple[list[Recording], list[str]]:
-    """Return the runs that log all of these metrics, and a note on the other runs.
-
-    Raises:
-        MissingMetric: No run logs all of the metrics.
-    """
-    runs = [each for each in recordings if all(choice.is_logged_in(each) for choice in choices)]
-    others = [each.name for each in recordings if not any(each is run for run in runs)]
-    names = " and ".join(choice.monitor for choice in choices)
-    if not runs:
-        raise MissingMetric(f"no run logs {names}; runs: {', '.join(others)}")
-    if not others:
-        return runs, []
-    more = f" and {len(others) - _NAMES_SHOWN} more" if len(others) > _NAMES_SHOWN else ""
-    listed = ", ".join(others[:_NAMES_SHOWN]) + more
-    verb = "run does" if len(others) == 1 else "runs do"
-    return runs, [f"{len(others)} {verb} not log {names} and {'is' if len(others) == 1 else 'are'} left out: {listed}."]
 
 
 def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -> Iterator[tuple[str, Callback]]:
@@ -238,30 +230,6 @@ def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -
         yield name, callback
 
 
-def choose_metrics(
-    callback: MonitoredCallback,
-    recordings: Sequence[Recording],
-    monitor: str | None,
-    mode: Literal["auto", "min", "max"],
-) -> tuple[MetricChoice, ...]:
-    """Return the metrics that the callback monitors; the most suitable one if its options name none."""
-    monitored = callback.monitored()
-    if monitored and monitor is not None:
-        return (choose_metric(recordings, monitor, mode),)
-    named = "monitor" in callback.model_fields_set or len(monitored) > 1
-    return tuple(
-        choose_metric(recordings, name if named else None, mode if own == "auto" else own) for name, own in monitored
-    )
-
-
-def choose_tie_breaker(callback: MonitoredCallback, recordings: Sequence[Recording]) -> MetricChoice | None:
-    """Return the metric by which the callback breaks ties; None if it names none."""
-    name: str | None = getattr(callback, "tie_breaker", None)
-    if name is None:
-        return None
-    return choose_metric(recordings, name, getattr(callback, "tie_breaker_mode", "auto"))
-
-
 def _outcomes(
     runs: Sequence[Recording],
     curves: Curves,
@@ -274,26 +242,33 @@ def _outcomes(
         epochs = curves.epochs[row, : curves.lengths[row]]
         until = int(np.searchsorted(epochs, stop, side="right"))
         scores = curves.scores[row]
+        steps = dict[int, int]()
+        if run.unit == "validation" and run.steps is not None:
+            steps = dict(zip(run.epochs.tolist(), run.steps.tolist(), strict=True))
         stop_time = curves.times[row, until - 1] if stop <= curves.last[row] else curves.end[row]
         yield RunOutcome(
             run.name,
             first_epoch=int(curves.first[row]),
             last_epoch=int(curves.last[row]),
             decisions=sort_actions(actions[row], stop),
-            best_seen=_best(scores[: len(epochs)], epochs, curves.sign),
-            best_at_stop=_best(scores[:until], epochs, curves.sign),
+            best_seen=_best(scores[: len(epochs)], epochs, curves.sign, steps),
+            best_at_stop=_best(scores[:until], epochs, curves.sign, steps),
             kept=tuple(sorted(kept[row])),
             seconds=_none_if_nan(curves.end[row] - curves.begin[row]),
             seconds_saved=_none_if_nan(curves.end[row] - stop_time),
+            unit=run.unit,
+            steps=steps,
         )
 
 
-def _best(scores: NDArray[np.float64], epochs: NDArray[np.int64], sign: int) -> BestValue | None:
-    """Return the best value and its epoch, by the same rule as the monitor of a live run."""
+def _best(
+    scores: NDArray[np.float64], epochs: NDArray[np.int64], sign: int, steps: Mapping[int, int]
+) -> BestValue | None:
+    """Return the best value, its epoch and its step, by the same rule as the monitor of a live run."""
     best = Best()
     for score, epoch in zip(scores.tolist(), epochs.tolist(), strict=False):
         best, _ = best_rule(best, score, epoch)
-    return BestValue(sign * best.score, best.epoch) if best.epoch >= 0 else None
+    return BestValue(sign * best.score, best.epoch, steps.get(best.epoch)) if best.epoch >= 0 else None
 
 
 def _none_if_nan(seconds: Any) -> float | None:
@@ -301,15 +276,59 @@ def _none_if_nan(seconds: Any) -> float | None:
 
 
 def _limitations(
-    named: Mapping[str, Callback], deciders: Mapping[str, MonitoredCallback], library: Library
+    named: Mapping[str, Callback],
+    deciders: Mapping[str, MonitoredCallback],
+    library: Library,
+    runs: Sequence[Recording],
 ) -> Iterator[str]:
     """Yield a note for each fact that the replay leaves out or cannot determine."""
+    by_steps = units_of(runs) == {"validation"}
     others = [name for name in named if name not in deciders]
     if others:
         yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
     for name, callback in deciders.items():
-        yield from unanswered(name, callback)
+        yield from unanswered(name, callback, runs)
     if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
         yield "Checkpoints follow trainbus's own rules, regardless of the library."
     if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":
         yield from library.notes
+        yield from () if by_steps else library.epoch_notes
+
+
+def unanswered(name: str, callback: MonitoredCallback, runs: Sequence[Recording]) -> Iterator[str]:
+    """Yield a note for each option of a callback that a record cannot answer as a run does.
+
+    Args:
+        name: The name of the callback in the note.
+        callback: The callback.
+        runs: The runs.
+    """
+    if isinstance(callback, ModelCheckpoint) and recorded_saves(callback) is None:
+        yield f"{name}: save_freq={callback.save_freq!r} saves {between(runs)}, of which nothing is recorded."
+    if not looks_are_recorded(callback):
+        every: str = getattr(callback, "every", "")
+        yield f"{name}: every={every!r} looks {between(runs)}, of which nothing is recorded."
+    at_validations = isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation"
+    if at_validations and units_of(runs) != {"validation"}:
+        yield f"{name}: every='validation' counts each recorded value as one validation."
+    if isinstance(callback, EarlyStopping):
+        yield from _min_steps_notes(name, callback, runs)
+
+
+def between(runs: Sequence[Recording]) -> str:
+    """Return in words where nothing is recorded."""
+    return "between validations" if units_of(runs) == {"validation"} else "inside epochs"
+
+
+def _min_steps_notes(name: str, callback: EarlyStopping, runs: Sequence[Recording]) -> Iterator[str]:
+    """Yield a note on the runs in which ``min_steps`` cannot be honoured.
+
+    Args:
+        name: The name of the callback, for the note.
+        callback: The callback.
+        runs: The runs.
+    """
+    unknown = [each.name for each in runs if each.steps is None] if callback.min_steps else []
+    if unknown:
+        where = "" if len(unknown) == len(runs) else f" in {shortened_list(unknown)}"
+        yield f"{name}: min_steps={callback.min_steps} is ignored{where}, since steps are not recorded."

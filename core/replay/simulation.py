@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.names.filename_template import render, template_fields
 from trainbus.metrics.names import canonical, resolve
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.plugins.rate_groups import unknown_rate
 from trainbus.rules import Best, Kept, best_rule, retention_rule
@@ -24,10 +24,7 @@ from .curves import Curves
 from .library_settings import RuleSpec
 from .metric_choice import MetricChoice
 from .records import Action, Recording, SimulatedAction
-from .stepped_stops import step_stops
-
-NEVER: Final = int(np.iinfo(np.int64).max)
-"""The stop epoch of a run that no callback stops."""
+from .stepped_stops import NEVER, stop_actions
 
 _ORDER: Final = get_args(Action)
 _RELATIVE_TOLERANCE: Final = 1e-4
@@ -62,7 +59,8 @@ def simulate_stops(
     improved = np.zeros((columns, *shape), dtype=np.bool_) if improvements else None
     scores, epochs = np.ascontiguousarray(curves.scores.T), np.ascontiguousarray(curves.epochs.T)
     for column in range(columns):
-        state, verdict = rule(state, scores[column], epochs[column], **arguments)
+        observed = {"step": curves.steps[:, column]} if arguments.get("min_steps") else {}
+        state, verdict = rule(state, scores[column], epochs[column], **arguments, **observed)
         running = stops < 0
         if improved is not None:
             improved[column] = verdict.best & running
@@ -93,35 +91,8 @@ def add_stops(
         kept = list[int]()
         if restores and improved is not None:
             kept = curves.epochs[row, np.flatnonzero(improved[:, row])].tolist()
-        actions[row] += _stop_actions(name, None if stop == NEVER else stop, kept)
+        actions[row] += stop_actions(name, None if stop == NEVER else stop, kept)
     return stops
-
-
-def add_stepped_stops(
-    name: str,
-    callback: EarlyStopping,
-    recordings: Sequence[Recording],
-    choices: Sequence[MetricChoice],
-    tie_breaker: MetricChoice | None,
-    actions: list[list[SimulatedAction]],
-) -> NDArray[np.int64]:
-    """Do the same as ``add_stops``, run by run; the lists of actions have the cuts already."""
-    stops = np.full(len(recordings), NEVER)
-    for row, recording in enumerate(recordings):
-        cuts = {each.epoch for each in actions[row] if each.action == "scale_learning_rate"}
-        found = step_stops(callback, recording, choices, tie_breaker, cuts)
-        stops[row] = NEVER if found.stop is None else found.stop
-        actions[row] += _stop_actions(name, found.stop, found.bests if callback.restore_best_weights else ())
-    return stops
-
-
-def _stop_actions(name: str, stop: int | None, kept: Sequence[int]) -> list[SimulatedAction]:
-    """Return the actions of early stopping: keeping the weights of some epochs, the stop, restoring the last."""
-    actions = [SimulatedAction(epoch, name, "keep", epoch) for epoch in kept]
-    if stop is not None:
-        actions.append(SimulatedAction(stop, name, "stop", stop))
-        actions += [SimulatedAction(stop, name, "restore", kept[-1])] if kept else []
-    return actions
 
 
 class RecordedRates(NamedTuple):
@@ -340,7 +311,7 @@ def _file_name(template: str, recording: Recording, index: int) -> str:
         "part": "{part}",
         "epoch": epoch + 1,
         "epoch0": epoch,
-        "step": epoch + 1,
+        "step": epoch + 1 if recording.steps is None else int(recording.steps[index]),
         "batch": 0,
     }
     for name in template_fields(template):

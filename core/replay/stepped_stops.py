@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from math import inf, isnan
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trainbus import Callback
 from trainbus.metrics.smoothing import Smoothing
 from trainbus.plugins import EarlyStopping
+from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.plugins.frequency import EVERY_EPOCH
 from trainbus.rules import Patience, early_stopping_rule, held_back, threshold_rule
 
 from .metric_choice import MetricChoice
-from .records import Recording
+from .records import UNKNOWN, Recording, SimulatedAction
+
+NEVER: Final = int(np.iinfo(np.int64).max)
+"""The stop epoch of a run that no callback stops."""
+
+
+class Moment(NamedTuple):
+    """When a callback looks at the metrics."""
+
+    epoch: int
+    part: int
+    """0 at the end of the validation, 1 at the end of the epoch."""
 
 
 class SteppedStops(NamedTuple):
@@ -32,12 +48,59 @@ def needs_steps(callback: EarlyStopping) -> bool:
     )
 
 
+def part_of(callback: Callback) -> int:
+    """Return in which part of an epoch a callback looks, as in ``Moment``."""
+    return int(not (isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation"))
+
+
+def add_stepped_stops(
+    name: str,
+    callback: EarlyStopping,
+    recordings: Sequence[Recording],
+    choices: Sequence[MetricChoice],
+    tie_breaker: MetricChoice | None,
+    actions: list[list[SimulatedAction]],
+    others: Mapping[str, Callback],
+) -> NDArray[np.int64]:
+    """Do the same as ``simulation.add_stops``, run by run; the lists of actions have the cuts already.
+
+    Args:
+        name: The name of the callback.
+        callback: The callback.
+        recordings: The runs.
+        choices: The metrics that the callback monitors.
+        tie_breaker: The metric that breaks ties.
+        actions: The actions so far, to which those of the callback are added.
+        others: All callbacks by name.
+
+    Returns:
+        The epoch in which the callback stops each run, ``NEVER`` if it does not.
+    """
+    stops = np.full(len(recordings), NEVER)
+    for row, recording in enumerate(recordings):
+        cut = (each for each in actions[row] if each.action == "scale_learning_rate")
+        cuts = {Moment(each.epoch, part_of(others[each.by])) for each in cut}
+        found = step_stops(callback, recording, choices, tie_breaker, cuts)
+        stops[row] = NEVER if found.stop is None else found.stop
+        actions[row] += stop_actions(name, found.stop, found.bests if callback.restore_best_weights else ())
+    return stops
+
+
+def stop_actions(name: str, stop: int | None, kept: Sequence[int]) -> list[SimulatedAction]:
+    """Return the actions of early stopping: keeping the weights of some epochs, the stop, restoring the last."""
+    actions = [SimulatedAction(epoch, name, "keep", epoch) for epoch in kept]
+    if stop is not None:
+        actions.append(SimulatedAction(stop, name, "stop", stop))
+        actions += [SimulatedAction(stop, name, "restore", kept[-1])] if kept else []
+    return actions
+
+
 def step_stops(
     callback: EarlyStopping,
     recording: Recording,
     choices: Sequence[MetricChoice],
     tie_breaker: MetricChoice | None = None,
-    cuts: Collection[int] = (),
+    cuts: Collection[Moment] = (),
 ) -> SteppedStops:
     """Step the rules of the live callback over the epochs of one run.
 
@@ -46,34 +109,36 @@ def step_stops(
         recording: The run.
         choices: The metrics that the callback monitors.
         tie_breaker: The metric that breaks ties.
-        cuts: The epochs in which the learning rate is cut.
+        cuts: When the learning rate is cut.
     """
     metrics = [_Metric(callback, recording, each, tie_breaker) for each in choices]
     stalled, bests = [False] * len(metrics), list[int]()
     frequency, by_epoch = callback.frequency, callback.frequency.in_epochs
-    looks, last = 0, -1
+    looks, last, part = 0, Moment(-1, 0), part_of(callback)
     for index, epoch in enumerate(recording.epochs.tolist()):
         if by_epoch and not frequency.includes(epoch):
             continue
         if not by_epoch and epoch < callback.start_from_epoch:
             continue
-        if callback.reset_on_lr_cut and any(last <= cut < epoch for cut in cuts):
+        now = Moment(epoch, part)
+        if callback.reset_on_lr_cut and any(last <= cut < now for cut in cuts):
             for each in metrics:
                 each.state = each.state._replace(wait=0)
             stalled = [False] * len(metrics)
         verdicts = [each.look(index, epoch if by_epoch else looks) for each in metrics]
         if all(each is None for each in verdicts):
             continue
-        last, looks = epoch, looks + 1
+        last, looks = now, looks + 1
         stalled = [was if each is None else bool(each.stop) for was, each in zip(stalled, verdicts, strict=True)]
         if verdicts[0] is not None and verdicts[0].best:
             bests.append(epoch)
         stops = [each is not None and bool(each.stop) for each in verdicts]
         at_once = any(each.crossed for each, stop in zip(metrics, stops, strict=True) if stop)
         due = all(stalled) if callback.stop_when == "all" and not at_once else any(stops)
-        if not due or held_back(epoch, min_epochs=callback.min_epochs):
+        step = UNKNOWN if recording.steps is None else int(recording.steps[index])
+        if not due or held_back(epoch, step, min_epochs=callback.min_epochs, min_steps=callback.min_steps):
             continue
-        if not (callback.reset_on_lr_cut and epoch in cuts):
+        if not (callback.reset_on_lr_cut and now in cuts):
             return SteppedStops(epoch, tuple(bests))
     return SteppedStops(None, tuple(bests))
 

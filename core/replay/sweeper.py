@@ -16,7 +16,7 @@ from trainbus.plugins import EarlyStopping
 from .curves import Curves, build_curves
 from .grid_search import find_stops, step_policies
 from .library_settings import Library, LibraryName, find_library, translate
-from .metric_choice import MetricChoice, choose_metric
+from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker, with_metrics
 from .recommend import (
     ADVICE,
     Advice,
@@ -29,8 +29,8 @@ from .recommend import (
     most_saving,
     pareto_frontier,
 )
-from .records import Recording
-from .replayer import choose_metrics, choose_tie_breaker, looks_are_recorded, unanswered, with_metrics
+from .records import Recording, units_of
+from .replayer import between, looks_are_recorded, refuse_epochs, unanswered
 from .stepped_stops import needs_steps
 
 _MOST_STOPS = 20_000_000
@@ -57,7 +57,10 @@ class Recommendation(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweep:
-    """What every policy of a grid saves and loses on recorded runs. Arrays are [policy, run]."""
+    """What every policy of a grid saves and loses on recorded runs. Arrays are [policy, run].
+
+    Of a loop by steps, each "epoch" here is a validation.
+    """
 
     grid: Grid
     library: LibraryName
@@ -135,13 +138,16 @@ class Sweep:
         return Estimate(*(float(each[number]) for each in values))
 
     def as_data(self) -> dict[str, Any]:
-        """Return the sweep as plain data for machines. Epochs count from 0."""
+        """Return the sweep as plain data for machines. Epochs count from 0.
+
+        If all runs are loops by steps, it has no ``start_from_epoch``.
+        """
         return {
             "library": self.library,
             **self.choice._asdict(),
             "runs": list(self.curves.names),
             "policies": len(self.grid),
-            "grid": {name: list(values) for name, values in self.grid.axes.items()},
+            "grid": {name: list(values) for name, values in self.grid.axes.items() if name not in self._left_out},
             "frontier": [{**self.grid[number].options, **self.estimate(number)._asdict()} for number in self.frontier],
             "recommendations": {
                 each.advice: {
@@ -159,7 +165,7 @@ class Sweep:
         best = set(self.frontier.tolist())
         return [
             {
-                **{name: getattr(policy, name) for name in reversed(policy._fields)},
+                **{name: getattr(policy, name) for name in reversed(policy._fields) if name not in self._left_out},
                 **self.estimate(number)._asdict(),
                 "quality_lost_mean": float(self.quality_lost[number].mean()),
                 "quality_lost_worst": float(self.quality_lost[number].max()),
@@ -167,6 +173,11 @@ class Sweep:
             }
             for number, policy in enumerate(self.grid)
         ]
+
+    @property
+    def _left_out(self) -> tuple[str, ...]:
+        """The options that mean nothing in any of the runs."""
+        return ("start_from_epoch",) if set(self.curves.units) == {"validation"} else ()
 
     def _at_stop(self, values: NDArray[Any], otherwise: Any) -> NDArray[Any]:
         """Return the values in the columns of the stops, [policy, run]; ``otherwise`` for a run that does not stop."""
@@ -229,10 +240,15 @@ def sweep(
     ([[2], [3], [7]], [[1.0], [1.0], [0.0]])
     """
     library = find_library(by)
+    if "validation" in units_of(recordings) and (start := next((each for each in start_from_epoch or () if each), 0)):
+        raise SettingsError(
+            f"start_from_epoch={start}: a loop by steps has no epochs; leave it out, or give min_steps, as in "
+            "fixed=EarlyStopping(min_steps=500), on the command line --early-stopping min_steps=500"
+        )
     shared, choices, tie_breaker = _shared(fixed, library, recordings, monitor, mode)
     choice = choices[0]
     runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
-    notes += unanswered("fixed", fixed) if isinstance(fixed, MonitoredCallback) else ()
+    notes += unanswered("fixed", fixed, runs) if isinstance(fixed, MonitoredCallback) else ()
     curves = build_curves(runs, choice)
     if min_delta is None and shared.get("min_delta_mode") == "rel":
         min_delta = _FRACTIONS
@@ -258,7 +274,7 @@ def sweep(
     return Sweep(grid, library.name, choice, curves, stops, tuple(notes), shared)
 
 
-_OWN: Final = ("monitor", "mode", "verbose", "restore_best_weights", "min_steps")
+_OWN: Final = ("monitor", "mode", "verbose", "restore_best_weights")
 """The options that do not change where a rule stops a recorded run."""
 
 
@@ -275,9 +291,12 @@ def _shared(
     callback = translate(library, fixed)
     if not isinstance(callback, library.stopping.settings):
         raise SettingsError(f"fixed={type(fixed).__name__}: give an EarlyStopping, whose options all policies share")
+    refuse_epochs({"fixed": callback}, recordings)
     if not looks_are_recorded(callback):
         every: str = getattr(callback, "every", "")
-        raise SettingsError(f"fixed: every={every!r} looks inside epochs, of which nothing is recorded; leave it out")
+        raise SettingsError(
+            f"fixed: every={every!r} looks {between(recordings)}, of which nothing is recorded; leave it out"
+        )
     shared = {name: getattr(callback, name) for name in callback.model_fields_set}
     return shared, choose_metrics(callback, recordings, monitor, mode), choose_tie_breaker(callback, recordings)
 

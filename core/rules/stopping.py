@@ -142,6 +142,8 @@ def early_stopping_rule(
     divergence_threshold: Number = -inf,
     check_finite: Number = False,
     min_epochs: Number = 0,
+    step: Number = 0,
+    min_steps: Number = 0,
     start_from_epoch: Number = 0,
     **patience: Number,
 ) -> tuple[Patience, StoppingVerdict]:
@@ -155,6 +157,8 @@ def early_stopping_rule(
         divergence_threshold: As in ``threshold_rule``.
         check_finite: As in ``threshold_rule``.
         min_epochs: As in ``held_back``.
+        step: As in ``held_back``.
+        min_steps: As in ``held_back``.
         start_from_epoch: The first epoch that counts, for both.
         patience: The other arguments of ``stopping_rule``.
 
@@ -170,4 +174,5 @@ def early_stopping_rule(
         check_finite=check_finite,
     )
     stop = verdict.stop | (crossed.stop & (epoch >= start_from_epoch))
-    return state, verdict._replace(stop=stop & (held_back(epoch, min_epochs=min_epochs) ^ True))
+    held = held_back(epoch, step, min_epochs=min_epochs, min_steps=min_steps)
+    return state, verdict._replace(stop=stop & (held ^ True))

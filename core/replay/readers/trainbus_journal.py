@@ -53,9 +53,17 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
     epochs = np.array([event.epoch for event in run.epochs], np.int64)
     found = {label: Column(epochs[cells.rows], cells.values) for label, cells in columns.items()}
     all_epochs, metrics = align_by_epoch(found)
-    times = _ends(run)
+    times, steps = _ends(run), {event.epoch: event.step for event in run.epochs}
     ends = np.array([times[epoch] for epoch in all_epochs.tolist()])
-    return Recording(name, all_epochs, metrics, ends, "trainbus journal")
+    return Recording(
+        name,
+        all_epochs,
+        metrics,
+        ends,
+        "trainbus journal",
+        unit="validation" if run.by_steps else "epoch",
+        steps=np.array([steps[epoch] for epoch in all_epochs.tolist()], np.int64),
+    )
 
 
 def _ends(run: journal.RunJournal) -> dict[int, float]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..curves import Curves
 from ..records import RunOutcome
 from ..sweeper import Sweep
+from .counted import counted, moment
 from .formatting import format_best, format_percent, shorten
 from .svg import Axes, Scale, drawing
 
@@ -19,36 +20,46 @@ _POINTS = 600
 
 
 def draw_curve(curves: Curves, row: int, outcome: RunOutcome | None, metric: str) -> str:
-    """Draw the metric of one run by epoch, with the stop, the best values and the learning rate cuts."""
+    """Draw the metric of one run by epoch or step, with the stop, the best values and the learning rate cuts."""
     width, height = 340, 190
     count = int(curves.lengths[row])
-    epochs = curves.epochs[row, :count] + 1
+    by_steps = curves.units[row] == "validation"
+    unit = "step" if by_steps else "epoch"
+    places = curves.steps[row, :count] if by_steps else curves.epochs[row, :count] + 1
     values = curves.sign * curves.scores[row, :count]
     finite = values[np.isfinite(values)]
     low, high = _range(finite)
-    x = Scale(float(curves.first[row] + 1), float(max(curves.last[row] + 1, curves.first[row] + 2)), 46, width - 10)
+    first, last = int(curves.first[row] + 1), int(curves.last[row] + 1)
+    if by_steps:
+        first, last = _steps(places, outcome)
+    x = Scale(float(first), float(max(last, first + 1)), 46, width - 10)
     axes = Axes(x, Scale(low, high, height - 34, 24))
-    points = _thinned(list(zip(epochs.tolist(), values.tolist(), strict=True)))
+    points = _thinned(list(zip(places.tolist(), values.tolist(), strict=True)))
     name = shorten(curves.names[row], 60)
     if outcome is None:
-        description = f"{metric} of {count} epochs"
-        return drawing([axes.frame("epoch", metric), axes.line(points, "curve")], width, height, name, description)
+        description = f"{metric} of {counted([curves.units[row]]).total(count)}"
+        return drawing([axes.frame(unit, metric), axes.line(points, "curve")], width, height, name, description)
     stop = outcome.stop
-    parts = [axes.frame("epoch", metric)]
-    until = stop.epoch + 1 if stop is not None else float("inf")
+
+    def place(epoch: int) -> int:
+        return outcome.steps[epoch] if by_steps else epoch + 1
+
+    parts = [axes.frame(unit, metric)]
+    until = place(stop.epoch) if stop is not None else float("inf")
     parts.append(axes.line([point for point in points if point[0] >= until], "curve after"))
     parts.append(axes.line([point for point in points if point[0] <= until], "curve"))
-    parts += [axes.triangle(each.epoch + 1, "cut" if each.exact else "cut unsure") for each in outcome.cuts]
+    parts += [axes.triangle(place(each.epoch), "cut" if each.exact else "cut unsure") for each in outcome.cuts]
     seen, kept = outcome.best_seen, outcome.best_at_stop
     if seen is not None and seen != kept:
-        parts.append(axes.dot(seen.epoch + 1, seen.value, "missed", 4))
+        parts.append(axes.dot(place(seen.epoch), seen.value, "missed", 4))
     if kept is not None:
-        parts.append(axes.dot(kept.epoch + 1, kept.value, "kept", 4))
+        parts.append(axes.dot(place(kept.epoch), kept.value, "kept", 4))
     if stop is not None:
-        parts.append(axes.vertical_line(stop.epoch + 1, "stop" if stop.exact else "stop unsure"))
-        parts.append(axes.label(f"stop {stop.epoch + 1}", stop.epoch + 1, high - 0.12 * (high - low), "stop-words"))
-    ending = f"stops in epoch {stop.epoch + 1}" if stop is not None else "nothing stops it"
-    cuts = f", learning rate first reduced in epoch {outcome.cuts[0].epoch + 1}" if outcome.cuts else ""
+        parts.append(axes.vertical_line(until, "stop" if stop.exact else "stop unsure"))
+        parts.append(axes.label(f"stop {until}", until, high - 0.12 * (high - low), "stop-words"))
+    at = "at" if by_steps else "in epoch"
+    ending = f"stops {at} {moment(outcome, stop.epoch)}" if stop is not None else "nothing stops it"
+    cuts = f", learning rate first reduced {at} {moment(outcome, outcome.cuts[0].epoch)}" if outcome.cuts else ""
     description = f"{ending}{cuts}; best kept {format_best(kept)}, best seen {format_best(seen)}"
     return drawing(parts, width, height, name, description)
 
@@ -66,7 +77,8 @@ def draw_frontier(found: Sweep) -> str:
     axes = Axes(Scale(0.0, limit, 56, width - 16), Scale(0.0, high, height - 40, 26))
     inside = np.flatnonzero(lost <= limit)
     chosen = inside[np.linspace(0, len(inside) - 1, min(len(inside), _POINTS)).astype(int)] if len(inside) else inside
-    parts = [axes.frame("quality lost, as a fraction of what a run gains", "epochs saved", percent=True)]
+    gained = f"{counted(found.curves.units).many} saved"
+    parts = [axes.frame("quality lost, as a fraction of what a run gains", gained, percent=True)]
     parts += [axes.dot(float(lost[each]), float(saved[each]), "policy", 2) for each in chosen]
     line = [(float(lost[each]), float(saved[each])) for each in edge if lost[each] <= limit]
     parts.append(axes.line(line, "frontier", steps=True))
@@ -84,6 +96,12 @@ def draw_frontier(found: Sweep) -> str:
         for each in recommended
     )
     return drawing(parts, width, height, f"What {len(found.grid):,} policies save and lose", description)
+
+
+def _steps(places: NDArray[np.int64], outcome: RunOutcome | None) -> tuple[int, int]:
+    """Return the first and the last step that a chart shows."""
+    shown = [*places.tolist(), *(outcome.steps.values() if outcome is not None else ())]
+    return min(shown), max(shown)
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -29,8 +29,14 @@ def format_percent(fraction: float) -> str:
 
 
 def format_best(best: BestValue | None) -> str:
-    """Format a value and its epoch, counted from 1; "-" for None."""
-    return f"{format_number(best.value)} @ {best.epoch + 1}" if best is not None else "-"
+    """Format a value and its epoch, counted from 1, or its step in a loop by steps; "-" for None.
+
+    >>> format_best(BestValue(0.5, 3)), format_best(BestValue(0.5, 3, step=1000)), format_best(None)
+    ('0.5 @ 4', '0.5 @ step 1000', '-')
+    """
+    if best is None:
+        return "-"
+    return f"{format_number(best.value)} @ {best.epoch + 1 if best.step is None else f'step {best.step}'}"
 
 
 def estimate_cells(estimate: Estimate | None) -> list[str]:

@@ -16,6 +16,7 @@ from ..records import Recording, RunOutcome
 from ..replayer import Replay
 from ..sweeper import Sweep
 from .charts import draw_curve, draw_frontier
+from .counted import counted
 from .formatting import estimate_cells, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
@@ -52,10 +53,10 @@ def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep |
     first = result or found
     assert first is not None
     choice = first.choice
-    epochs = sum(len(each.epochs) for each in recordings)
+    epochs = counted(each.unit for each in recordings).total(sum(len(each.epochs) for each in recordings))
     better = "lower" if choice.mode == "min" else "higher"
     yield f"<header><h1>{_text(_title(result))}</h1>"
-    yield f"<p>{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}; decided by <b>{_text(choice.monitor)}"
+    yield f"<p>{plural(len(recordings), 'run')}, {epochs}; decided by <b>{_text(choice.monitor)}"
     yield f"</b>, {better} is better ({_text(choice.why)}).</p></header>\n"
     if result is not None:
         yield from _replay_section(result)
@@ -71,21 +72,20 @@ def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep |
 
 def _replay_section(result: Replay) -> Iterator[str]:
     mean, worst = result.quality_lost
+    words = counted(each.unit for each in result.outcomes)
     yield f"<section><h2>By {_text(find_library(result.library).title)}'s rules</h2><ul class=code>"
     yield "".join(f"<li><code>{_text(format_callback(each))}</code></li>" for each in result.callbacks)
     yield "</ul><dl class=totals>"
-    yield _total(
-        format_percent(result.epochs_saved / max(result.epochs, 1)), f"of {plural(result.epochs, 'epoch')} saved"
-    )
+    yield _total(format_percent(result.epochs_saved / max(result.epochs, 1)), f"of {words.total(result.epochs)} saved")
     if result.seconds_saved is not None and result.seconds is not None:
         yield _total(format_duration(result.seconds_saved), f"of {format_duration(result.seconds)} saved")
     yield _total(format_number(mean), f"quality lost on average, {format_number(worst)} at worst")
     yield _total(f"{result.censored}", f"of {plural(len(result.outcomes), 'run')} censored")
     yield "</dl>"
-    yield _table("What the settings would have decided; epochs count from 1", *tabulate_outcomes(result))
-    yield "<p class=small><b>censored</b>: nothing stops the run up to its last recorded epoch; nothing is known after "
-    yield "it. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; the "
-    yield "first cut is exact.</p></section>\n"
+    yield _table(f"What the settings would have decided; {words.first}", *tabulate_outcomes(result))
+    yield f"<p class=small><b>censored</b>: nothing stops the run up to its last recorded {words.one}; nothing is known"
+    yield " after it. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; "
+    yield "the first cut is exact.</p></section>\n"
 
 
 def _sweep_section(found: Sweep) -> Iterator[str]:
@@ -95,7 +95,10 @@ def _sweep_section(found: Sweep) -> Iterator[str]:
         [each.advice, *estimate_cells(each.on_these), *estimate_cells(each.on_others), str(each.policy)]
         for each in found.recommendations
     )
-    yield _table("Recommended; fractions of all epochs, and of what a run gains from first to best value", header, rows)
+    many = counted(found.curves.units).many
+    yield _table(
+        f"Recommended; fractions of all {many}, and of what a run gains from first to best value", header, rows
+    )
     yield "<ul class=small>"
     yield "".join(f"<li><b>{name}</b> {_text(limit.words)}.</li>" for name, limit in ADVICE.items())
     yield "<li><b>left out</b>: each run in turn is left out, and the policy that the others choose is applied to it. "

@@ -5,18 +5,23 @@ from __future__ import annotations
 from ...terminal import format_duration
 from ..records import RunOutcome
 from ..replayer import Replay
+from .counted import counted, moment, moments
 from .formatting import format_best, format_number
 
 _FILES_SHOWN = 4
-"""The number of files of a run up to which their epochs are listed; more are counted."""
+"""The number of files of a run up to which their epochs or steps are listed; more are counted."""
 
 
 def tabulate_outcomes(result: Replay) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows, without columns that would be empty. Epochs count from 1."""
+    """Return the header and the rows, without columns that would be empty.
+
+    Epochs count from 1; the moments of a loop by steps are its steps.
+    """
+    words = counted(each.unit for each in result.outcomes)
     timed = result.seconds_saved is not None
     cut = any(each.cuts for each in result.outcomes)
     files = any(each.kept for each in result.outcomes)
-    header = ["run", "epochs", "stops in", "best kept", "best seen", "loses", "epochs saved"]
+    header = ["run", words.many, words.stops, "best kept", "best seen", "loses", f"{words.many} saved"]
     header += ["time saved"] * timed + ["first LR cut"] * cut + ["files"] * files
     return header, [_row(each, timed=timed, cut=cut, files=files) for each in result.outcomes]
 
@@ -26,7 +31,7 @@ def _row(outcome: RunOutcome, *, timed: bool, cut: bool, files: bool) -> list[st
     row = [
         outcome.name,
         str(outcome.epochs),
-        "censored" if stop is None else f"{stop.epoch + 1}{'' if stop.exact else ' ?'}",
+        "censored" if stop is None else f"{moment(outcome, stop.epoch)}{'' if stop.exact else ' ?'}",
         format_best(outcome.best_at_stop),
         format_best(outcome.best_seen),
         "-" if lost is None else format_number(lost),
@@ -36,8 +41,9 @@ def _row(outcome: RunOutcome, *, timed: bool, cut: bool, files: bool) -> list[st
         row.append("" if seconds is None else format_duration(seconds))
     if cut:
         more = len(outcome.cuts) - 1
-        row.append(f"{outcome.cuts[0].epoch + 1}{f' (+{more})' if more else ''}" if outcome.cuts else "-")
+        row.append(f"{moment(outcome, outcome.cuts[0].epoch)}{f' (+{more})' if more else ''}" if outcome.cuts else "-")
     if files:
-        kept = [str(epoch + 1) for epoch in outcome.kept]
-        row.append(" ".join(kept) if len(kept) <= _FILES_SHOWN else f"{len(kept)} files")
+        kept = outcome.kept
+        shown = moments(outcome, kept) if len(kept) <= _FILES_SHOWN else f"{len(kept)} files"
+        row.append(shown if kept else "")
     return row

@@ -19,6 +19,7 @@ from ..recommend import ADVICE
 from ..records import Recording
 from ..replayer import Replay
 from ..sweeper import Recommendation, Sweep
+from .counted import counted
 from .formatting import align_columns, estimate_cells, format_number, format_percent, shorten
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
@@ -59,11 +60,11 @@ def _joined(lines: Sequence[str]) -> str:
 
 def _summary(recordings: Sequence[Recording], choice: MetricChoice) -> list[str]:
     formats = Counter(each.format or "in memory" for each in recordings)
-    epochs = sum(len(each.epochs) for each in recordings)
+    epochs = counted(each.unit for each in recordings).total(sum(len(each.epochs) for each in recordings))
     counts = ", ".join(f"{name} ({count})" if len(formats) > 1 else name for name, count in formats.most_common())
     better = "lower" if choice.mode == "min" else "higher"
     return [
-        f"{plural(len(recordings), 'run')}, {plural(epochs, 'epoch')}: {counts}",
+        f"{plural(len(recordings), 'run')}, {epochs}: {counts}",
         f"decided by {shorten(choice.monitor)}, {better} is better ({choice.why})",
     ]
 
@@ -72,17 +73,21 @@ def _runs(curves: Curves, *, every: bool) -> list[str]:
     rows: list[list[str]] = []
     seconds = curves.end - curves.begin
     timed = ~np.isnan(seconds)
+    words = counted(curves.units)
+    mixed = len(set(curves.units)) > 1
     for row, name in enumerate(curves.names):
         count = int(curves.lengths[row])
         column = int(curves.best[row, :count].argmax())
         best, epoch = curves.sign * curves.best[row, count - 1], int(curves.epochs[row, column])
-        known = [format_number(best), str(epoch + 1), str(int(curves.last[row]) - epoch)]
+        unit, at = ("epoch", epoch + 1) if curves.units[row] == "epoch" else ("step", int(curves.steps[row, column]))
+        where = f"{unit} {at}" if mixed else str(at)
+        known = [format_number(best), where, str(int(curves.last[row]) - epoch)]
         cells = [shorten(name), f"{curves.last[row] - curves.first[row] + 1}"]
         cells += known if isfinite(best) else ["-"] * 3
         if timed.any():
             cells.append(format_duration(float(seconds[row])) if timed[row] else "")
         rows.append([*cells, ""])
-    header = ["run", "epochs", "best", "in epoch", "epochs after", *(["time"] if timed.any() else []), ""]
+    header = ["run", words.many, "best", words.best, f"{words.many} after", *(["time"] if timed.any() else []), ""]
     return _table(header, rows, every=every)
 
 
@@ -94,12 +99,14 @@ def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
     saved, seconds = result.seconds_saved, result.seconds
     time = "" if saved is None or seconds is None else f" and {format_duration(saved)} of {format_duration(seconds)}"
     yield ""
-    epochs = f"{result.epochs_saved:,} of {plural(result.epochs, 'epoch')} saved ({format_percent(fraction)})"
+    words = counted(each.unit for each in result.outcomes)
+    epochs = f"{result.epochs_saved:,} of {words.total(result.epochs)} saved ({format_percent(fraction)})"
     yield f"in total {epochs}{time};"
     yield f"quality lost: {format_number(mean)} on average, {format_number(worst)} at worst"
     if result.censored:
         yield ""
-        yield f"censored ({result.censored}): not stopped up to the last recorded epoch; nothing is known after it"
+        last = f"the last recorded {words.one}"
+        yield f"censored ({result.censored}): not stopped up to {last}; nothing is known after it"
     if any(not each.exact for outcome in result.outcomes for each in outcome.decisions):
         if not result.censored:
             yield ""

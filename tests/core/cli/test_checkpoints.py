@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,62 @@ def test_checkpoints_are_listed_latest_step_first_with_last_and_best(capsys: pyt
     assert second.split()[:3] == ["a.bin", "11", "10"]
     assert all("not verified" in line for line in (first, second))
     assert rest == ["", "last: b.bin", "best val_loss: a.bin (0.25)", "best accuracy: b.bin (0.9)"]
+
+
+def train_by_steps(folder: str = "run", **options: Any) -> None:
+    """Save at each validation of a loop by steps, or as the options say."""
+    saver = ModelCheckpoint(f"{folder}/m-{{step}}", background=False, **options)
+    with Run(LineSubject(), saver, verbose=0) as run:
+        for _ in run.steps(range(3), 10, validate_every=5):
+            run.log(loss=1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, ["10", "5"]),
+        ({"save_freq": "3 steps"}, ["9", "6", "3"]),
+        ({"save_freq": 4}, ["8", "4"]),
+        ({"save_weights_only": True}, ["10", "5"]),
+        ({"save_best_only": True, "monitor": "loss"}, ["5"]),
+        ({"keep_last": 1}, ["10"]),
+    ],
+)
+def test_checkpoints_of_a_loop_by_steps_have_no_epoch(
+    options: dict[str, Any], steps: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table has no column of them, and JSON has validations, counted from 0."""
+    train_by_steps(**options)
+    assert main(["checkpoints", "run", "--verify"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["file", "step", "size", "age", "state", "metrics"]
+    assert [line.split()[1] for line in lines[: len(steps)]] == steps
+    assert main(["checkpoints", "run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(each["validation"], each["step"]) for each in found] == [
+        ((int(step) - 1) // 5, int(step)) for step in steps
+    ]
+    assert not any("epoch" in key for each in found for key in each)
+
+
+def test_only_checkpoints_of_loops_over_epochs_have_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    """If both are in one directory, the others have a dash; a damaged file changes nothing."""
+    train_by_steps()
+    put("run/a.npz", 7, loss=2.0)
+    Path("run/torn.npz").touch()
+    assert main(["checkpoints", "run"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["file", "epoch", "step"]
+    assert [line.split()[:3] for line in lines[:4]] == [
+        ["m-10.npz", "-", "10"],
+        ["a.npz", "8", "7"],
+        ["m-5.npz", "-", "5"],
+        ["torn.npz", "?", "?"],
+    ]
+    Path("run/a.npz").unlink()
+    manifest_of(Path("run/a.npz")).unlink()
+    assert main(["checkpoints", "run"]) == 0
+    assert "epoch" not in capsys.readouterr().out
 
 
 def test_verify_finds_every_damage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:

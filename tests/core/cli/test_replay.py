@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import math
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from trainbus import callbacks_from
+from trainbus import callbacks_from, journal
 from trainbus.cli import main
 from trainbus.plugins import EarlyStopping
 
@@ -70,6 +71,104 @@ def test_settings_come_from_a_file_or_from_options(logs: str, capsys: pytest.Cap
         if line.startswith("a ")
     ]
     assert row.split() == ["a", "20", "4", "2", "@", "2", "1", "@", "5", "1", "16"]
+
+
+@pytest.fixture
+def by_steps() -> str:
+    """The journal of a loop by steps."""
+    events: list[journal.Event] = [journal.RunStarted(time=0, run="a", subject=None, validate_every=250)]
+    events += [
+        journal.EpochEnded(
+            time=number,
+            unit="validation",
+            epoch=number,
+            step=250 * (number + 1),
+            seconds=1,
+            metrics={"val_loss": loss + 0.5},
+        )
+        for number, loss in enumerate(LOSSES)
+    ]
+    path = Path("steps", "journal.jsonl")
+    path.parent.mkdir()
+    path.write_text("".join(f"{event.model_dump_json()}\n" for event in events))
+    return "steps"
+
+
+@pytest.mark.parametrize(
+    ("options", "stops", "files"),
+    [
+        (["--early-stopping", "patience=2"], "step 1000", ""),
+        (["--early-stopping", "patience=2", "--model-checkpoint", "keep=1"], "step 1000", "step 500"),
+        (["--early-stopping", "patience=2", "--model-checkpoint", "keep_last=2"], "step 1000", "step 750 1000"),
+        (["--early-stopping", "patience=2,min_steps=2000"], "step 2000", ""),
+        (["--early-stopping", "patience=2", "--as", "keras"], "step 1000", ""),
+        (["--early-stopping", "patience=2,every=validation", "--reduce-lr", "patience=9"], "step 1000", ""),
+    ],
+)
+def test_a_loop_by_steps_is_replayed_by_steps(
+    by_steps: str, options: list[str], stops: str, files: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing that is printed speaks of epochs; files are named by steps unless the options name them."""
+    text = printed(capsys, "replay", by_steps, *options, "--html", "page.html")
+    assert "1 run, 20 validations" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("steps ")]
+    assert stops in row
+    assert row.endswith(files)
+    page = Path("page.html").read_text()
+    assert "epoch" not in text + page.partition("</style>")[2]
+
+
+def test_overview_and_sweep_of_a_loop_by_steps_speak_of_validations(
+    by_steps: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As text, CSV, JSON and HTML."""
+    few = ["--patience", "1:3"]
+    outputs = [
+        printed(capsys, "replay", by_steps),
+        *(printed(capsys, "sweep", by_steps, *few, *more) for more in ([], ["--csv"])),
+        printed(capsys, "replay", by_steps, "--early-stopping", "patience=2", "--csv"),
+    ]
+    printed(capsys, "sweep", by_steps, *few, "--html", "page.html")
+    outputs.append(Path("page.html").read_text().partition("</style>")[2])
+    assert not any("epoch" in each for each in outputs)
+    data = json.loads(printed(capsys, "sweep", by_steps, *few, "--json"))
+    assert "start_from_epoch" not in data["grid"]
+    (run,) = json.loads(printed(capsys, "replay", by_steps, "--early-stopping", "patience=2", "--json"))["runs"]
+    assert (run["unit"], run["stopped_validation"], run["stopped_step"]) == ("validation", 3, 1000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["replay", "--early-stopping", "min_epochs=3"], "EarlyStopping: min_epochs=3: a loop by steps has no epochs"),
+        (["replay", "--early-stopping", "start_from_epoch=3", "--as", "keras"], "start_from_epoch=3: .*; leave it out"),
+        (["replay", "--early-stopping", "every=2 epochs"], "every='2 epochs': .*; give steps"),
+        (["replay", "--model-checkpoint", "filepath=m-{epoch}"], "filepath='m-{epoch}': .*; write {step} in place of"),
+        (["sweep", "--start-from-epoch", "0,5"], "start_from_epoch=5: .* --early-stopping min_steps=500"),
+        (["sweep", "--early-stopping", "min_epochs=5"], "min_epochs=5: .*; give min_steps"),
+    ],
+)
+def test_epochs_are_refused_of_a_loop_by_steps(
+    by_steps: str, arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line with what to write."""
+    command, *options = arguments
+    assert main([command, by_steps, *options]) == 2
+    assert re.search(problem, capsys.readouterr().err)
+
+
+def test_a_mixed_set_has_the_columns_of_both(logs: str, by_steps: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In CSV, a run has empty cells in those of the other unit."""
+    text = printed(capsys, "replay", logs, by_steps, "--early-stopping", "patience=2", "--model-checkpoint", "--csv")
+    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert [(rows["a"][name], rows["steps"][name]) for name in ("unit", "stopped_epoch", "stopped_step")] == [
+        ("epoch", "validation"),
+        ("3", ""),
+        ("", "1000"),
+    ]
+    text = printed(capsys, "replay", logs, by_steps, "--early-stopping", "patience=2", "--model-checkpoint", "keep=2")
+    assert "3 runs, 60 epochs and validations" in text
+    assert "note: steps: a loop by steps, of which each validation counts as much as an epoch of the others." in text
 
 
 def test_all_three_callbacks_are_replayed_at_once(logs: str, capsys: pytest.CaptureFixture[str]) -> None:

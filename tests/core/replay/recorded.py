@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def recording(
     }
     times = None if seconds is None else 1e9 + seconds * np.arange(length)
     return Recording(name, np.arange(first_epoch, first_epoch + length), metrics, times)
+
+
+def by_steps(recording: Recording, every: int = 250) -> Recording:
+    """Return the recording as that of a loop by steps with a validation every so many."""
+    return replace(recording, unit="validation", steps=every * (recording.epochs + 1))
 
 
 def recording_of_run(run: Any, name: str = "run") -> Recording:

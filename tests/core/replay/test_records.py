@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import BestValue
-from trainbus.plugins import EarlyStopping
+from trainbus import BestValue, SettingsError
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import RunOutcome, SimulatedAction, replay
 from trainbus.replay.records import Action
 
-from .recorded import recording
+from .recorded import by_steps, histories, recording
 
 
 def outcome(*decisions: SimulatedAction, **fields: Any) -> RunOutcome:
@@ -84,6 +85,74 @@ def test_rows_have_the_data_as_single_values(stops: bool, cut: bool, seconds: fl
     file = io.StringIO()
     csv.DictWriter(file, list(row)).writerow(row)
     assert next(csv.reader([file.getvalue()])) == ["" if each is None else str(each) for each in row.values()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"unit": "validation"}, "unit='validation': give steps, the weight updates until each validation"),
+        ({"unit": "validation", "steps": np.arange(2)}, "steps has 2 numbers for 3 rows; give one for each"),
+        ({"unit": "validation", "steps": np.arange(4)}, "steps has 4 numbers for 3 rows"),
+        ({"steps": np.arange(0)}, "steps has 0 numbers for 3 rows"),
+        ({"steps": np.arange(1_200)}, "steps has 1,200 numbers for 3 rows"),
+    ],
+)
+def test_steps_that_do_not_fit_the_rows_are_refused(fields: dict[str, Any], problem: str) -> None:
+    """Validations without steps, and steps of other rows."""
+    with pytest.raises(SettingsError, match=f"^Recording: {problem}"):
+        replace(recording([3.0, 2.0, 1.0]), **fields)
+    assert replace(recording([3.0, 2.0, 1.0]), steps=np.arange(3)).unit == "epoch"
+
+
+def keys(data: Any) -> set[str]:
+    """Return all keys in data."""
+    if isinstance(data, dict):
+        return {*data, *(key for each in data.values() for key in keys(each))}
+    return {key for each in data for key in keys(each)} if isinstance(data, list) else set()
+
+
+callbacks_by_steps: list[Any] = [
+    EarlyStopping(patience=2, restore_best_weights=True),
+    ReduceLROnPlateau(patience=1),
+    ModelCheckpoint("m-{step}", keep=2),
+]
+
+
+@given(histories.filter(lambda history: any(each is not None for each in history)), st.integers(1, 300))
+def test_no_key_of_a_loop_by_steps_speaks_of_epochs(history: Any, every: int) -> None:
+    """Each moment has its validation, counted from 0, and its step; the numbers are those of a loop over epochs."""
+    run = recording(history)
+    (over_epochs,), (found,) = (replay([each], callbacks_by_steps).outcomes for each in (run, by_steps(run, every)))
+    data, expected = found.as_data(), over_epochs.as_data()
+    assert not any("epoch" in key for key in keys(data) | set(found.as_row()))
+    assert not any("validation" in key or "step" in key for key in keys(expected) | set(over_epochs.as_row()))
+    assert (data["unit"], expected["unit"]) == ("validation", "epoch")
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+    def moments(key: str, stem: str = "") -> None:
+        stem = stem or key.removesuffix("epoch")
+        epoch = expected[key]
+        step = None if epoch is None else every * (epoch + 1)
+        assert (data[f"{stem}validation"], data[f"{stem}step"]) == (epoch, step)
+
+    moments("first_epoch"), moments("last_epoch"), moments("stopped_epoch")
+    moments("hypothetical_from", "hypothetical_from_")
+    assert data["validations_saved"] == expected["epochs_saved"]
+    assert data["checkpoints"] == [every * (each + 1) for each in expected["checkpoints"]]
+    named = ("validation", "step", "of_validation", "of_step")
+    assert [tuple(each[name] for name in named) for each in data["decisions"]] == [
+        (each["epoch"], every * (each["epoch"] + 1), each["of"], every * (each["of"] + 1))
+        for each in expected["decisions"]
+    ]
+    for name in ("best_seen", "best_at_stop"):
+        best = expected[name]
+        step = None if best is None else every * (best["epoch"] + 1)
+        assert data[name] == (
+            None if best is None else {"value": best["value"], "validation": best["epoch"], "step": step}
+        )
+    row = found.as_row()
+    assert row["first_cut_validation"] == over_epochs.as_row()["first_cut"]
+    assert all(not isinstance(each, (dict, list)) for each in row.values())
 
 
 def test_every_outcome_has_the_same_columns() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,18 @@ from trainbus.adapters.sklearn import SklearnSubject, partial_fit
 from trainbus.adapters.torch import TorchSubject
 from trainbus.decision import Forget, Keep, Restore, Save, ScaleLearningRate, Stop
 from trainbus.metrics.best_value import BestValue
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import (
+    EarlyStopping,
+    Journal,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TensorBoard,
+)
 from trainbus.replay import RunOutcome, SimulatedAction, read, replay
-from trainbus.testing import EventRecorder
+from trainbus.testing import EventRecorder, LineSubject
 
-from .recorded import History, deltas, finite, histories, recording, recording_of_run
+from .recorded import History, by_steps, deltas, finite, histories, recording, recording_of_run, value
 
 ACTIONS = {
     Stop: "stop",
@@ -204,6 +212,117 @@ def test_a_run_replayed_under_its_own_settings_gives_its_decisions(
         assert outcome.best_at_stop == best
 
 
+validated = st.lists(st.tuples(value, value), min_size=1, max_size=12)
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(
+    validated,
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.fixed_dictionaries(
+        {
+            "monitor": st.sampled_from(["val_loss", "val_accuracy", ["val_loss", "val_accuracy"]]),
+            "patience": st.integers(0, 4),
+            "min_delta": deltas,
+            "min_steps": st.sampled_from([0, 0, 5, 17, 1000]),
+            "restore_best_weights": st.booleans(),
+            "smoothing": smoothings,
+            "reset_on_lr_cut": st.booleans(),
+            "every": st.sampled_from(["epoch", "validation"]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "monitor": st.sampled_from(["val_loss", "val_accuracy"]),
+            "patience": st.integers(0, 3),
+            "cooldown": st.integers(0, 2),
+            "factor": st.just(0.5),
+            "min_lr": st.sampled_from([0.0, 0.03]),
+            "every": st.sampled_from(["epoch", "validation"]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "path": st.sampled_from(["m-{step}", "{step:03d}-{val_loss:.1f}", "m-{val_accuracy:.0f}"]),
+            "monitor": st.sampled_from(["val_loss", "val_accuracy"]),
+            "save_best_only": st.booleans(),
+            "keep": st.none() | st.integers(1, 2),
+            "keep_last": st.none() | st.integers(1, 2),
+        }
+    ),
+)
+def test_the_journal_of_a_loop_by_steps_replayed_gives_its_decisions(
+    history: list[tuple[float | None, float | None]],
+    every: int,
+    missing: int,
+    stopper: dict[str, Any],
+    reducer: dict[str, Any],
+    saver: dict[str, Any],
+) -> None:
+    """The same stops, saves, cuts, files and best values, with the last validation before its multiple or not."""
+    recorder = EventRecorder("on_decision")
+    steps = max(len(history) * every - min(missing, every - 1), 1)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        path = os.path.join(folder, saver["path"])  # noqa: PTH118 - a template
+        checkpoint = ModelCheckpoint(path, **{key: each for key, each in saver.items() if key != "path"})
+        callbacks = [EarlyStopping(**stopper), checkpoint, ReduceLROnPlateau(**reducer)]
+        values = iter(history)
+        with Run(LineSubject(), [*callbacks, recorder], verbose=0) as run:
+            for _ in run.steps(range(3), steps, validate_every=every):
+                run.log(loss=1.0)
+                if run.validation_due:
+                    with run.validation():
+                        run.log(dict(zip(("loss", "accuracy"), next(values), strict=True)))
+        read_back = read(Path(folder, "journal.jsonl"))
+
+    assert read_back.unit == "validation"
+    assert read_back.steps is not None
+    assert read_back.steps[-1] == run.step
+    if not {"val_loss", "val_accuracy"} <= {name for name, each in read_back.metrics.items() if each.logged.any()}:
+        return  # it stopped before it had logged both
+    outcome = replay([read_back], callbacks).outcomes[0]
+    actions, files = decided(recorder)
+    assert actions_of(outcome) == sorted(each for each in actions if run.stopped or each[2] != "restore")
+    assert outcome.censored is not run.stopped
+    assert all(each.exact for each in outcome.decisions)
+    assert set(outcome.kept) == files
+    first = stopper["monitor"] if isinstance(stopper["monitor"], str) else stopper["monitor"][0]
+    assert outcome.best_at_stop == run.result.best.get(first)
+
+
+@given(
+    st.lists(st.tuples(value, st.integers(0, 4)), min_size=1, max_size=12).filter(
+        lambda rows: any(each is not None for each, _ in rows)
+    ),
+    st.integers(0, 30),
+    st.integers(0, 4),
+    st.integers(0, 3),
+)
+def test_min_steps_holds_stops_back_as_live(
+    rows: list[tuple[float | None, int]], min_steps: int, patience: int, min_epochs: int
+) -> None:
+    """In a loop over epochs of any lengths, from its journal."""
+    callback = EarlyStopping(patience=patience, min_steps=min_steps, min_epochs=min_epochs, restore_best_weights=True)
+    recorder = EventRecorder("on_decision")
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        path = Path(folder, "journal.jsonl")
+        with Run(LineSubject(), [callback, Journal(str(path)), recorder], verbose=0) as run:
+            for epoch in run.epochs(len(rows)):
+                loss, batches = rows[epoch]
+                for _ in run.batches(range(batches)):
+                    pass
+                with run.validation():
+                    run.log(loss=loss)
+        read_back = read(path)
+
+    if not any(each.logged.any() for name, each in read_back.metrics.items() if name == "val_loss"):
+        return
+    outcome = replay([read_back], callback).outcomes[0]
+    actions, _ = decided(recorder)
+    assert actions_of(outcome) == sorted(each for each in actions if run.stopped or each[2] != "restore")
+
+
 def blobs() -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     x = random.normal(size=(60, 2)).astype("float32")
@@ -331,6 +450,80 @@ def test_wrong_arguments_of_a_replay_are_refused(runs: Any, callbacks: Any, sent
     """Missing runs, deciding callbacks and metrics are refused."""
     with pytest.raises(SettingsError, match=sentence):
         replay(runs, callbacks)
+
+
+COUNTS_EPOCHS: list[tuple[Any, str]] = [
+    (EarlyStopping(min_epochs=3), "EarlyStopping: min_epochs=3: a loop by steps has no epochs; give min_steps"),
+    (EarlyStopping(start_from_epoch=1), "EarlyStopping: start_from_epoch=1: .*; give min_steps"),
+    (EarlyStopping(every="2 epochs"), "EarlyStopping: every='2 epochs': .*; give steps"),
+    (ReduceLROnPlateau(every="5 epochs from 0"), "ReduceLROnPlateau: every=.*; give steps"),
+    (ModelCheckpoint("m-{epoch}"), "ModelCheckpoint: filepath='m-{epoch}': .*; write {step} in place of {epoch}"),
+    (ModelCheckpoint("m", save_freq="3 epochs"), "ModelCheckpoint: save_freq='3 epochs': .*; give steps"),
+    (
+        [EarlyStopping(), LearningRateScheduler(lambda epoch: 0.1 / (1 + epoch))],
+        "LearningRateScheduler: schedule: a loop by steps has no epochs",
+    ),
+    ({"callback": "EarlyStopping", "min_epochs": 2}, "EarlyStopping: min_epochs=2: a loop by steps has no epochs"),
+]
+
+
+@pytest.mark.parametrize(("callbacks", "problem"), COUNTS_EPOCHS)
+def test_options_that_count_epochs_are_refused_of_a_loop_by_steps(callbacks: Any, problem: str) -> None:
+    """In the words of a live run; in a mixed set with the runs that may be left out."""
+    run = recording([3.0, 2.0, 2.5], "a")
+    steps = replace(by_steps(run), name="b")
+    with pytest.raises(SettingsError, match=f"^{problem}"):
+        replay([steps], callbacks)
+    with pytest.raises(SettingsError, match=f"^{problem}.*, or leave out b$"):
+        replay([run, steps], callbacks)
+    assert replay([run], callbacks).outcomes
+
+
+def test_options_that_count_epochs_are_refused_of_every_library() -> None:
+    """Keras's early stopping has no option in its place."""
+    with pytest.raises(SettingsError, match=r"^EarlyStopping: start_from_epoch=2: a loop .*; leave it out$"):
+        replay([by_steps(recording([1.0]))], EarlyStopping(start_from_epoch=2), by="keras")
+
+
+@pytest.mark.parametrize(
+    ("callback", "note"),
+    [
+        (ModelCheckpoint("m", save_freq=100), "save_freq=100 saves between validations, of which nothing is recorded"),
+        (EarlyStopping(every="500 steps"), "every='500 steps' looks between validations, of which nothing is recorded"),
+        (EarlyStopping(every="validation"), ""),
+        (EarlyStopping(min_steps=3), ""),
+    ],
+)
+def test_notes_on_a_loop_by_steps_speak_of_validations(callback: Any, note: str) -> None:
+    """Each validation is recorded, with its step."""
+    notes = "".join(replay([by_steps(recording([1.0, 2.0]))], callback).notes)
+    assert note in notes if note else not notes
+    assert "epoch" not in notes
+
+
+def test_min_steps_is_ignored_only_where_steps_are_not_recorded() -> None:
+    """A note names these runs."""
+    runs = [recording([1.0] * 6, "a"), replace(by_steps(recording([1.0] * 6)), name="b", unit="epoch")]
+    result = replay(runs, EarlyStopping(patience=2, min_steps=1200))
+    assert [each.stop.epoch if each.stop else None for each in result.outcomes] == [2, 4]
+    assert result.notes == ("EarlyStopping: min_steps=1200 is ignored in a, since steps are not recorded.",)
+    assert replay(runs[:1], EarlyStopping(min_steps=5)).notes == (
+        "EarlyStopping: min_steps=5 is ignored, since steps are not recorded.",
+    )
+
+
+def test_a_mixed_set_is_totalled_by_unit() -> None:
+    """And a note says what a validation is compared with."""
+    run = recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "a")
+    result = replay(
+        [run, replace(by_steps(run), name="b"), replace(by_steps(run), name="c")], EarlyStopping(patience=2)
+    )
+    total = result.as_data()["total"]
+    assert (total["epochs"], total["epochs_saved"]) == (6, 2)
+    assert (total["validations"], total["validations_saved"]) == (12, 4)
+    assert (result.epochs, result.epochs_saved) == (18, 6)
+    assert result.notes == ("b, c: loops by steps, of which each validation counts as much as an epoch of the others.",)
+    assert "epochs" not in replay([by_steps(run)], EarlyStopping()).as_data()["total"]
 
 
 def test_limitations_are_noted() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trainbus import SettingsError
@@ -128,6 +130,24 @@ def test_a_value_that_does_not_fit_its_format_is_saved_as_in_a_run() -> None:
     history = {"n": [1.0, 2.5], "val_loss": [2.0, 1.0]}
     (outcome,) = replay([recording(history)], ModelCheckpoint("{n:03d}")).outcomes
     assert [each.of for each in outcome.decisions if each.action == "save"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("filepath", "steps", "kept"),
+    [
+        ("m-{step}", [10, 20, 30], (0, 1, 2)),
+        ("m-{step:05d}", [10, 20, 30], (0, 1, 2)),
+        ("m-{step}", [7, 7, 7], (2,)),
+        ("m-{step}", [0, 0, 5], (1, 2)),
+        ("m-{step}", None, (0, 1, 2)),
+        ("m", [10, 20, 30], (2,)),
+    ],
+)
+def test_the_step_in_a_name_is_the_recorded_one(filepath: str, steps: list[int] | None, kept: tuple[int, ...]) -> None:
+    """A later save to the same name replaces the earlier file; without steps, each epoch has another name."""
+    run = replace(recording([3.0, 2.0, 1.0]), steps=None if steps is None else np.array(steps))
+    (outcome,) = replay([run], ModelCheckpoint(filepath)).outcomes
+    assert outcome.kept == kept
 
 
 @pytest.mark.parametrize("filepath", ["runs/{run}/m-{epoch}", "{run}-x/{epoch0}", "a/{run}/{val_loss:.1f}"])

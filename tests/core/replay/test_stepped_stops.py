@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import SettingsError, decision
-from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
-from trainbus.replay import replay
+from trainbus import Run, SettingsError, decision
+from trainbus.plugins import EarlyStopping, Journal, ReduceLROnPlateau
+from trainbus.replay import read, replay
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.records import Recording
 from trainbus.replay.stepped_stops import step_stops
@@ -114,6 +115,28 @@ def test_a_replay_decides_as_the_live_callbacks(
     for kind in ("keep", "scale_learning_rate"):
         simulated = [(each.epoch, each.action) for each in found.decisions if each.action == kind]
         assert [each for each in simulated if each[0] <= end] == [each for each in live if each[1] == kind]
+
+
+@pytest.mark.parametrize("stops_at", ["epoch", "validation"])
+@pytest.mark.parametrize("cuts_at", ["epoch", "validation"])
+@pytest.mark.parametrize("patience", [1, 2, 3])
+@pytest.mark.parametrize("of_cuts", [1, 2])
+def test_a_cut_after_a_validation_comes_before_one_at_the_end_of_its_epoch(
+    stops_at: Any, cuts_at: Any, patience: int, of_cuts: int
+) -> None:
+    """So a cut of the same epoch holds a stop back, or comes too late for it, as live."""
+    callbacks = [
+        EarlyStopping(patience=patience, reset_on_lr_cut=True, every=stops_at),
+        ReduceLROnPlateau(patience=of_cuts, every=cuts_at, cooldown=1, min_lr=0.02),
+    ]
+    with Run(LineSubject(), [*callbacks, Journal("journal.jsonl")], verbose=0) as run:
+        for _ in run.steps(range(3), 30, validate_every=3):
+            if run.validation_due:
+                with run.validation():
+                    run.log(loss=1.0)
+    live = [(epoch, action.kind) for epoch, decided in run.result.decisions for action in decided]
+    (outcome,) = replay([read("journal.jsonl")], callbacks).outcomes
+    assert sorted((each.epoch, each.action) for each in outcome.decisions) == sorted(live)
 
 
 @given(epochs, one_metric)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import Recording, replay, sweep
 from trainbus.replay.library_settings import find_library
 
-from .recorded import History, finite, recording
+from .recorded import History, by_steps, finite, recording
 
 runs = st.lists(st.lists(finite, min_size=1, max_size=20), min_size=1, max_size=5)
 
@@ -39,6 +40,68 @@ def test_a_policy_of_a_sweep_has_the_results_of_its_replay(table: list[Any], by:
         assert found.epochs_saved[number].tolist() == [each.epochs_saved for each in outcomes]
         assert found.seconds_saved[number].tolist() == [each.seconds_saved for each in outcomes]
         assert found.quality_lost[number].tolist() == [each.quality_lost for each in outcomes]
+
+
+@given(runs, st.integers(1, 9), st.sampled_from([0, 1, 5, 40]), st.booleans(), st.sampled_from(["older", "newer"]))
+def test_a_policy_with_min_steps_has_the_results_of_its_replay(
+    table: list[Any], every: int, min_steps: int, mixed: bool, ties: Any
+) -> None:
+    """Whether the rule steps all runs at once or one by one, in loops over epochs and by steps."""
+    recorded = [by_steps(each, every) for each in recordings(table)]
+    if mixed:
+        recorded[0] = replace(recorded[0], unit="epoch")
+    for options in ({"ties": ties}, {"every": "validation"}):
+        fixed = EarlyStopping(min_steps=min_steps, **options)
+        found = sweep(recorded, patience=[1, 2], min_delta=[0], smoothing=[None, "median 3"], fixed=fixed)
+        for number, policy in enumerate(found.grid):
+            callback = EarlyStopping(monitor="val_loss", min_steps=min_steps, **options, **policy.options)
+            outcomes = replay(recorded, callback).outcomes
+            assert found.stopped[number].tolist() == [each.stop.epoch if each.stop else -1 for each in outcomes]
+
+
+def test_a_sweep_of_loops_by_steps_tries_no_first_epoch() -> None:
+    """By default; its data name no such option, and those of a mixed set do."""
+    table: list[Any] = [[3.0, 2.0, *[1.0] * 40]]
+    (run,) = recordings(table)
+    assert len(sweep([run]).grid.start_from_epoch) > 1
+    for others in ([], [run]):
+        found = sweep([*others, replace(by_steps(run), name="b")])
+        assert found.grid.start_from_epoch == (0,)
+        assert ("start_from_epoch" in found.as_data()["grid"]) is bool(others)
+        assert ("start_from_epoch" in found.as_rows()[0]) is bool(others)
+    assert len(sweep([by_steps(run)], start_from_epoch=[0], patience=[1], by="keras").grid) > 1
+
+
+@pytest.mark.parametrize("starts", [[1], [0, 3], [5, 0, 10]])
+@pytest.mark.parametrize("by", ["trainbus", "keras", "torch"])
+def test_a_first_epoch_to_try_is_refused_of_a_loop_by_steps(starts: list[int], by: str) -> None:
+    """The message says what to give."""
+    (run,) = recordings([[3.0, 2.0, 1.0]])
+    first = next(each for each in starts if each)
+    problem = f"^start_from_epoch={first}: a loop by steps has no epochs; leave it out, or give min_steps, as in fixed="
+    with pytest.raises(SettingsError, match=problem):
+        sweep([run, replace(by_steps(run), name="b")], start_from_epoch=starts, by=by)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "problem"),
+    [
+        (EarlyStopping(min_epochs=2), "fixed: min_epochs=2: a loop by steps has no epochs; give min_steps"),
+        (EarlyStopping(every="2 epochs"), "fixed: every='2 epochs': a loop by steps has no epochs; give steps"),
+        (EarlyStopping(every="9 steps"), "fixed: every='9 steps' looks between validations, of which nothing is recor"),
+    ],
+)
+def test_shared_options_that_cannot_act_in_a_loop_by_steps_are_refused(fixed: EarlyStopping, problem: str) -> None:
+    """As in a replay."""
+    with pytest.raises(SettingsError, match=f"^{problem}"):
+        sweep([by_steps(each) for each in recordings([[3.0, 2.0, 1.0]])], fixed=fixed)
+
+
+def test_a_sweep_notes_where_min_steps_is_ignored() -> None:
+    """As a replay does."""
+    first, second = recordings([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    found = sweep([first, replace(by_steps(second), unit="epoch")], fixed=EarlyStopping(min_steps=5), patience=[1])
+    assert found.notes == ("fixed: min_steps=5 is ignored in 0, since steps are not recorded.",)
 
 
 def test_a_careful_policy_loses_nothing_in_any_run() -> None:

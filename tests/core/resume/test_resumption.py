@@ -435,3 +435,25 @@ def test_best_weights_that_were_not_kept_before_the_resume_are_reported_and_not_
 
     (failure,) = run.failures
     assert "is not restored: the run did not keep it before it was resumed" in str(failure)
+
+
+@pytest.mark.parametrize(("saved_at", "validation"), [(2, 1), (3, 2), (4, 2), (5, 3), (6, 3), (7, 4)])
+def test_a_missing_history_of_a_loop_by_steps_is_named_by_its_validation(
+    saved_at: int, validation: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That before which, or at which, the checkpoint was saved; no line says epoch."""
+
+    def by_steps(resume: str | None) -> Run:
+        saver = ModelCheckpoint("run/m-{step}", save_freq="1 step", background=False)
+        with Run(LineSubject(), saver, verbose=0, resume=resume) as run:
+            for _ in run.steps(range(3), 8, validate_every=2):
+                run.log(loss=1.0)
+        return run
+
+    by_steps(None)
+    (history,) = Path("run").glob("trainbus.history-*")
+    history.unlink()
+    caplog.clear()
+    by_steps(f"run/m-{saved_at}.npz")
+    assert f"the history before validation {validation} is missing" in caplog.text
+    assert "epoch" not in caplog.text

@@ -67,18 +67,21 @@ def test_a_stop_is_held_back_until_both_minimums_are_done(epoch: int, step: int,
     assert held == (epoch + 1 < epochs or step < steps)
 
 
-@given(histories, st.integers(0, 3), st.integers(0, 6), st.integers(0, 4), st.sampled_from([inf, 2.0]))
+@given(
+    histories, st.integers(0, 3), st.integers(0, 6), st.integers(0, 40), st.integers(0, 4), st.sampled_from([inf, 2.0])
+)
 def test_the_stop_that_is_held_back_is_asked_anew(
-    history: list[float], patience: int, min_epochs: int, start: int, good: float
+    history: list[float], patience: int, min_epochs: int, min_steps: int, start: int, good: float
 ) -> None:
-    """With min_epochs the verdicts are those without, but for the stops of the first epochs; the state is the same."""
+    """With minimums the verdicts are those without, but for the stops of the first epochs; the state is the same."""
     options: dict[str, Any] = {"patience": patience, "start_from_epoch": start, "stopping_threshold": good}
     free = held = Patience()
     for epoch, score in enumerate(history):
         free, expected = early_stopping_rule(free, score, epoch, **options)
-        held, verdict = early_stopping_rule(held, score, epoch, min_epochs=min_epochs, **options)
+        minimums = {"min_epochs": min_epochs, "step": 5 * epoch, "min_steps": min_steps}
+        held, verdict = early_stopping_rule(held, score, epoch, **minimums, **options)
         assert held == free
-        assert verdict == expected._replace(stop=expected.stop and epoch + 1 >= min_epochs)
+        assert verdict == expected._replace(stop=expected.stop and epoch + 1 >= min_epochs and 5 * epoch >= min_steps)
         if epoch < start:
             assert not expected.stop
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from trainbus import SettingsError, journal
+from trainbus import Run, SettingsError, journal
+from trainbus.plugins import Journal, ModelCheckpoint
 from trainbus.replay import read
+from trainbus.testing import LineSubject
 
 from ..recorded import table_of
 
@@ -31,6 +33,48 @@ def test_every_run_of_a_journal_is_read_exactly(tmp_path: Path):
     path.write_text("".join(event.model_dump_json() + "\n" for event in events))
     with pytest.raises(SettingsError, match="2 runs"):
         read(path)
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1, 1), (6, 3), (7, 3), (2, 5), (9, 2), (10, 10)])
+def test_a_loop_by_steps_is_read_with_its_steps(steps: int, every: int) -> None:
+    """The rows are its validations, of which the last may be before its multiple."""
+    with Run(None, Journal("journal.jsonl"), verbose=0) as run:
+        for _ in run.steps(range(4), steps, validate_every=every):
+            run.log(loss=1.0)
+    found = read("journal.jsonl")
+
+    assert found.unit == "validation"
+    assert found.steps is not None
+    assert found.steps.tolist() == run.history["step"] == [*range(every, steps, every), steps]
+    assert found.epochs.tolist() == [*range(len(found.steps))]
+
+
+@pytest.mark.parametrize("batches", [[1], [2, 2], [3, 0, 1], [0, 0, 4], [5, 4, 3, 2]])
+def test_a_loop_over_epochs_is_read_with_its_steps(batches: list[int]) -> None:
+    """The weight updates until the end of each epoch; an epoch without any metric has no row."""
+    with Run(None, Journal("journal.jsonl"), verbose=0) as run:
+        for epoch in run.epochs(len(batches)):
+            for _ in run.batches(range(batches[epoch])):
+                run.log(loss=1.0)
+    rows = [epoch for epoch, count in enumerate(batches) if count]
+    found = read("journal.jsonl")
+
+    assert found.unit == "epoch"
+    assert found.steps is not None
+    assert found.epochs.tolist() == rows
+    assert found.steps.tolist() == [sum(batches[: epoch + 1]) for epoch in rows]
+
+
+def test_a_resumed_loop_by_steps_is_read_as_the_unbroken_one() -> None:
+    """Also with another interval between validations."""
+    saver = ModelCheckpoint("run/m-{step}", background=False)
+    for steps, every in ((6, 3), (11, 5)):
+        with Run(LineSubject(), saver, verbose=0, resume="auto") as run:
+            for _ in run.steps(range(4), steps, validate_every=every):
+                run.log(loss=float(run.step))
+    found = read("run/journal.jsonl")
+    assert found.steps is not None
+    assert (found.unit, found.steps.tolist()) == ("validation", [3, 6, 10, 11])
 
 
 @pytest.mark.parametrize("pause", [0.0, 5.0, 1e6, -1e6])

@@ -18,12 +18,15 @@ from trainbus.replay.curves import build_curves
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.report.charts import draw_curve, draw_frontier
 
-from ..recorded import History, finite, histories, recording
+from ..recorded import History, by_steps, finite, histories, recording
 
 
-def drawn(history: History, *callbacks: Any) -> ET.Element:
-    """Return the chart of a run under these callbacks; without any, that of the run alone."""
-    runs = [recording(history)]
+def drawn(history: History, *callbacks: Any, every: int | None = None) -> ET.Element:
+    """Return the chart of a run under these callbacks; without any, that of the run alone.
+
+    With ``every``, it is a loop by steps, with a validation every so many.
+    """
+    runs = [recording(history) if every is None else by_steps(recording(history), every)]
     curves = build_curves(runs, MetricChoice("val_loss", "min", ""))
     outcome = replay(runs, list(callbacks)).outcomes[0] if callbacks else None
     return ET.fromstring(draw_curve(curves, 0, outcome, "val_loss"))
@@ -35,11 +38,16 @@ def marks(svg: ET.Element) -> list[str]:
     return [each for each in found if each not in ("", "grid", "axis", "x", "y", "words", "words end")]
 
 
-@given(histories.filter(lambda history: any(each is not None for each in history)), st.booleans())
-def test_any_history_is_drawn_inside_its_picture(history: History, with_callbacks: bool) -> None:
+@given(
+    histories.filter(lambda history: any(each is not None for each in history)),
+    st.booleans(),
+    st.none() | st.integers(1, 10**6),
+)
+def test_any_history_is_drawn_inside_its_picture(history: History, with_callbacks: bool, every: int | None) -> None:
     """A chart is well-formed for any values, and each position is within its box."""
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)] if with_callbacks else []
-    svg = drawn(history, *callbacks)
+    svg = drawn(history, *callbacks, every=every)
+    assert every is None or "epoch" not in ET.tostring(svg, "unicode")
     _, _, width, height = map(float, svg.attrib["viewBox"].split())
 
     for each in svg.iter("circle"):
@@ -59,6 +67,18 @@ def test_decisions_are_marked() -> None:
     assert sorted(marks(svg)) == ["curve", "curve after", "kept", "missed", "stop", "stop-words end"]
     assert "stop 4" in [each.text for each in svg.iter("text")]
     assert svg.find("desc").text == "stops in epoch 4; best kept 2 @ 2, best seen 1 @ 5"  # type: ignore[union-attr]
+
+
+def test_decisions_of_a_loop_by_steps_are_at_their_steps() -> None:
+    """On an axis of steps; the rows after the last value of the metric belong to it."""
+    svg = drawn([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], EarlyStopping(patience=2), ReduceLROnPlateau(patience=1), every=500)
+
+    texts = [each.text for each in svg.iter("text")]
+    assert {"stop 2000", "step"} <= set(texts)
+    assert svg.find("desc").text == (  # type: ignore[union-attr]
+        "stops at step 2000, learning rate first reduced at step 1500; best kept 2 @ step 1000, best seen 1 @ step 2500"
+    )
+    assert drawn([3.0, None], every=500).find("desc").text == "val_loss of 1 validation"  # type: ignore[union-attr]
 
 
 def test_hypothetical_marks_are_hollow() -> None:

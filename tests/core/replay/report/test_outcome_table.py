@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import replay
 from trainbus.replay.report.outcome_table import tabulate_outcomes
 
-from ..recorded import histories, recording
+from ..recorded import by_steps, histories, recording
 
 
 def columns(runs: list[Any], *callbacks: Any) -> dict[str, list[str]]:
@@ -64,6 +65,36 @@ def test_epochs_count_from_1() -> None:
         "time saved": "2 min",
         "files": "2 3",
     }
+
+
+def test_moments_of_a_loop_by_steps_are_steps() -> None:
+    """The stop, the best values, the cuts and the files; nothing counts epochs."""
+    callbacks = [EarlyStopping(patience=2), ModelCheckpoint("{step}", keep=2), ReduceLROnPlateau(patience=1)]
+    run = by_steps(recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "a", 0, 60.0), 50)
+
+    assert {name: cells[0] for name, cells in columns([run], *callbacks).items()} == {
+        "run": "a",
+        "validations": "6",
+        "stops at": "step 200 ?",
+        "best kept": "2 @ step 100",
+        "best seen": "1 @ step 250",
+        "loses": "1",
+        "validations saved": "2",
+        "time saved": "2 min",
+        "first LR cut": "step 150 (+1)",
+        "files": "step 100 150",
+    }
+
+
+def test_each_run_of_a_mixed_set_has_its_own_moments() -> None:
+    """The headings say that both are counted."""
+    run = recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "a")
+    found = columns([run, replace(by_steps(run), name="b")], EarlyStopping(patience=2), ModelCheckpoint("{step}"))
+
+    assert found["epochs and validations"] == ["6", "6"]
+    assert found["stops"] == ["4", "step 1000"]
+    assert found["best kept"] == ["2 @ 2", "2 @ step 500"]
+    assert found["files"] == ["1 2 3 4", "step 250 500 750 1000"]
 
 
 def test_what_follows_an_unrecorded_cut_has_a_question_mark() -> None:

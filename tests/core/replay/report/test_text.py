@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import Recording, replay, sweep
 from trainbus.replay.report.text import overview_text, replay_text, sweep_text
 
-from ..recorded import histories, recording
+from ..recorded import by_steps, histories, recording
 
 LOSSES = [3.0, 2.0, 2.5, 2.6, 1.0, *[1.1] * 15]
 FEW: dict[str, Any] = {"patience": [1, 3], "min_delta": [0], "start_from_epoch": [0], "smoothing": [None]}
@@ -43,6 +43,38 @@ def test_reports_of_any_runs_are_printable(table: list[Any]) -> None:
     for text in (overview_text(recordings, found, ["\x1b[2J"]), replayed, sweep_text(recordings, found)):
         assert all(line.isprintable() for line in text.split("\n"))
         assert text.startswith(f"{len(table)} run")
+
+
+@given(
+    st.lists(histories.map(lambda history: [*history, 1.0]), min_size=1, max_size=3),
+    st.integers(1, 300),
+    st.none() | st.just(9.0),
+)
+def test_no_report_of_loops_by_steps_speaks_of_epochs(table: list[Any], every: int, seconds: float | None) -> None:
+    """It counts validations, and names moments by steps."""
+    recordings = [by_steps(recording(history, str(number), 0, seconds), every) for number, history in enumerate(table)]
+    few = {name: values for name, values in FEW.items() if name != "start_from_epoch"}
+    found = sweep(recordings, **few)
+    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1), ModelCheckpoint("m-{step}", keep=2)]
+    for by in ("trainbus", "keras", "lightning"):
+        replayed = replay_text(recordings, replay(recordings, callbacks, by=by))
+        assert "epoch" not in replayed
+        assert f"{sum(map(len, table)):,} validation" in replayed
+    for text in (overview_text(recordings, found, ["logs"]), sweep_text(recordings, found)):
+        assert "epoch" not in text
+        assert f"{sum(map(len, table)):,} validation" in text
+
+
+def test_the_best_value_of_a_loop_by_steps_is_at_its_step() -> None:
+    """In a mixed set, each row says what its number is."""
+    run = by_steps(recording(LOSSES, "run 9"), 250)
+    (row,) = [line for line in overview_text([run], sweep([run], **FEW), ["x"]).splitlines() if "run 9" in line]
+    assert row.split()[2:] == ["20", "1", "1250", "15"]
+    both = [*runs(1), run]
+    text = overview_text(both, sweep(both, **FEW), ["x"])
+    rows = [line.split()[2:] for line in text.splitlines() if line.startswith("run ") and line[4].isdigit()]
+    assert rows == [["20", "1", "epoch", "5", "15"], ["20", "1", "step", "1250", "15"]]
+    assert "note: run 9: a loop by steps, of which each validation counts as much as an epoch of the others." in text
 
 
 @pytest.mark.parametrize(
