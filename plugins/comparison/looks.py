@@ -114,7 +114,8 @@ class ValidationLooks:
         if not self.seen and run.state.validates(run.epoch):
             raise MissingMetric(
                 f"{type(self.settings).__name__}: every='validation', but {run.state.plan.interval(run.epoch)} has "
-                'reported no validation; validate inside `with run.validation():`, or set every="epoch"'
+                "reported no validation; validate inside `with run.validation():`, or name the epochs that have one, as "
+                "in run.epochs(n, validation_freq=2), or loop by run.steps()"
             )
 
     def _check_names(self, metrics: Mapping[str, Any]) -> None:
