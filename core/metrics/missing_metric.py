@@ -13,7 +13,7 @@ class MetricAdvice(NamedTuple):
     """What users write to have a metric logged; an adapter that has its own loop replaces it with its own arguments."""
 
     validation: str = (
-        "give validation data, or name the epochs that have one by validation_freq, as in "
+        "validate inside `with run.validation():`, or name the epochs that have one by validation_freq, as in "
         "run.epochs(10, validation_freq=2)"
     )
     """How to run a validation."""

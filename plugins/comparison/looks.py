@@ -114,8 +114,7 @@ class ValidationLooks:
         if not self.seen and run.state.validates(run.epoch):
             raise MissingMetric(
                 f"{type(self.settings).__name__}: every='validation', but {run.state.plan.interval(run.epoch)} has "
-                "reported no validation; validate inside `with run.validation():`, or name the epochs that have one, as "
-                "in run.epochs(n, validation_freq=2), or loop by run.steps()"
+                f"reported no validation: {run.state.metric_advice.validation}"
             )
 
     def _check_names(self, metrics: Mapping[str, Any]) -> None:

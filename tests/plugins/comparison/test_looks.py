@@ -66,7 +66,7 @@ def test_a_metric_that_no_validation_logs_is_refused(callback: Any) -> None:
 def test_an_epoch_without_a_validation_is_an_error() -> None:
     """Even if it logs the metric of a validation: it is not known when to look."""
     with (
-        pytest.raises(MissingMetric, match="epoch 1 has reported no validation; validate inside"),
+        pytest.raises(MissingMetric, match="epoch 1 has reported no validation: validate inside"),
         Run(callbacks=stopper(every="validation")) as run,
     ):
         for _ in run.epochs(2):
