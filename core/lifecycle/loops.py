@@ -107,7 +107,8 @@ class Loops:
         self._begin(training, run, "steps", plan)
         self.state.metric_advice = ADVICE
         first = self._resumer.first_epoch()
-        stream = Stream(loader, self.state.subject, self.group.size, self.group.bind("report", LOG.warning))
+        report, saved = self.group.bind("report", LOG.warning), self._collector.enabled
+        stream = Stream(loader, self.state.subject, self.group.size, report, saved=saved)
         batches = self.step_training.batches(training, run, stream, plan, accumulate, first, self)
         return self._noted(batches)
 

@@ -48,6 +48,7 @@ class Stream(Generic[T]):
         subject: What is trained; it may hold random generators.
         ranks: The number of processes that train together.
         report: Called with one line if the stream cannot go on exactly where the checkpoint's run was.
+        saved: Whether a checkpoint may save its position.
 
     >>> stream = Stream([1, 2, 3])
     >>> stream.begin(0, 2)
@@ -65,6 +66,7 @@ class Stream(Generic[T]):
         "_done",
         "_ranks",
         "_report",
+        "_saved",
         "_subject",
         "drawn",
         "ended",
@@ -80,6 +82,8 @@ class Stream(Generic[T]):
         subject: object = None,
         ranks: int = 1,
         report: Callable[[str], object] = lambda _: None,
+        *,
+        saved: bool = True,
     ) -> None:
         function = None if _is_iterable(loader) else cast("Callable[[], T]", loader)
         self.loader: Iterable[T] = cast("Iterable[T]", loader) if function is None else _Calls(function)
@@ -94,7 +98,9 @@ class Stream(Generic[T]):
         self._subject, self._ranks, self._report = subject, ranks, report
         self._done = 0
         """Batches of the present pass that were drawn."""
-        self._begun = ""
+        self._saved = saved
+        self._begun: Any = None
+        """The generators and the loader when the pass began; as text after they were saved; None if none has begun."""
         self._batches: Iterator[T] | None = None
 
     def begin(self, interval: int, size: int | None) -> None:
@@ -113,33 +119,33 @@ class Stream(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         while not self.at_last:
-            for batch in self._next():
+            if self._batches is None:
+                self._batches = self._begin_pass()
+            for batch in self._batches:
+                self._done += 1
                 self.drawn += 1
                 yield batch
-            if self.ended:
-                return
-
-    def _next(self) -> list[T]:
-        """Return the next batch, or none if the loader has ended."""
-        if self._batches is None:
-            self._batches = self._begin_pass()
-        try:
-            batch = next(self._batches)
-        except StopIteration:
-            if not self._done:  # also the pass before was complete, or there was none
+                if self.drawn == self.size:
+                    return
+            self._batches = None
+            if not self._done:  # the pass before was complete, too, or there was none
                 self.ended = True
-                return []
-            self.passes, self._done, self._batches = self.passes + 1, 0, None
-            return self._next()
-        self._done += 1
-        return [batch]
+                return
+            self.passes, self._done = self.passes + 1, 0
 
     def _begin_pass(self) -> Iterator[T]:
         if self.passes:
             _set_epoch(self.loader, self.passes)
-        begun = {"rng": to_json_data(get_rng_state(self._subject)), "loader": capture_loader(self.loader)}
-        self._begun = json.dumps(compress_arrays(begun))
+        if self._saved:
+            self._begun = {"rng": get_rng_state(self._subject), "loader": capture_loader(self.loader)}
         return iter(self.loader)
+
+    def _begun_as_text(self) -> str:
+        """Return the state in which the pass began, which is encoded once: most passes are never saved."""
+        if isinstance(self._begun, dict):
+            begun = {**self._begun, "rng": to_json_data(self._begun["rng"])}
+            self._begun = json.dumps(compress_arrays(begun))
+        return self._begun or ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position."""
@@ -148,7 +154,7 @@ class Stream(Generic[T]):
             done=self._done,
             interval=self.interval,
             drawn=self.drawn,
-            begun=self._begun,
+            begun=self._begun_as_text(),
             now=json.dumps(capture_loader(self.loader)) if is_stateful(self.loader) else "",
             ranks=self._ranks,
             batches=length_of(self.loader),
