@@ -205,7 +205,6 @@ def test_a_run_replayed_under_its_own_settings_gives_its_decisions(
 validated = st.lists(st.tuples(value, value), min_size=1, max_size=12)
 
 
-@settings(max_examples=settings().max_examples // 2)
 @given(
     validated,
     st.integers(1, 4),
