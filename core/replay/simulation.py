@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.names.filename_template import render, template_fields
-from trainbus.metrics.names import canonical, resolve
+from trainbus.metrics.names import canonical, is_validated, resolve
 from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.plugins.rate_groups import unknown_rate
@@ -262,8 +262,9 @@ def simulate_saves(
     kept: tuple[Kept, ...] = ()
     actions: list[SimulatedAction] = []
     files: dict[str, int] = {}
+    due = _has_validation(recording) if Frequency.parse(callback.save_freq).unit == "validation" else None
     for index, epoch in enumerate(recording.epochs.tolist()):
-        if epoch > until or not frequency.includes(epoch):
+        if epoch > until or not frequency.includes(epoch) or (due is not None and not due[index]):
             continue
         value, other = _value_at(recording, monitor, index), _value_at(recording, second_name, index)
         second = -inf if tie_breaker is None or other is None else tie_breaker.sign * other
@@ -295,6 +296,20 @@ def sort_actions(actions: Sequence[SimulatedAction], stop: int) -> tuple[Simulat
     limit = min(unrecorded, default=stop)
     ranked = sorted(actions, key=lambda each: (each.epoch, _ORDER.index(each.action), each.by, each.of))
     return tuple(each._replace(exact=each.epoch <= limit) for each in ranked if each.epoch <= stop)
+
+
+def _has_validation(recording: Recording) -> NDArray[np.bool_]:
+    """Return which rows end with a validation, of an epoch also those without a value.
+
+    In a loop by steps that validates, only the last row may end before its validation, with the loop.
+    """
+    count = len(recording.epochs)
+    if recording.unit == "epoch":
+        return np.ones(count, np.bool_)
+    logged = [series.logged for name, series in recording.metrics.items() if is_validated(name) and series.logged.any()]
+    found = np.full(count, bool(logged))
+    found[-1:] = any(each[-1] for each in logged)
+    return found
 
 
 def _value_at(recording: Recording, name: str | None, index: int) -> float | None:

@@ -45,16 +45,20 @@ class Scale(NamedTuple):
 
         >>> Scale(0, 0.95, 0, 100).ticks()
         [0.0, 0.2, 0.4, 0.6, 0.8]
+        >>> Scale(1e6, 1e6 + 1e-3, 0, 100).ticks(2)
+        [1000000.0, 1000000.0005, 1000000.001]
         """
         span = self.high - self.low
         if not span > 0:
             return [self.low]
         raw = span / count
-        unit = 10.0 ** floor(log10(raw))
+        exponent = floor(log10(raw))
+        unit = 10.0**exponent
         step = unit * min((1, 2, 5, 10), key=lambda factor: abs(log10(factor * unit / raw)))
         first = ceil(self.low / step - 1e-9)
         numbers = [first + place for place in range(2 * count + 2)]
-        return [float(f"{each * step:.10g}") for each in numbers if each * step <= self.high + 1e-9 * span]
+        digits = max(-exponent, 0)  # of the step, whatever the size of the numbers
+        return [float(f"{each * step:.{digits}f}") for each in numbers if each * step <= self.high + 1e-9 * span]
 
 
 class Axes(NamedTuple):

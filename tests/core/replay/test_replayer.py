@@ -215,7 +215,6 @@ def test_a_run_replayed_under_its_own_settings_gives_its_decisions(
 validated = st.lists(st.tuples(value, value), min_size=1, max_size=12)
 
 
-@settings(max_examples=settings().max_examples // 2)
 @given(
     validated,
     st.integers(1, 4),
@@ -249,8 +248,11 @@ validated = st.lists(st.tuples(value, value), min_size=1, max_size=12)
             "save_best_only": st.booleans(),
             "keep": st.none() | st.integers(1, 2),
             "keep_last": st.none() | st.integers(1, 2),
+            "save_freq": st.sampled_from(["epoch", "validation"]),
+            "initial_value_threshold": st.none() | finite,
         }
     ),
+    st.none() | st.integers(1, 40),
 )
 def test_the_journal_of_a_loop_by_steps_replayed_gives_its_decisions(
     history: list[tuple[float | None, float | None]],
@@ -259,8 +261,9 @@ def test_the_journal_of_a_loop_by_steps_replayed_gives_its_decisions(
     stopper: dict[str, Any],
     reducer: dict[str, Any],
     saver: dict[str, Any],
+    rows: int | None,
 ) -> None:
-    """The same stops, saves, cuts, files and best values, with the last validation before its multiple or not."""
+    """The same stops, saves, cuts, files and best values; also if the loader ends before or after a validation."""
     recorder = EventRecorder("on_decision")
     steps = max(len(history) * every - min(missing, every - 1), 1)
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
@@ -269,7 +272,7 @@ def test_the_journal_of_a_loop_by_steps_replayed_gives_its_decisions(
         callbacks = [EarlyStopping(**stopper), checkpoint, ReduceLROnPlateau(**reducer)]
         values = iter(history)
         with Run(LineSubject(), [*callbacks, recorder], verbose=0) as run:
-            for _ in run.steps(range(3), steps, validate_every=every):
+            for _ in run.steps(range(3) if rows is None else iter(range(rows)), steps, validate_every=every):
                 run.log(loss=1.0)
                 if run.validation_due:
                     with run.validation():
@@ -281,6 +284,8 @@ def test_the_journal_of_a_loop_by_steps_replayed_gives_its_decisions(
     assert read_back.steps[-1] == run.step
     if not {"val_loss", "val_accuracy"} <= {name for name, each in read_back.metrics.items() if each.logged.any()}:
         return  # it stopped before it had logged both
+    if saver["save_freq"] == "validation" and history[len(read_back.epochs) - 1] == (None, None):
+        return  # a record does not show whether the loop ended before or after a validation without a value
     outcome = replay([read_back], callbacks).outcomes[0]
     actions, files = decided(recorder)
     assert actions_of(outcome) == sorted(each for each in actions if run.stopped or each[2] != "restore")
@@ -298,12 +303,14 @@ def test_the_journal_of_a_loop_by_steps_replayed_gives_its_decisions(
     st.integers(0, 30),
     st.integers(0, 4),
     st.integers(0, 3),
+    st.sampled_from(["epoch", "epoch", "2 epochs", "validation"]),
 )
 def test_min_steps_holds_stops_back_as_live(
-    rows: list[tuple[float | None, int]], min_steps: int, patience: int, min_epochs: int
+    rows: list[tuple[float | None, int]], min_steps: int, patience: int, min_epochs: int, every: str
 ) -> None:
     """In a loop over epochs of any lengths, from its journal."""
-    callback = EarlyStopping(patience=patience, min_steps=min_steps, min_epochs=min_epochs, restore_best_weights=True)
+    minimums = {"min_steps": min_steps, "min_epochs": min_epochs}
+    callback = EarlyStopping(patience=patience, every=every, restore_best_weights=True, **minimums)
     recorder = EventRecorder("on_decision")
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         path = Path(folder, "journal.jsonl")

@@ -13,7 +13,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import replay
 from trainbus.testing import LineSubject, scripted
 
-from .recorded import recording
+from .recorded import by_steps, recording
 
 
 def test_only_the_first_reduction_that_the_record_does_not_show_is_exact() -> None:
@@ -148,6 +148,25 @@ def test_the_step_in_a_name_is_the_recorded_one(filepath: str, steps: list[int] 
     run = replace(recording([3.0, 2.0, 1.0]), steps=None if steps is None else np.array(steps))
     (outcome,) = replay([run], ModelCheckpoint(filepath)).outcomes
     assert outcome.kept == kept
+
+
+@pytest.mark.parametrize(
+    ("history", "saved"),
+    [
+        ({"val_loss": [3.0, 2.0, 1.0]}, [0, 1, 2]),
+        ({"val_loss": [3.0, 2.0, None], "loss": [1.0, 1.0, 1.0]}, [0, 1]),
+        ({"val_loss": [3.0, None, 1.0], "loss": [1.0, 1.0, 1.0]}, [0, 1, 2]),
+        ({"val_loss": [3.0, 2.0, None], "val_acc": [None, 0.5, 0.6]}, [0, 1, 2]),
+        ({"loss": [3.0, 2.0, 1.0]}, []),
+        ({"val_loss": [None, None, float("nan")], "loss": [1.0, 1.0, 1.0]}, [0, 1, 2]),
+    ],
+)
+def test_saves_at_validations_leave_out_what_was_trained_after_the_last(history: Any, saved: list[int]) -> None:
+    """In a loop by steps, which may end between two; a loop that never validates saves nothing."""
+    callbacks = ModelCheckpoint("m-{step}", save_freq="validation"), EarlyStopping(monitor="loss", patience=9)
+    run = by_steps(recording({"loss": [1.0] * 3, **history}))
+    (outcome,) = replay([run], callbacks).outcomes
+    assert [each.epoch for each in outcome.decisions if each.action == "save"] == saved
 
 
 @pytest.mark.parametrize("filepath", ["runs/{run}/m-{epoch}", "{run}-x/{epoch0}", "a/{run}/{val_loss:.1f}"])

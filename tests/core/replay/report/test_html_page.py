@@ -13,7 +13,7 @@ from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import replay, sweep
 from trainbus.replay.report.html_page import render_page
 
-from ..recorded import histories, recording
+from ..recorded import by_steps, histories, recording
 
 KNOWN = {
     "html",
@@ -134,3 +134,16 @@ def test_a_page_of_a_sweep_alone_has_the_frontier_and_what_to_paste() -> None:
 
     assert "[[callbacks]]" in read.text
     assert "careful" in read.text
+
+
+@given(histories.map(lambda history: [*history, 1.0]), st.integers(1, 300))
+def test_a_page_of_loops_by_steps_speaks_of_validations_and_steps(history: list[float | None], every: int) -> None:
+    """In its tables, charts, totals and recommendations."""
+    runs = [by_steps(recording(history, name), every) for name in "ab"]
+    result = replay(runs, [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)])
+    page = render_page(runs, result, sweep(runs, patience=[1, 2], min_delta=[0], smoothing=[None]))
+    _, _, body = page.partition("</style>")
+
+    assert "epoch" not in body
+    assert f"{2 * len(history)} validations" in body
+    assert "moments are steps" in body
