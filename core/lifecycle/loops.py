@@ -10,8 +10,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 from ..decision import REQUEST
-from ..engine.batch_loop import observed_batches, unobserved_batches
-from ..engine.epoch_loop import EpochLoop
+from ..engine.loops.batch_loop import observed_batches, unobserved_batches
+from ..engine.loops.epoch_loop import EpochLoop
 from ..engine.plan import EpochPlan, StepPlan
 from ..errors import LoopError
 from ..failures import LOG

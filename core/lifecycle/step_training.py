@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..callback import Callback
 from ..decision import Decision
+from ..engine.loops.step_loop import StepLoop
 from ..engine.plan import EpochPlan, StepPlan
-from ..engine.step_loop import StepLoop
 from ..errors import LoopError, SettingsError
 from ..failures import LOG
 from ..metrics.missing_metric import MetricAdvice

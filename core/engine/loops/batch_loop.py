@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
-from ..decision import Decision
-from ..errors import LoopError
-from .bus import Bus
-from .counters import UnobservedLoop
-from .run_state import RunState
+from ...decision import Decision
+from ...errors import LoopError
+from ..bus import Bus
+from ..counters import UnobservedLoop
+from ..run_state import RunState
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from trainbus import LoopError
 from trainbus.engine.bus import Bus
+from trainbus.engine.loops.step_loop import StepLoop
 from trainbus.engine.run_state import RunState
-from trainbus.engine.step_loop import StepLoop
 from trainbus.failures import Failures
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..decision import Decision
-from ..errors import LoopError
+from ...decision import Decision
+from ...errors import LoopError
 from .batch_loop import INTERLEAVED
 
 if TYPE_CHECKING:
-    from .bus import Bus
-    from .run_state import RunState
+    from ..bus import Bus
+    from ..run_state import RunState
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from trainbus import LoopError, Run, SettingsError, hookimpl
 from trainbus.decision import Decision, Stop, stop
-from trainbus.engine.batch_loop import observed_batches, unobserved_batches
 from trainbus.engine.bus import Bus
+from trainbus.engine.loops.batch_loop import observed_batches, unobserved_batches
 from trainbus.engine.run_state import RunState
 from trainbus.failures import Failures
 
