@@ -31,7 +31,7 @@ from typing import Any
 
 from trainbus import MissingDependency, Run, hookimpl
 from trainbus.checkpoints import Checkpoint, entries_of, manifest_of, payloads_in
-from trainbus.checkpoints.history_reader import reference_in
+from trainbus.checkpoints.history.history_reader import reference_in
 from trainbus.metrics.scalars import to_scalars
 from trainbus.storage.backend import backend_for, existing
 from trainbus.storage.paths import Location, resolve_relative

@@ -25,10 +25,10 @@ from .components import TrainingComponents, by_name, optimizers_by_name
 from .inspection.gradients import hold_gradients
 from .inspection.module_graph import module_nodes
 from .inspection.probe import Probe, outputs
-from .learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
 from .metric_directions import declared_direction
 from .models import as_module
-from .rate_tracker import RateTracker
+from .rates.learning_rates import named_options, named_rates, set_rates, what_changes, why_not_settable
+from .rates.rate_tracker import RateTracker
 from .refusals import why_not
 from .sharding import is_sharded
 from .state_dict import empty_on_cpu

@@ -26,7 +26,7 @@ from .async_writer import AsyncWriter, FailedSave, Link, PendingFile, SaveJob
 from .beside.writers import FileWriters, default_suffix
 from .collective_commit import Write
 from .commit import Checkpoint, remove
-from .history_log import HistoryLog
+from .history.history_log import HistoryLog
 from .newest_link import place_of
 from .snapshots import SnapshotStore
 from .writer_group import WriterGroup

@@ -14,7 +14,7 @@ from ..storage.paths import Location
 from ..storage.sharded_directory import EVERY_PART, VerificationShare, holds_parts, remove_stale_parts
 from .beside.files import flaw_beside, paths_beside, tidy_up
 from .commit import Checkpoint, present_entries, read
-from .history_reader import find_history_flaws, reference_in
+from .history.history_reader import find_history_flaws, reference_in
 from .manifest import ManifestEntry, entries_of, manifest_of, manifest_problem, payload_names, payload_of
 from .newest_link import is_mere_link
 

@@ -222,7 +222,7 @@ def _callbacks(options: argparse.Namespace, *, by_steps: bool) -> list[Callback]
 def _callback(name: str, option: str, text: str, library: str, counter: str = "epoch") -> Callback:
     from trainbus.plugins import ModelCheckpoint  # noqa: PLC0415 - the core works without the built-in plugins
 
-    from ..replay.library_settings import build, find_library  # noqa: PLC0415
+    from ..replay.libraries.settings import build, find_library  # noqa: PLC0415
 
     given = _parse_options(option, text)
     specs = find_library(library)

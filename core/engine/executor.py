@@ -14,7 +14,7 @@ from ..checkpoints import local_copy, manifest_of, read, remove_debris
 from ..checkpoints.async_writer import SaveJob
 from ..checkpoints.checkpoint_writer import CheckpointWriter, StateSource, plugins_with_failed_saves
 from ..checkpoints.discovery import histories_named_in
-from ..checkpoints.history_reader import remove_unnamed
+from ..checkpoints.history.history_reader import remove_unnamed
 from ..checkpoints.snapshots import SnapshotStore
 from ..checkpoints.writer_group import WriterGroup
 from ..decision import NOTHING, Action, Decision, Forget, Keep, Restore, Save, ScaleLearningRate, SetLearningRate

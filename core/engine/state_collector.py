@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..callback import Callback
 from ..capabilities import HasLearningRate, HasRunState, HasStateDict, has
-from ..checkpoints.history_log import HistoryLog
+from ..checkpoints.history.history_log import HistoryLog
 from ..decision import REQUEST, Decision, Restore
 from ..decision.json_format import action_to_json, decision_to_json
 from ..errors import SettingsError

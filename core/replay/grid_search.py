@@ -31,7 +31,7 @@ from trainbus.plugins import EarlyStopping
 
 from ..rules import Patience, early_stopping_rule, stopping_rule
 from .curves import Curves
-from .library_settings import LIBRARIES, Library
+from .libraries.settings import LIBRARIES, Library
 from .long_runs import LongRun
 from .metric_choice import MetricChoice
 from .recommend import Grid

@@ -14,7 +14,7 @@ from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
 from .curves import Curves
-from .library_settings import Library, build
+from .libraries.settings import Library, build
 from .metric_choice import known_direction
 
 

@@ -18,7 +18,7 @@ from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
 from .curves import Curves, build_curves
-from .library_settings import Library, LibraryName, find_library, translate
+from .libraries.settings import Library, LibraryName, find_library, translate
 from .metric_choice import (
     MetricChoice,
     choose_metric,

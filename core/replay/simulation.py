@@ -21,7 +21,7 @@ from trainbus.plugins.rate_groups import unknown_rate
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 
 from .curves import Curves
-from .library_settings import RuleSpec
+from .libraries.settings import RuleSpec
 from .metric_choice import MetricChoice
 from .records import Action, Recording, SimulatedAction
 from .stepped_stops import NEVER, stop_actions

@@ -15,7 +15,7 @@ from trainbus.plugins import EarlyStopping
 
 from .curves import Curves, build_curves
 from .grid_search import find_stops, step_policies
-from .library_settings import Library, LibraryName, find_library, translate
+from .libraries.settings import Library, LibraryName, find_library, translate
 from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker, with_metrics
 from .recommend import (
     ADVICE,

@@ -19,7 +19,7 @@ from ..capabilities import (
     supports,
 )
 from ..checkpoints import Checkpoint
-from ..checkpoints.history_reader import history_file
+from ..checkpoints.history.history_reader import history_file
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision, Stop
 from ..errors import CheckpointError, MissingCapability, SettingsError, TrainbusError

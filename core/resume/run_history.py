@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from ..checkpoints import Checkpoint
-from ..checkpoints.history_log import HistoryLog
-from ..checkpoints.history_reader import NAME, HistoryReference, read_history
+from ..checkpoints.history.history_log import HistoryLog
+from ..checkpoints.history.history_reader import NAME, HistoryReference, read_history
 from ..decision import REQUEST, Decision
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..errors import CheckpointError, TrainbusError

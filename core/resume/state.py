@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..checkpoints.history_reader import HistoryReference
+from ..checkpoints.history.history_reader import HistoryReference
 from ..errors import SettingsError
 from ..limits import BATCHES, EPOCHS, RANKS, RUN_ID, STEPS
 from ..metrics.origin import Origin

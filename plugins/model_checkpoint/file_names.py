@@ -89,7 +89,9 @@ class FileNames:
         return SavedName(paths[self._parts[0]], {part: location(path).name for part, path in paths.items()})
 
     def _values(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> dict[str, Any]:
-        values = {**metrics, "epoch": run.epoch + 1, "epoch0": run.epoch, "step": run.step, **counters}
+        # of a batch, what was logged without a value is not among the metrics
+        without: dict[str, Any] = {**run.state.means.without_value}
+        values = {**without, **metrics, "epoch": run.epoch + 1, "epoch0": run.epoch, "step": run.step, **counters}
         for name in self.metrics:
             logged = resolve(name, values)
             if logged is not None and not is_missing(values[logged]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from trainbus.checkpoints.history_reader import PREFIX
+from trainbus.checkpoints.history.history_reader import PREFIX
 
 
 def without_history(names: Iterable[str]) -> list[str]:

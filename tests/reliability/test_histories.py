@@ -13,8 +13,8 @@ import pytest
 from trainbus import Decision, Run, hookimpl
 from trainbus.checkpoints import entries_of, history_log, history_reader, read, scan
 from trainbus.checkpoints.discovery import history_flaws
-from trainbus.checkpoints.history_log import HistoryLog
-from trainbus.checkpoints.history_reader import HistoryReference
+from trainbus.checkpoints.history.history_log import HistoryLog
+from trainbus.checkpoints.history.history_reader import HistoryReference
 from trainbus.cli.checkpoints import table
 from trainbus.decision import forget, save, scale_learning_rate
 from trainbus.decision.json_format import decision_to_json

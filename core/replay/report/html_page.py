@@ -10,7 +10,7 @@ from trainbus import dumps
 
 from ...terminal import format_duration, plural, printable
 from ..curves import Curves, build_curves
-from ..library_settings import find_library
+from ..libraries.settings import find_library
 from ..recommend import ADVICE
 from ..records import Recording, RunOutcome
 from ..replayer import Replay

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trainbus import Callback, MonitoredCallback
 
-from ..library_settings import LibraryName
+from ..libraries.settings import LibraryName
 
 _SHARED: Final = ("EarlyStopping", "ReduceLROnPlateau")
 

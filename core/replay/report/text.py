@@ -13,7 +13,7 @@ from trainbus import dumps
 
 from ...terminal import format_duration, plural, printable
 from ..curves import Curves
-from ..library_settings import find_library
+from ..libraries.settings import find_library
 from ..metric_choice import MetricChoice
 from ..recommend import ADVICE
 from ..records import Recording

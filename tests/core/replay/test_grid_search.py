@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trainbus.metrics.smoothing import Smoothing
 from trainbus.replay.curves import Curves, build_curves
 from trainbus.replay.grid_search import find_stops
-from trainbus.replay.library_settings import LIBRARIES
+from trainbus.replay.libraries.settings import LIBRARIES
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.recommend import Grid
 from trainbus.replay.simulation import simulate_stops

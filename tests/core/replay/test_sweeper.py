@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trainbus import MissingMetric, SettingsError
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import Recording, replay, sweep
-from trainbus.replay.library_settings import find_library
+from trainbus.replay.libraries.settings import find_library
 
 from .recorded import History, by_steps, finite, recording
 

@@ -7,8 +7,8 @@ import pytest
 
 from trainbus import CheckpointError, decision
 from trainbus.checkpoints import Checkpoint
-from trainbus.checkpoints.history_log import HistoryLog
-from trainbus.checkpoints.history_reader import HistoryReference
+from trainbus.checkpoints.history.history_log import HistoryLog
+from trainbus.checkpoints.history.history_reader import HistoryReference
 from trainbus.checkpoints.manifest import ManifestEntry
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.engine.run_state import RunState

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.plugins.comparison import better_arguments
-from trainbus.replay.library_settings import LIBRARIES
+from trainbus.replay.libraries.settings import LIBRARIES
 
 shared = {
     "min_delta": st.sampled_from([0.0, 1e-4, 0.25, -0.5]),

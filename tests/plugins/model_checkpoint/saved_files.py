@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainbus.checkpoints.history_reader import PREFIX
+from trainbus.checkpoints.history.history_reader import PREFIX
 from trainbus.plugins import ModelCheckpoint
 from trainbus.resume.end_record import NAME
 from trainbus.storage.directory_lock import LOCK

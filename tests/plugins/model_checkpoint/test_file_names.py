@@ -151,3 +151,15 @@ def test_names_with_dots_are_saved_kept_and_found_again(template: str) -> None:
     kept = ({"epoch": n, "step": n, "mAP@0.5": (n - 1) / 10} for n in (4, 5))
     names = {Path(render(template, values)).name for values in kept}
     assert on_disk(Path(template).parent) == {*names, "last"}
+
+
+@pytest.mark.parametrize("save_freq", ["validation", "1 step", 1, "50%"])
+def test_a_metric_that_a_batch_logs_as_none_becomes_nan(save_freq: Any) -> None:
+    """At the end of a batch as at that of an epoch, from the first time on."""
+    saver = ModelCheckpoint("m-{step}-{val_f1:.1f}", save_freq=save_freq)
+    with Run(LineSubject(), saver, verbose=0) as run:
+        for _ in run.epochs(2):
+            for _ in run.batches(range(1)):
+                with run.validation():
+                    run.log(f1=None, loss=1.0)
+    assert [path.name for path in run.state.files] == ["m-1-nan.npz", "m-2-nan.npz"]

@@ -10,8 +10,8 @@ import pytest
 
 from tests.core.distributed.threads import ThreadRanks, on_all
 from trainbus import CheckpointError, Run, SettingsError, callbacks_from
-from trainbus.checkpoints import history_log
 from trainbus.checkpoints.discovery import scan
+from trainbus.checkpoints.history import history_log
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, TensorBoard
 from trainbus.settings import settings_file
 from trainbus.testing import LineSubject

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.replay.library_settings import LIBRARIES, find_library, translate
+from trainbus.replay.libraries.settings import LIBRARIES, find_library, translate
 from trainbus.replay.report.snippets import format_call, format_callback
 
 from ..recorded import deltas

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.checkpoints import history_log
-from trainbus.checkpoints.history_log import HistoryLog
-from trainbus.checkpoints.history_reader import HistoryReference, find_history_flaws, history_file, read_history
+from trainbus.checkpoints.history import history_log
+from trainbus.checkpoints.history.history_log import HistoryLog
+from trainbus.checkpoints.history.history_reader import HistoryReference, find_history_flaws, history_file, read_history
 from trainbus.errors import CheckpointError
 from trainbus.storage.paths import Location, location
 

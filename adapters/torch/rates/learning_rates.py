@@ -20,8 +20,8 @@ from torch.optim import Optimizer
 from trainbus import SettingsError
 from trainbus.metrics.names import first_free, hint
 
+from ..wrappers import drives
 from .schedules import flat, is_scheduled, ungiven
-from .wrappers import drives
 
 SCHEDULE_KEYS = ("initial_lr", "max_lr", "min_lr", "swa_lr")
 """Keys of a parameter group under which schedulers store values to compute rates from."""

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from .wrappers import drives, inner_optimizers
+from ..wrappers import drives, inner_optimizers
 
 LOG = logging.getLogger("trainbus")
 

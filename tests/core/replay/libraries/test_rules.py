@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import RunOutcome, replay
-from trainbus.replay.library_settings import (
+from trainbus.replay.libraries.settings import (
     IgniteEarlyStopping,
     LightningEarlyStopping,
     TorchReduceLROnPlateau,
 )
 
-from .recorded import History, deltas, finite, histories, recording
+from ..recorded import History, deltas, finite, histories, recording
 
 modes = st.sampled_from(["min", "max"])
 

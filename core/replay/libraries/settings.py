@@ -17,7 +17,7 @@ from trainbus.plugins.comparison import better_arguments
 from trainbus.plugins.rate_groups import Floors
 from trainbus.rules import Patience, Plateau, early_stopping_rule, plateau_rule, torch_plateau_rule
 
-from . import library_rules as rules
+from . import rules
 
 LibraryName = Literal["trainbus", "keras", "torch", "lightning", "ignite"]
 

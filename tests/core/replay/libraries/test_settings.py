@@ -7,14 +7,14 @@ import pytest
 from trainbus import SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.replay import replay
-from trainbus.replay.library_settings import (
+from trainbus.replay.libraries.settings import (
     LIBRARIES,
     LightningEarlyStopping,
     find_library,
     translate,
 )
 
-from .recorded import recording
+from ..recorded import recording
 
 
 def test_options_that_are_not_set_have_the_library_s_defaults() -> None:

@@ -21,11 +21,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..limits import HISTORY_BYTES
-from ..storage.atomic_file import DIFFERS, fill, make_directory, sync, write_bytes
-from ..storage.backend import backend_for
-from ..storage.file_kind import check_regular
-from ..storage.paths import Location, relative_to
+from ...limits import HISTORY_BYTES
+from ...storage.atomic_file import DIFFERS, fill, make_directory, sync, write_bytes
+from ...storage.backend import backend_for
+from ...storage.file_kind import check_regular
+from ...storage.paths import Location, relative_to
 from .history_reader import BACK, BEFORE, PREFIX, HistoryReference, read_start
 
 SEGMENT = 1 << 16
@@ -133,7 +133,7 @@ class HistoryLog:
         """Return what a manifest in a directory names, once ``write`` was called.
 
         >>> import tempfile
-        >>> from trainbus.checkpoints.history_reader import read_history
+        >>> from trainbus.checkpoints.history.history_reader import read_history
         >>> log = HistoryLog(Path(tempfile.mkdtemp()), "2a")
         >>> log.add([["epoch", 0, {"loss": 1.0}]])
         >>> reference = log.reference(log.directory)

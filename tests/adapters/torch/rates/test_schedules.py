@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from trainbus.adapters.torch.schedules import ParallelSchedules, flat
+from trainbus.adapters.torch.rates.schedules import ParallelSchedules, flat
 
 from .test_learning_rates import SCHEDULERS, rates_of, sgd
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import CheckpointError
-from ..limits import HISTORY_BYTES
-from ..storage.backend import backend_for
-from ..storage.file_kind import open_regular
-from ..storage.paths import Location, resolve_relative
+from ...errors import CheckpointError
+from ...limits import HISTORY_BYTES
+from ...storage.backend import backend_for
+from ...storage.file_kind import open_regular
+from ...storage.paths import Location, resolve_relative
 
 PREFIX = "trainbus.history-"
 NAME = re.compile(r"trainbus\.history-([0-9a-f]+)-[0-9a-f]+\.jsonl")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trainbus.checkpoints.history_log import SEGMENT, HistoryLog
-from trainbus.checkpoints.history_reader import HistoryReference, read_history, reference_in, remove_unnamed
+from trainbus.checkpoints.history.history_log import SEGMENT, HistoryLog
+from trainbus.checkpoints.history.history_reader import HistoryReference, read_history, reference_in, remove_unnamed
 from trainbus.errors import CheckpointError
 from trainbus.storage.paths import location
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..rules import Plateau, PlateauVerdict, StoppingVerdict, count_as_keras, count_as_torch, where
+from ...rules import Plateau, PlateauVerdict, StoppingVerdict, count_as_keras, count_as_torch, where
 
 
 def _single(value: Any) -> Any:

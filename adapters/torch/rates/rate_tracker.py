@@ -12,9 +12,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from trainbus import LoopError
 from trainbus.metrics.scalars import LazyMetrics, fetch_together
 
+from ..wrappers import inner_optimizers, shares_groups, unwrapped_scheduler
 from .learning_rates import GroupLearningRate, named_rates
 from .schedules import ParallelSchedules, ScheduleWatch
-from .wrappers import inner_optimizers, shares_groups, unwrapped_scheduler
 
 
 class RateTracker:

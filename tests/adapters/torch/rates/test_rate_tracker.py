@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam, Optimizer, lr_scheduler
 
 from trainbus import LoopError, Run, decision, hookimpl
 from trainbus.adapters.torch import TorchSubject
-from trainbus.adapters.torch.rate_tracker import HOLDS
+from trainbus.adapters.torch.rates.rate_tracker import HOLDS
 from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 
 from .test_learning_rates import SCHEDULERS

@@ -1,0 +1,1 @@
+"""The history of a run, in a file beside its checkpoints."""
