@@ -115,7 +115,7 @@ class Resumer:
         state, end = self._state, self._finished.record
         plan, by_epochs = state.plan, state.plan.unit == "epoch"
         done = 0 if self._resumption is None else self._resumption.position.epochs
-        if end is not None and (state.stop_actions or plan.is_done(end.epochs, end.step)):
+        if end is not None and (state.decided_to_stop or plan.is_done(end.epochs, end.step)):
             if self._resumption is not None:
                 self._resumption.mid_epoch = False  # that epoch has ended
             self._finished.restore(state)
@@ -125,11 +125,11 @@ class Resumer:
             if (state.origin.epoch or state.origin.step) and plan.is_done(state.origin.epoch, state.origin.step):
                 self._report("start: %s; raise the number of %s", plan.all_done(), what)
             return max(initial_epoch, state.origin.epoch)
-        stopped = bool(state.stop_actions) and not self.mid_epoch  # the epoch in which it was stopped is ended first
+        stopped = state.decided_to_stop and not self.mid_epoch  # the epoch in which it was stopped is ended first
         unfinished = self.mid_epoch and not by_epochs  # the last step is done, and its interval is ended first
         state.stays_over = stopped or (plan.is_done(done, state.step) and not unfinished)
         state.end_is_missing = state.stays_over and end is None and not self._names_file
-        if state.stays_over and not state.stop_actions:
+        if state.stays_over and not state.decided_to_stop:
             over = "%s: %s; to continue training, raise the number of %s"
             self._report(over, self._origin, plan.all_done(), what)
         elif end is not None and not state.stays_over:
@@ -294,7 +294,7 @@ class Resumer:
         if self._ignored_stops:
             reason = "; ".join(dict.fromkeys(each.reason for each in self._ignored_stops))
             self._report("%s: this run had stopped: %s; it trains on, since its file is named", self._origin, reason)
-        if state.stop_actions and (resumption is not None or self.end_is_recorded):
+        if state.decided_to_stop and (resumption is not None or self.end_is_recorded):
             self._report(
                 "%s: this run had stopped: %s; it stays stopped. To continue training, change the settings of the "
                 "callback that stopped it, call go_on() of the run, or resume from the path of a file",
@@ -329,7 +329,8 @@ class Resumer:
                 first = resumption.loaders.first_batch(loader, state.planned_batches)
             state.counters.trained_batches = first
             loops.loop_loader = resumption.loop_loader
-            stopped, reach = bool(state.stop_actions), resumption.reach
+            # a request to end is no decision at that point: the run ends after the next batch, and the epoch stays open
+            stopped, reach = state.decided_to_stop, resumption.reach
             left = resumption.loaders.remaining_batches(number, loader, first, state.subject, reach, stopped=stopped)
             return left, first
         batches = loader if resumption is None else resumption.loaders.restore(number, loader, state.subject)

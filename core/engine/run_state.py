@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..checkpoints import Checkpoint
-from ..decision import Decision, Forget, Save, Stop
+from ..decision import REQUEST, Decision, Forget, Save, Stop
 from ..errors import LoopError
 from ..limits import WHOLE_NUMBER
 from ..metrics.extremes import Extremes, known_epochs
@@ -342,6 +342,11 @@ class RunState:
 
     def _identities(self, paths: Iterable[str]) -> dict[Location, Location]:
         return {self.start.identity(path): path for path in map(location, paths)}
+
+    @property
+    def decided_to_stop(self) -> bool:
+        """Whether a decision ends the run; a request, such as a signal, is none."""
+        return any(each.by != REQUEST for each in self.stop_actions)
 
     @property
     def reason(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from ..decision import NOTHING, REQUEST, Decision
+from ..decision import NOTHING, Decision
 from ..engine.execution_result import ExecutionResult
 from .parts import Parts
 
@@ -144,7 +144,7 @@ class Ending:
         if errors or state.error is not None or state.interrupted or state.left:
             return False
         done = bool(state.plan.total) and state.plan.is_done(state.epochs_finished, state.step)
-        return done or any(each.by != REQUEST for each in state.stop_actions)
+        return done or state.decided_to_stop
 
     def _write_ends(self) -> None:
         if self._trains or not self.resumer.end_is_recorded:

@@ -9,7 +9,6 @@ from inspect import GEN_RUNNING, GEN_SUSPENDED, getgeneratorstate
 from itertools import count
 from typing import Any, TypeVar
 
-from ..decision import REQUEST
 from ..engine.loops.batch_loop import observed_batches, unobserved_batches
 from ..engine.loops.epoch_loop import EpochLoop
 from ..engine.plan import EpochPlan, StepPlan
@@ -149,7 +148,7 @@ class Loops:
             self._stop_requests.check()
         if self.state.interrupted:  # the loop has caught that
             return True
-        return any(each.by != REQUEST for each in self.state.stop_actions) and self.group.may_stop()
+        return self.state.decided_to_stop and self.group.may_stop()
 
     def close(self) -> None:
         """Close the loop that an error has left; a stored error would keep the workers of the loader alive."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from trainbus import LoopError, Run, SettingsError, decision
+from trainbus import LoopError, Run, SettingsError, decision, hookimpl
+from trainbus.plugins import ModelCheckpoint
+from trainbus.testing import LineSubject
 
 from .lives import life_of
 
@@ -88,3 +92,56 @@ def test_a_loop_that_cannot_work_is_refused(loop: Callable[[Run], None], problem
     """With what to write."""
     with pytest.raises((LoopError, SettingsError), match=re.escape(problem)), Run() as run:
         loop(run)
+
+
+class Interrupts:
+    """Asks the run to end when the training begins."""
+
+    @hookimpl
+    def on_train_begin(self, run: Run) -> None:
+        run.interrupt("a test")
+
+
+def _train(kind: str, seen: list[Any], asks: str = "", die_at: int | None = None) -> Run:
+    """Train 12 batches; ask the run to end at a place, or die before a batch."""
+    saver = ModelCheckpoint("run/m-{step}", save_freq="2 steps", background=False)
+    with Run(LineSubject(), [saver, *([Interrupts()] if asks == "begin" else [])], verbose=0, resume="auto") as run:
+        if asks == "loop":
+            run.interrupt("a test")
+
+        def body(batch: int) -> None:
+            if len(seen) == die_at:
+                raise SystemExit
+            seen.append((run.epoch, run.batch, batch))
+            run.log(loss=float(batch))
+
+        if kind == "steps":
+            for batch in run.steps(range(4), 12, validate_every=6):
+                body(batch)
+        else:
+            for _ in run.epochs(2):
+                if asks == "epoch":
+                    run.interrupt("a test")
+                for batch in run.batches(range(6)):
+                    body(batch)
+    return run
+
+
+@pytest.mark.parametrize("asks", ["begin", "loop", "epoch"])
+@pytest.mark.parametrize("kind", ["epochs", "steps"])
+@pytest.mark.parametrize("die_at", [3, 5, 9])
+def test_a_request_before_a_resumed_loop_leaves_its_epoch_open(kind: str, asks: str, die_at: int) -> None:
+    """A run that was killed inside of an epoch, and is asked to end before it has reached that point again."""
+    whole: list[Any] = []
+    unbroken = _train(kind, whole)
+    shutil.rmtree("run")
+    seen: list[Any] = []
+    with pytest.raises(SystemExit):
+        _train(kind, seen, die_at=die_at)
+    del seen[die_at // 2 * 2 :]  # the rest was trained after the last save
+    asked = _train(kind, seen, asks)
+    assert asked.result.reason == ("a test asked for it" if asks != "epoch" or kind == "epochs" else "all steps done")
+    assert seen == whole[: len(seen)]
+    last = _train(kind, seen)
+    assert seen == whole
+    assert last.history == unbroken.history
