@@ -118,6 +118,10 @@ class KerasSubject:
         """Return whether ``fit`` trains the model."""
         return self.in_fit
 
+    def reports_means(self) -> bool:
+        """Return whether ``fit`` trains the model: its logs are means."""
+        return self.in_fit
+
     def ranks(self) -> Ranks | None:
         """Return the processes of torch's default process group, or those that JAX has connected; None for one."""
         return ranks(self.timeout)

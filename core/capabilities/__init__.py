@@ -27,6 +27,7 @@ from .training import (
     HasRandomState,
     HasRunState,
     HasStateDict,
+    ReportsMeans,
     RoundsLearningRates,
     TracksLearningRate,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "PartWriters",
     "Ranks",
     "Refuses",
+    "ReportsMeans",
     "Restorable",
     "RoundsLearningRates",
     "Saveable",

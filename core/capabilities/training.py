@@ -102,6 +102,15 @@ class DrawsProgress(Protocol):
 
 
 @runtime_checkable
+class ReportsMeans(Protocol):
+    """A subject whose loop may report only the means of the epoch when a batch ends."""
+
+    def reports_means(self) -> bool:
+        """Return whether no batch has a value of its own in this run."""
+        ...
+
+
+@runtime_checkable
 class HasDirections(Protocol):
     """A subject with metric objects, some of which declare their direction."""
 

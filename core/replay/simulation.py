@@ -263,9 +263,13 @@ def simulate_saves(
     actions: list[SimulatedAction] = []
     files: dict[str, int] = {}
     due = _has_validation(recording) if Frequency.parse(callback.save_freq).unit == "validation" else None
+    waits, compared = False, callback.monitors()
     for index, epoch in enumerate(recording.epochs.tolist()):
-        if epoch > until or not frequency.includes(epoch) or (due is not None and not due[index]):
+        has_value = not compared or _value_at(recording, monitor, index) is not None
+        is_due = frequency.includes(epoch) and (due is None or due[index])
+        if epoch > until or not (is_due or (waits and has_value)):
             continue
+        waits = not has_value
         value, other = _value_at(recording, monitor, index), _value_at(recording, second_name, index)
         second = -inf if tie_breaker is None or other is None else tie_breaker.sign * other
         if callback.save_best_only:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from typing_extensions import TypedDict
@@ -10,6 +11,7 @@ from typing_extensions import TypedDict
 from trainbus import Decision, MissingMetric, Run, hookimpl
 from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.running_means import RunningMeans
+from trainbus.metrics.scalars import as_number, is_missing
 from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
 
 from ..frequency import SavedSchedule, Schedule
@@ -145,15 +147,15 @@ class _SavedBatchLooks(TypedDict):
 
     looker: dict[str, Any]
     schedule: SavedSchedule
-    known: list[Flag]
-    missed: list[Flag]
     stamps: dict[Text, tuple[Number, Step, Score]]
+    waiting: dict[Text, Score]
 
 
 class BatchLooks:
     """Looks at the end of batches, after a number of batches or weight updates, a time, or a share of the training.
 
-    A share that an epoch completes is looked at when the epoch has all its metrics.
+    A share that an epoch completes is looked at when the epoch has all its metrics. A value that came after the last
+    look of an epoch, such as that of its validation, waits for the next look.
 
     Args:
         settings: The options of the callback.
@@ -165,8 +167,8 @@ class BatchLooks:
     def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
         self.settings, self.looker, self.checked = settings, looker, False
         self.in_shares = settings.frequency.unit == "percent"
-        self.known, self.missed = ([False] * len(looker.compared) for _ in range(2))
-        """For each metric, whether any batch had a value of it at its end, and whether one that could have had none."""
+        self.waiting: dict[str, float] = {}
+        """Name to the last value of an earlier epoch that no look has seen."""
         self.stamps: dict[str, tuple[int, int, float]] = {}
         """Name to the epoch, the validation and the number of samples of the value that was seen last."""
         _lend_end(self, looker)
@@ -187,8 +189,6 @@ class BatchLooks:
         if run.epoch < self.looker.first_epoch:
             return None
         means = metrics if isinstance(metrics, RunningMeans) else None
-        if not all(self.known):  # in the first batches only
-            self._note_names(run, metrics if means is None or self.settings.value == "mean" else means.last_names())
         # the end of an epoch has no other counts than those of this rank
         return self._look(run, metrics, run.state.means if self.in_shares else means) if due else None
 
@@ -205,52 +205,58 @@ class BatchLooks:
         for each in self.looker.compared:
             name, *others = each.names
             logged = resolve(name, values)
-            if logged is None:
+            found = self._waiting_value(name) if logged is None else self._new_value(run, logged, values, means)
+            if not found:
                 continue
-            if means is not None and logged in means and not self._is_new(logged, (run.epoch, *means.stamp(logged))):
-                continue
-            seen[logged] = values[logged]
-            # a metric that breaks ties does so by its present value, whenever it was logged
-            seen.update((found, values[found]) for found in (resolve(other, values) for other in others) if found)
+            seen.update(found)
+            # a metric that breaks ties does so by its last value, whenever it was logged
+            for other in others:
+                known = resolve(other, values)
+                seen.update(self._waiting_value(other) if known is None else {known: values[known]})
         return self.looker.look_between(run, seen) if seen else None
+
+    def _new_value(
+        self, run: Run, name: str, values: Mapping[str, Any], means: RunningMeans | None
+    ) -> Mapping[str, Any]:
+        """Return the value of a metric by its name, if it has got one in this epoch since the last look."""
+        self.waiting.pop(name, None)
+        stamp = (run.epoch, *(means.stamp(name) if means is not None and name in means else (0, 0.0)))
+        is_new = means is None or name not in means or self.stamps.get(name) != stamp
+        self.stamps[name] = stamp
+        return {name: values[name]} if is_new else {}
+
+    def _waiting_value(self, name: str) -> Mapping[str, Any]:
+        """Return the value by its name that waits for a look; it waits no longer."""
+        found = resolve(name, self.waiting)
+        return {} if found is None else {found: self.waiting.pop(found)}
+
+    def _keep_unseen(self, run: Run, metrics: Mapping[str, Any]) -> None:
+        """Let each value of the epoch that no look has seen wait for the next look."""
+        means = run.state.means
+        for name in (name for each in self.looker.compared for name in each.names):
+            logged = resolve(name, metrics)
+            if logged is None or is_missing(metrics[logged]):
+                continue
+            validation = means.stamp(logged)[0] if logged in means else 0
+            if self.stamps.get(logged, ())[:2] != (run.epoch, validation):
+                with suppress(TypeError):  # it is no single number, which its monitor refuses
+                    self.waiting[logged] = as_number(metrics[logged])
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
-        """Look if a share ends here; report a loop without batches; refuse a metric without a value at any batch."""
+        """Look if a share ends here, or else keep what no look has seen; report a loop without batches."""
         self.looker.check_epoch(run, self)
-        every = self.settings.every
-        if self.in_shares:
-            due = self.schedule.is_due_after(run) and run.epoch >= self.looker.first_epoch
-            return self._look(run, metrics, run.state.means) if due else None
-        if not self.checked:
+        if not (self.checked or self.in_shares):
             self.checked = True
-            lost = f"every={every!r} has not looked at the metric"
+            lost = f"every={self.settings.every!r} has not looked at the metric"
             report_uncounted(run, self, lost, steps=self.settings.frequency.unit == "step")
-        for each, known, missed in zip(self.looker.compared, self.known, self.missed, strict=True):
-            if missed and not known:
-                kept = "no value of a single batch" if self.settings.value == "last" else "no value"
-                raise MissingMetric(
-                    f"{type(self.settings).__name__}: {each.names[0]!r} has {kept} when a batch ends, so "
-                    f"every={every!r} would never look at it; monitor one that has (logged: {', '.join(metrics)}), or "
-                    'set every="epoch"'
-                )
+        due = self.in_shares and self.schedule.is_due_after(run)
+        if run.epoch < self.looker.first_epoch:
+            return None
+        if due:
+            return self._look(run, metrics, run.state.means)
+        self._keep_unseen(run, metrics)
         return None
-
-    def _note_names(self, run: Run, names: Collection[str]) -> None:
-        """Note which metrics have a value at the end of a batch, and which should have one in this epoch."""
-        for number, each in enumerate(self.looker.compared):
-            name = each.names[0]
-            if resolve(name, names) is not None:
-                self.known[number] = True
-            elif not is_validated(name) or run.state.validates(run.epoch):
-                self.missed[number] = True
-
-    def _is_new(self, name: str, stamp: tuple[int, int, float]) -> bool:
-        """Return whether a metric has got a value since the last look."""
-        if self.stamps.get(name) == stamp:
-            return False
-        self.stamps[name] = stamp
-        return True
 
     def _last_values(self, means: RunningMeans | None) -> Mapping[str, Any]:
         if means is None:
@@ -265,24 +271,19 @@ class BatchLooks:
         return {
             "looker": self.looker.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "known": self.known,
-            "missed": self.missed,
             "stamps": {name: list(stamp) for name, stamp in self.stamps.items()},
+            "waiting": self.waiting,
         }
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
-        state = parsed(_SavedBatchLooks, saved)
-        flags = len(state["known"]), len(state["missed"])
-        if set(flags) != {len(self.looker.compared)}:
-            raise ValueError(f"it has flags of {flags} metrics in place of {len(self.looker.compared)}")
-        self.looker.check_state_dict(state["looker"])
+        self.looker.check_state_dict(parsed(_SavedBatchLooks, saved)["looker"])
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         self.looker.load_state_dict(saved["looker"])
         self.schedule.load_state_dict(saved["schedule"])
-        self.known, self.missed = list(saved["known"]), list(saved["missed"])
+        self.waiting = dict(saved["waiting"])
         self.stamps = {name: (epoch, restart, count) for name, (epoch, restart, count) in saved["stamps"].items()}
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 
-from trainbus import MonitoredCallback, TrainbusError
+from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import Mode
+from trainbus.capabilities import ReportsMeans, has
 
 from ..frequency import Frequency, check_frequency
 from .better import better_arguments, is_relative
@@ -81,8 +82,12 @@ class ComparisonSettings(MonitoredCallback):
         )
 
     def validate_for(self, subject: object) -> Iterator[TrainbusError]:
-        """Also yield a second metric whose direction neither the subject nor its name gives."""
+        """Also yield a second metric without a direction, and values of batches that the loop does not report."""
         yield from super().validate_for(subject)
+        if self.value == "last" and has(subject, ReportsMeans) and subject.reports_means():
+            yield SettingsError(
+                f"{type(self).__name__}: value='last': this loop reports only means of the epoch; set value=\"mean\""
+            )
         yield from unknown_tie_breakers(self, self.tie_breaker, self.tie_breaker_mode, subject)
 
     @field_validator("value")

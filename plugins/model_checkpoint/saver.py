@@ -13,7 +13,9 @@ from trainbus.capabilities import Saveable, SnapshotsMore, has
 from trainbus.checkpoints.names.filename_template import render, sibling_template
 from trainbus.decision import NOTHING, Save, join
 from trainbus.failures import LOG
-from trainbus.resume.checks.plugin_values import Number, Score, Step, Text, parsed
+from trainbus.metrics.names import resolve
+from trainbus.metrics.scalars import is_missing
+from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
 from trainbus.resume.owned_files import OwnedFiles
 from trainbus.rules import Best, Kept
 from trainbus.storage.backend import existing
@@ -40,6 +42,7 @@ class SavedSaver(TypedDict):
     seen: list[Text]
     last: NotRequired[Text]
     signal: NotRequired[Text]
+    waits: NotRequired[Flag]
 
 
 class Saver:
@@ -64,6 +67,8 @@ class Saver:
         """The path of the file that was written for a signal; empty if there was none."""
         self.older: tuple[int, str] = (-1, "")
         """The step at which it was written, and its path before that."""
+        self.waits = False
+        """Whether a save was due in an epoch without a value of the metric, by which its model would be compared."""
         self.due = self.saved = False
         """Whether a save was due since the run began, and whether a model was saved under the template's name."""
         self.dropped: set[str] = set()
@@ -104,8 +109,18 @@ class Saver:
 
     @hookimpl
     def on_epoch_end(self, run: Run, epoch: int, metrics: Mapping[str, Any]) -> Decision | None:
-        """Save if due."""
-        return self.save(run, metrics) if self.frequency.includes(epoch) else None
+        """Save if due, or if a save has waited for a value of the metric that it needs."""
+        due, has_value = self.frequency.includes(epoch), self._has_value(metrics)
+        if not (due or (self.waits and has_value)):
+            return None
+        self.waits = not has_value
+        return self.save(run, metrics)
+
+    def _has_value(self, metrics: Mapping[str, Any]) -> bool:
+        """Return whether the model can be compared by the metric, if it must be."""
+        monitor = self.selection.monitor
+        name = None if monitor is None else resolve(monitor.metric, metrics)
+        return monitor is None or (name is not None and not is_missing(metrics[name]))
 
     def save(self, run: Run, metrics: Mapping[str, Any], batch: int | None = None) -> Decision:
         """Return the decision about the current model.
@@ -212,6 +227,7 @@ class Saver:
             "best_file": best_file,
             "kept": [self._relative(each) for each in selection.kept],
             "seen": sorted(self.names.seen),
+            **({"waits": True} if self.waits else {}),
             **{key: path.removeprefix(self.names.directory) for key, path in self._written() if path},
         }
 
@@ -223,6 +239,7 @@ class Saver:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
         selection, best_file = self.selection, saved["best_file"]
         selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
+        self.waits = saved.get("waits", False)
         self.last, self.signal = (self._own_path(saved.get(key, "")) for key, _ in self._written())
         kept = [each for each in map(self._absolute, saved["kept"]) if self._own(each)]
         best = [] if best_file is None else [self._absolute(best_file)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import SGDClassifier
 
-from trainbus import MissingMetric, Run, hookimpl
+from trainbus import Run, SettingsError, hookimpl
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.sklearn.stream import partial_fit_stream
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
@@ -95,16 +95,21 @@ def test_a_cut_at_steps(framework: str) -> None:
     assert run.subject.learning_rates()["learning_rate"] == pytest.approx(rates[0] / 8)  # type: ignore[attr-defined]
 
 
-def test_batches_of_keras_are_means() -> None:
-    """So there is no last value; the reason says what to set."""
-    message = "value='last', but this loop reports only means of the epoch; set value=\"mean\""
-    with pytest.raises(MissingMetric, match=re.escape(message)):
-        fit_keras([EarlyStopping(monitor="loss", every="2 steps", value="last")])
+@pytest.mark.parametrize("callback", [EarlyStopping, ReduceLROnPlateau])
+@pytest.mark.parametrize("every", ["2 steps", "10000 steps", "1 hour"])
+def test_batches_of_keras_are_means(callback: Any, every: str) -> None:
+    """So there is no last value; the reason says before the training what to set."""
+    seen = Seen()
+    message = "value='last': this loop reports only means of the epoch; set value=\"mean\""
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        fit_keras([callback(monitor="loss", every=every, value="last"), seen])
+    assert seen.batches == []
 
 
 @pytest.mark.parametrize("framework", FITS)
-def test_a_validation_metric_at_steps_of_a_framework_is_refused(framework: str) -> None:
-    """It has no value when a batch ends, since the validation comes after the last batch."""
+@pytest.mark.parametrize(("every", "step"), [("2 steps", 10), ("3 steps", 9), ("8 steps", 16), ("30%", 10)])
+def test_a_validation_metric_at_steps_is_that_of_the_last_validation(framework: str, every: str, step: int) -> None:
+    """It comes after the last batch of an epoch, and waits for the next look."""
     fit, metric, mode = FITS[framework]
-    with pytest.raises(MissingMetric, match=f"'val_{metric}' has no value when a batch ends"):
-        fit([EarlyStopping(monitor=f"val_{metric}", mode=mode, every="2 steps")])  # type: ignore[arg-type]
+    run = fit([EarlyStopping(monitor=f"val_{metric}", mode=mode, divergence_threshold=-1e9, every=every)])  # type: ignore[arg-type]
+    assert (run.step, run.result.stopped) == (step, True)

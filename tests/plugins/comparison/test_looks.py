@@ -151,39 +151,62 @@ def test_a_metric_of_any_reduction_counts_once_for_each_value(reduce: Any) -> No
 
 
 @pytest.mark.parametrize("name", ["val_loss", "f1", "val_f1", "total"])
-def test_a_metric_absent_at_batches_is_an_error_at_the_end_of_the_epoch(name: str) -> None:
-    """It says what is logged, and what to write instead."""
-    with (
-        pytest.raises(MissingMetric, match=rf"'{name}' has no value when a batch ends.*logged: .*every=\"epoch\""),
-        Run(callbacks=stopper(name, every="2 steps")) as run,
-    ):
-        for _ in run.epochs(2):
+@pytest.mark.parametrize(("every", "stopped"), [("2 steps", 14), ("3 steps", 15), ("4 steps", 16), ("5 steps", 15)])
+def test_a_metric_of_the_end_of_an_epoch_waits_for_the_next_look(name: str, every: str, stopped: int) -> None:
+    """Each value counts once, at the first look after it: with two epochs in which nothing improves, at the third."""
+    with Run(callbacks=stopper(name, every=every)) as run:
+        for _ in run.epochs(9):
             for _ in run.batches(range(4)):
                 run.log(loss=1.0)
             run.log(f1=1.0, total=1.0)
             with run.validation():
                 run.log(loss=1.0, f1=1.0)
+    assert run.step == stopped
 
 
-@pytest.mark.parametrize(("every", "stopped"), [("2 steps", 18), ("3 steps", 9), ("4 steps", 36), ("5 steps", 45)])
+@pytest.mark.parametrize(("every", "stopped"), [("2 steps", 10), ("3 steps", 9), ("4 steps", 12), ("5 steps", 15)])
 def test_a_metric_may_be_absent_at_the_first_looks(every: str, stopped: int) -> None:
-    """Each third batch validates, so its value is there at some of the looks, in later epochs."""
+    """Each third batch validates; a look between two validations counts if it is the first after one."""
     run = train(plan(*[[1, 1, (1.0, 0)]] * 20), stopper(every=every))
 
     assert run.step == stopped
 
 
-def test_one_of_several_that_is_absent_is_an_error() -> None:
-    """It would never be looked at, and with "all" nothing would ever stop."""
-    with (
-        pytest.raises(MissingMetric, match="'val_loss' has no value when a batch ends"),
-        Run(callbacks=stopper(["loss", "val_loss"], mode="min", every="1 step", stop_when="all")) as run,
-    ):
-        for _ in run.epochs(2):
-            for _ in run.batches(range(2)):
-                run.log(loss=1.0)
+@given(st.integers(1, 9), st.integers(1, 25), st.integers(1, 12), st.integers(1, 3))
+def test_each_validation_counts_at_the_first_look_after_it(every: int, steps: int, batches: int, patience: int) -> None:
+    """In loops by steps and over epochs, wherever these end: if nothing improves, patience counts such looks."""
+    total = 40 * every
+    validations, dues = range(every, total + 1, every), range(steps, total + 1, steps)
+    looks = [
+        due for due, before in zip(dues, [0, *dues], strict=False) if any(before < each <= due for each in validations)
+    ]
+    expected = looks[patience] if len(looks) > patience else total
+
+    def trained(run: Run, batch: int, due: bool) -> None:
+        run.log(loss=float(batch))
+        if due:
             with run.validation():
                 run.log(loss=1.0)
+
+    with Run(callbacks=stopper(patience=patience, every=f"{steps} steps"), verbose=0) as run:
+        for batch in run.steps(range(7), total, validate_every=every):
+            trained(run, batch, run.validation_due)
+    assert run.step == expected
+
+    with Run(callbacks=stopper(patience=patience, every=f"{steps} steps"), verbose=0) as run:
+        number, validated = (
+            0,
+            [
+                epoch
+                for epoch in range(1, total // batches + 2)
+                if epoch * batches // every > (epoch - 1) * batches // every
+            ],
+        )
+        for _ in run.epochs(-(-total // batches), validation_freq=validated):
+            for batch in run.batches(range(min(batches, total - number))):
+                number += 1
+                trained(run, batch, number % every == 0)
+    assert run.step == expected
 
 
 @pytest.mark.parametrize(

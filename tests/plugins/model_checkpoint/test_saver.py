@@ -8,7 +8,9 @@ import pytest
 
 from trainbus import Decision, LoopError, Run, SettingsError, TrainbusError, decision, hookimpl
 from trainbus.checkpoints import read
-from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint
+from trainbus.replay import read as read_run
+from trainbus.replay import replay
 from trainbus.testing import LineSubject, scripted
 
 from .saved_files import on_disk, saved
@@ -251,3 +253,45 @@ def test_a_file_that_a_kill_has_prevented_is_written_again_and_counts(
     train("killed", 4, resume="auto")
 
     assert on_disk("killed") == on_disk("whole")
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        ({"save_best_only": True}, [3, 5, 7, 9]),
+        ({"keep": 9}, [3, 5, 7, 9]),
+        ({"keep_last": 9}, [2, 4, 6, 8, 10]),
+        ({"keep": 9, "keep_last": 9}, [2, 3, 4, 5, 6, 7, 8, 9, 10]),
+        ({"save_best_only": True, "save_freq": "3 epochs"}, [3, 7, 9]),
+        ({"save_best_only": True, "save_freq": "4 epochs from 0"}, [1, 5, 9]),
+    ],
+)
+@pytest.mark.parametrize("broken", [None, 2, 4, 6])
+def test_a_save_by_epochs_that_needs_the_metric_waits_for_its_next_value(
+    options: dict[str, Any], epochs: list[int], broken: int | None
+) -> None:
+    """Every second epoch has a validation, and the saves fall on the others; live, after a resume, and in replay."""
+
+    def train(resume: str | None = None, die_at: int | None = None) -> None:
+        callbacks = [
+            ModelCheckpoint("run/m-{epoch}", **{"save_freq": "2 epochs", "background": False, **options}),
+            ModelCheckpoint("all/a-{epoch}", background=False),
+            Journal("journal.jsonl"),
+        ]
+        with Run(LineSubject(), callbacks, verbose=0, resume=resume) as run:
+            for epoch in run.epochs(10, validation_freq=[1, 3, 5, 7, 9]):
+                if epoch == die_at:
+                    raise KeyError
+                run.log(loss=1.0)
+                if epoch % 2 == 0:
+                    with run.validation():
+                        run.log(loss=1 / (epoch + 1))
+
+    if broken is not None:
+        with pytest.raises(KeyError):
+            train(die_at=broken)
+    train("auto" if broken is not None else None)
+    assert sorted(int(path.stem[2:]) for path in Path("run").glob("m-*.npz")) == epochs
+    saver = ModelCheckpoint("run/m-{epoch}", **{"save_freq": "2 epochs", **options})
+    (outcome,) = replay([read_run("journal.jsonl")], saver).outcomes
+    assert [epoch + 1 for epoch in outcome.kept] == epochs
