@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import UnionType
@@ -299,7 +299,7 @@ class MonitoredCallback(Callback):
 
 
 def unknown_directions(
-    callback: str, subject: object, metrics: Iterable[tuple[str, Mode]]
+    callback: str, subject: object, metrics: Sequence[tuple[str, Mode]], option: str = "mode"
 ) -> Iterator[UnknownDirection]:
     """Yield an error for each metric whose direction neither the subject nor its mode or name gives.
 
@@ -307,11 +307,17 @@ def unknown_directions(
         callback: The name of the callback, for the messages.
         subject: What is trained.
         metrics: The name and the mode of each metric.
+        option: The option that gives the modes.
     """
-    for name, mode in metrics:
+    for number, (name, mode) in enumerate(metrics):
         if mode == "auto" and missing(subject, HasDirections):
+            given = [str(each) for _, each in metrics]
+            modes = (
+                each if len(given) == 1 else [*given[:number], each, *given[number + 1 :]] for each in ("max", "min")
+            )
+            fix = " or ".join(f"{option}={each!r}" for each in modes).replace("'", '"')
             try:
-                direction_of(name)
+                direction_of(name, f"write {fix}")
             except UnknownDirection as error:
                 yield UnknownDirection(f"{callback}: {error}")
 

@@ -112,7 +112,7 @@ class Loops:
         return self._noted(batches)
 
     def _begin(self, training: Training, run: object, kind: str, plan: EpochPlan | StepPlan) -> None:
-        self._refuse_nested(None)
+        self._refuse_nested(None, kind)
         if self._kind not in ("", kind):
             raise LoopError(f"run.{kind}() after run.{self._kind}(): one run counts epochs or steps; make a new run")
         refuse_other_unit(self._resumer, plan, self.state.step)
@@ -120,21 +120,21 @@ class Loops:
         self._kind, self.state.plan = kind, plan
 
     def _note_epochs(self, loop: EpochLoop) -> None:
-        self._refuse_nested(loop)
+        self._refuse_nested(loop, "epochs")
         self._epochs = weakref.ref(loop)
 
     def _noted(self, loop: Generator[T]) -> Generator[T]:
         self._batches = weakref.ref(loop)
         return loop
 
-    def _refuse_nested(self, loop: EpochLoop | None) -> None:
+    def _refuse_nested(self, loop: EpochLoop | None, kind: str) -> None:
         by_steps = self._batches() if self._kind == "steps" else None
         if by_steps is not None and getgeneratorstate(by_steps) == GEN_SUSPENDED and self.state.epoch_open:
-            raise LoopError("another loop of the run inside of one over run.steps(); leave that loop before it")
+            raise LoopError(f"run.{kind}() inside of a loop over run.steps(); leave that loop before it")
         outer = self._epochs()
         if outer is not None and outer.encloses(loop):
             raise LoopError(
-                "run.epochs() inside of another loop over run.epochs(); leave the outer loop before it, or let the "
+                f"run.{kind}() inside of another loop over run.epochs(); leave the outer loop before it, or let the "
                 "inner one count without the run, as in `for part in range(n)`"
             )
 

@@ -69,6 +69,7 @@ class StepTraining:
 
     def __init__(self) -> None:
         self._interval: StepLoop[Any] | None = None
+        self._missed = False
 
     def batches(
         self,
@@ -134,8 +135,21 @@ class StepTraining:
         is_last = partial(_has_reached, state, due) if size is None else partial(_has_drawn_all, stream)
         self._interval = interval = StepLoop[T](run, state, training.bus, accumulate, is_last)
         yield from interval.batches(batches, first, partial(training.execute, run), ends)
-        if not (state.validated or is_last()):  # a decision or the loader has ended it before its validation
+        if not state.validated and is_last():
+            self._report_missed(training, due)
+        elif not state.validated:  # a decision or the loader has ended it before its validation
             state.validation_freq = None
+
+    def _report_missed(self, training: Training, due: int) -> None:
+        """Report once that a validation was due that the loop has not made; its metrics are those of the training."""
+        if not self._missed:
+            self._missed = True
+            training.group.bind("report", LOG.warning)(
+                "run.steps(validate_every=%d): no validation at step %d; %s",
+                training.state.plan.validate_every,
+                due,
+                _VALIDATE,
+            )
 
     def require_due(self, state: RunState) -> None:
         """Count the present batch of a loop by steps when its validation begins.

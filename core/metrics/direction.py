@@ -42,11 +42,16 @@ class _Term(NamedTuple):
     direction: Literal["min", "max"] | None = None
 
 
-def direction_of(name: str) -> Literal["min", "max"]:
+FIX = 'write mode="max" or mode="min"'
+"""What to write if a name does not determine the direction."""
+
+
+def direction_of(name: str, fix: str = FIX) -> Literal["min", "max"]:
     """Return "min" if lower values of a metric are better, "max" if higher values are, according to its name.
 
     Args:
         name: The name as it is logged, with any prefixes and suffixes.
+        fix: What to write if it does not determine the direction.
 
     Raises:
         UnknownDirection: The name does not determine the direction.
@@ -64,7 +69,6 @@ downwards; write mode="max" or mode="min"
     """
     direction = _direction(name)
     if direction is None:
-        fix = 'write mode="max" or mode="min"'
         near = near_miss(name)
         if near is not None:
             raise UnknownDirection(f"{name!r} is not a known metric; did you mean {near!r}? if not, {fix}")

@@ -94,7 +94,8 @@ def mismatch(
             return f"{name}: the argument {twice!r} is given twice; give it once"
     needed = [each.name for each in parameters if each.default is each.empty and each.name in known]
     absent = [each for each in needed if each not in named and each not in positional[: len(given)]]
-    return f"{name}: the argument {absent[0]!r} is missing; give it: {name}({', '.join(needed)})" if absent else ""
+    call = ", ".join(each if each in positional else f"{each}=..." for each in needed)
+    return f"{name}: the argument {absent[0]!r} is missing; give it: {name}({call})" if absent else ""
 
 
 def not_by_name(*given: object) -> str:

@@ -11,7 +11,7 @@ from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import Mode
 from trainbus.capabilities import ReportsMeans, has
 
-from ..frequency import Frequency, check_frequency
+from ..frequency import Frequency, frequency_text
 from .better import better_arguments, is_relative
 from .tie_breaker import check_tie_breaker, check_tie_breaker_mode, effective_tie_breaker, unknown_tie_breakers
 
@@ -34,7 +34,7 @@ class ComparisonSettings(MonitoredCallback):
     """Name of a second metric: of equal values, the one with the better second value is better."""
     tie_breaker_mode: Annotated[Mode, AfterValidator(check_tie_breaker_mode)] = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
-    every: Annotated[str, BeforeValidator(check_frequency)] = "epoch"
+    every: Annotated[str, BeforeValidator(frequency_text)] = "epoch"
     """When the callback looks at the metric: "epoch", at the end of every epoch; "2 epochs", of each whose number
     is a multiple of 2, "2 epochs from 0" where this number is counted from 0; "validation", at the end of every
     validation, also of several in an epoch; "100 batches", at the end of each 100th batch; "500 steps", at the end of

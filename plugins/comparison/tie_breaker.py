@@ -50,7 +50,7 @@ def unknown_tie_breakers(
         subject: What is trained.
     """
     if name:
-        yield from unknown_directions(type(callback).__name__, subject, [(name, mode)])
+        yield from unknown_directions(type(callback).__name__, subject, [(name, mode)], "tie_breaker_mode")
 
 
 def effective_tie_breaker(settings: Mapping[str, Any], subject: object) -> dict[str, Any]:

@@ -121,6 +121,17 @@ def check_frequency(value: object) -> object:
     return duration_text(value) if isinstance(value, timedelta) else value
 
 
+def frequency_text(value: object) -> object:
+    """Return the value itself, a ``timedelta`` as text; a bare number does not say what it counts.
+
+    Raises:
+        ValueError: The value is not a frequency, or a number.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        raise ValueError(f'give what it counts, as in "{value} steps", "{value} batches" or "{value} epochs"')
+    return check_frequency(value)
+
+
 def _counted(count: int, unit: str) -> str:
     if count == 1:
         return unit if unit in ("epoch", "validation") else f"1 {unit}"

@@ -150,8 +150,9 @@ class _EpochGuard:
         return found or decision.NOTHING
 
     def place(self) -> str:
-        """Return the present batch in words."""
-        return self.name(self.run.epoch, self.run.batch)
+        """Return the present batch in words; without a look at each batch, only the epoch is known."""
+        epoch = self.run.epoch
+        return self.run.state.plan.interval(epoch) if self.listed is self else self.name(epoch, self.run.batch)
 
     def name(self, epoch: int, batch: int) -> str:
         """Return a batch in words."""

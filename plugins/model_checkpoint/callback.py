@@ -106,7 +106,9 @@ class ModelCheckpoint(CheckpointSettings):
         frequency = Frequency.parse(self.save_freq)
         found = {f"save_freq={self.save_freq!r}": 'give steps, as in save_freq="500 steps"'}
         found = found if frequency.in_epochs and frequency.every > 1 else {}
-        templates = {"filepath": self.filepath, **self.fixed_names()}
+        options = {"last": "save_last"}
+        templates = {"filepath": self.filepath}
+        templates |= {options.get(key, f"save_on {key}"): name for key, name in self.fixed_names().items()}
         for option, template in templates.items():
             for field in ("epoch", "epoch0"):
                 if field in template_fields(template):

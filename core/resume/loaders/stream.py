@@ -228,7 +228,11 @@ class _Calls(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         while True:
-            yield self._function()
+            try:
+                batch = self._function()
+            except StopIteration:  # as of ``lambda: next(iterator)``
+                return
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         return {}

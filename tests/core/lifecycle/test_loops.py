@@ -42,6 +42,15 @@ def _nested_epochs(run: Run) -> None:
         run.epochs(3)
 
 
+def _steps_in_epochs(run: Run) -> None:
+    for _ in run.epochs(2):
+        run.steps(range(3), 5, validate_every=2)
+
+
+def _without_interval(run: Run) -> None:
+    run.steps(range(3), 5)  # type: ignore[call-arg]
+
+
 def _batches(run: Run) -> None:
     for _ in run.steps(range(3), 5, validate_every=2):
         run.batches(range(3))
@@ -77,8 +86,13 @@ def _never_counted(run: Run) -> None:
 @pytest.mark.parametrize(
     ("loop", "problem"),
     [
-        (_nested_steps, "another loop of the run inside of one over run.steps"),
-        (_nested_epochs, "another loop of the run inside of one over run.steps"),
+        (_nested_steps, "run.steps() inside of a loop over run.steps(); leave that loop before it"),
+        (_nested_epochs, "run.epochs() inside of a loop over run.steps(); leave that loop before it"),
+        (_steps_in_epochs, "run.steps() inside of another loop over run.epochs()"),
+        (
+            _without_interval,
+            "steps: the argument 'validate_every' is missing; give it: steps(loader, validate_every=...)",
+        ),
         (_batches, "run.batches() inside of run.steps(), which gives the batches itself"),
         (_after_epochs, "run.steps() after run.epochs(): one run counts epochs or steps"),
         (_without_loop, "run.validation_due belongs inside of a loop over run.steps"),

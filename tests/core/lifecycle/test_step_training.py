@@ -421,7 +421,8 @@ def test_nan_is_named_by_its_batch() -> None:
         (ReduceLROnPlateau(every="5 epochs from 0"), "ReduceLROnPlateau: every=.*; give steps"),
         (ModelCheckpoint("m-{epoch}"), "ModelCheckpoint: filepath='m-{epoch}': .*; write {step} in place of {epoch}"),
         (ModelCheckpoint("m-{epoch0:02d}-{step}"), "filepath=.*; write {step} in place of {epoch0}"),
-        (ModelCheckpoint("m", save_last="l-{epoch}"), "last='l-{epoch}': .*; write {step}"),
+        (ModelCheckpoint("m", save_last="l-{epoch}"), "ModelCheckpoint: save_last='l-{epoch}': .*; write {step}"),
+        (ModelCheckpoint("m", save_on={"end": "e-{epoch0}"}), "save_on end='e-{epoch0}': .*; write {step}"),
         (ModelCheckpoint("m", save_freq="3 epochs"), "ModelCheckpoint: save_freq='3 epochs': .*; give steps"),
         (LearningRateScheduler(lambda epoch: 0.1), "LearningRateScheduler: schedule: a loop by steps has no epochs"),
     ],
@@ -466,4 +467,31 @@ def test_a_run_without_an_end_goes_on_until_a_decision(caplog: pytest.LogCapture
         for _ in run.steps("ab", validate_every=4):
             if run.step == 9:
                 run.stop("enough")
-    assert (run.step, run.result.reason, caplog.text) == (10, "enough", "")
+    assert (run.step, run.result.reason) == (10, "enough")
+
+
+@pytest.mark.parametrize("rows", [0, 2, 5])
+def test_a_function_that_ends_is_a_loader_that_ends(rows: int, caplog: pytest.LogCaptureFixture) -> None:
+    """``lambda: next(batches)`` raises StopIteration."""
+    batches = iter(range(rows))
+    with Run() as run:
+        seen = [*run.steps(lambda: next(batches), 20, validate_every=3)]
+    assert seen == [*range(rows)]
+    assert f"the loader has no more batches after {rows} step" in caplog.text
+
+
+@pytest.mark.parametrize("validated", [0, 1, 3])
+def test_a_validation_that_the_loop_does_not_make_is_reported_once(
+    validated: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rows of the history then have the metrics of the training only."""
+    with Run(None, EarlyStopping(monitor="loss", patience=9), verbose=0) as run:
+        for _ in run.steps(range(3), 6, validate_every=2):
+            run.log(loss=1.0)
+            if run.validation_due and run.step < 2 * validated:
+                with run.validation():
+                    run.log(loss=1.0)
+    first = 2 * validated + 2
+    line = f"run.steps(validate_every=2): no validation at step {first}; write `if run.validation_due:`"
+    assert caplog.text.count("no validation at step") == (validated < 3)
+    assert (line in caplog.text) == (validated < 3)

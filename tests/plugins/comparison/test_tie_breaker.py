@@ -1,5 +1,6 @@
 """The second metric, which breaks ties: the same options of each callback that compares values."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -79,3 +80,25 @@ def test_two_ways_to_write_it_are_one_effective_setting(callback: Any, one: Any,
 def test_a_saver_that_compares_nothing_has_no_ties(option: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="models are compared only with save_best_only=True or keep"):
         ModelCheckpoint("m", **option)
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (EarlyStopping(tie_breaker="foo"), 'write tie_breaker_mode="max" or tie_breaker_mode="min"'),
+        (ReduceLROnPlateau(tie_breaker="foo"), 'write tie_breaker_mode="max" or tie_breaker_mode="min"'),
+        (ModelCheckpoint("m", keep=1, tie_breaker="foo"), 'write tie_breaker_mode="max" or tie_breaker_mode="min"'),
+        (EarlyStopping(monitor="foo"), 'write mode="max" or mode="min"'),
+        (EarlyStopping(monitor=["val_loss", "foo"]), 'write mode=["auto", "max"] or mode=["auto", "min"]'),
+        (
+            EarlyStopping(monitor=["foo", "acc"], mode=["auto", "max"]),
+            'write mode=["max", "max"] or mode=["min", "max"]',
+        ),
+    ],
+)
+def test_an_unknown_direction_names_the_option_that_gives_it(callback: Any, message: str) -> None:
+    """Written as the message says, the callback is accepted."""
+    with pytest.raises(UnknownDirection, match=re.escape(message)):
+        Run(LineSubject(), callback)
+    written = eval(f"dict({message.removeprefix('write ').partition(' or ')[0]})")
+    Run(LineSubject(), type(callback)(**{**callback.model_dump(exclude_unset=True), **written}))

@@ -172,11 +172,13 @@ def test_a_wrong_length_of_time_says_what_is_wrong_in_it(callback: Any, option: 
         callback(given)
 
 
-@pytest.mark.parametrize("every", [500, True])
+@pytest.mark.parametrize(
+    ("every", "fix"), [(500, 'what it counts, as in "500 steps", "500 batches" or "500 epochs"'), (True, ""), (0, "")]
+)
 @pytest.mark.parametrize("callback", [EarlyStopping, ReduceLROnPlateau])
-def test_a_bare_number_is_no_text(every: Any, callback: type) -> None:
+def test_a_bare_number_is_no_text(every: Any, fix: str, callback: type) -> None:
     """It counts batches in save_freq, as in Keras; what it would count in every is not clear."""
-    with pytest.raises(SettingsError, match=f"every={every}: give "):
+    with pytest.raises(SettingsError, match=f"every={every}: give {fix}"):
         callback(every=every)
 
 
