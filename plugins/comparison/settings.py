@@ -28,10 +28,11 @@ class ComparisonSettings(MonitoredCallback):
     """Whether small improvements add up: the value to beat is that of the last improvement. With False, each better
     value becomes the one to beat, even if it is too close to the last to count as an improvement."""
     ties: Literal["older", "newer"] = "older"
-    """Which of equal values is the better one; with "newer" and a ``min_delta`` of 0, an equal value is an
-    improvement."""
+    """Which of equal values is the better one. With "newer", a value that equals the one to beat is an improvement: the
+    best value, or with a ``min_delta`` the value that is better by exactly that."""
     tie_breaker: Annotated[str | None, AfterValidator(check_tie_breaker)] = None
-    """Name of a second metric: of equal values, the one with the better second value is better."""
+    """Name of a second metric: a value that equals the one to beat, which ``ties`` describes, is an improvement if its
+    second value is better."""
     tie_breaker_mode: Annotated[Mode, AfterValidator(check_tie_breaker_mode)] = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
     every: Annotated[str, BeforeValidator(frequency_text)] = "epoch"
