@@ -208,6 +208,24 @@ def refuse_epochs(named: Mapping[str, Callback], recordings: Sequence[Recording]
         raise SettingsError("\n".join(f"{each}{others}" for each in problems))
 
 
+def refuse_looks(name: str, callback: MonitoredCallback, recordings: Sequence[Recording]) -> None:
+    """Refuse a callback that looks where nothing is recorded.
+
+    Args:
+        name: The name of the callback in the message.
+        callback: The callback.
+        recordings: The runs.
+
+    Raises:
+        SettingsError: The callback looks there.
+    """
+    if not looks_are_recorded(callback):
+        every: str = getattr(callback, "every", "")
+        raise SettingsError(
+            f"{name}: every={every!r} looks {between(recordings)}, of which nothing is recorded; leave it out"
+        )
+
+
 def looks_are_recorded(callback: MonitoredCallback) -> bool:
     """Return whether a callback looks where a record has values: at the end of epochs or validations."""
     return not (isinstance(callback, ComparisonSettings) and callback.frequency.in_batches)
