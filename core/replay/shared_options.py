@@ -12,7 +12,8 @@ from trainbus.plugins import EarlyStopping
 from .libraries.settings import Library, build, option_of, required_by
 from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker, known_direction
 from .records import Recording
-from .replayer import refuse_epochs, refuse_looks
+from .replayer import refuse_epochs
+from .unrecorded import refuse_looks
 
 Fixed = Callback | Mapping[str, Any]
 """An early stopping, or its options by name."""

@@ -14,7 +14,6 @@ from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
 from .curves import Curves, build_curves
-from .grid_search import find_stops, step_policies
 from .libraries.settings import LibraryName, find_library
 from .metric_choice import MetricChoice, with_metrics
 from .recommend import (
@@ -30,9 +29,10 @@ from .recommend import (
     pareto_frontier,
 )
 from .records import Recording, units_of
-from .replayer import unanswered
+from .search.grid_search import find_stops, step_policies
 from .shared_options import Fixed, share
 from .stepped_stops import needs_steps
+from .unrecorded import unanswered
 
 _MOST_STOPS = 20_000_000
 """The maximum number of policies times runs; more would not fit into the memory of a small machine."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from trainbus.replay import Recording, Series
 from trainbus.replay.curves import Curves, build_curves
-from trainbus.replay.grid_search import find_stops
+from trainbus.replay.search.grid_search import find_stops
 from trainbus.replay.libraries.settings import LIBRARIES
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.recommend import Grid
