@@ -17,7 +17,7 @@ from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
 from .curves import Curves, build_curves
-from .libraries.settings import Library, LibraryName, find_library, translate
+from .libraries.settings import Library, LibraryName, find_library, name_of, translate
 from .metric_choice import (
     MetricChoice,
     choose_metric,
@@ -90,7 +90,7 @@ class Replay:
         return {
             "library": self.library,
             **self.choice._asdict(),
-            "callbacks": [each.settings() for each in self.callbacks],
+            "callbacks": [{**each.settings(), "callback": name_of(type(each))} for each in self.callbacks],
             "runs": [each.as_data() for each in self.outcomes],
             "total": {
                 "runs": len(self.outcomes),
@@ -211,16 +211,12 @@ def refuse_epochs(named: Mapping[str, Callback], recordings: Sequence[Recording]
 def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -> Iterator[tuple[str, Callback]]:
     """Yield each callback, converted to the options of the library, with its name in a run."""
     taken: set[str] = set()
-    names: dict[type[Callback], str] = {
-        library.stopping.settings: "EarlyStopping",
-        library.plateau.settings: "ReduceLROnPlateau",
-    }
     for item in as_list(callbacks):
         built = callbacks_from([cast("Mapping[str, Any]", item)])[0] if isinstance(item, Mapping) else item
         if not isinstance(built, Callback):
             raise SettingsError(f"{built!r} is not a callback; give trainbus callbacks or their settings")
         callback = translate(library, built)
-        name = first_free(names.get(type(callback), type(callback).__name__), taken)
+        name = first_free(name_of(type(callback)), taken)
         taken.add(name)
         yield name, callback
 

@@ -232,6 +232,11 @@ _IGNITE = Library(
     RuleSpec(IgniteReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau),
 )
 LIBRARIES: Final[Mapping[str, Library]] = {each.name: each for each in (_TRAINBUS, _KERAS, _TORCH, _LIGHTNING, _IGNITE)}
+_NAMES: Final[Mapping[type[Callback], str]] = {
+    spec.settings: name
+    for each in LIBRARIES.values()
+    for spec, name in ((each.stopping, "EarlyStopping"), (each.plateau, "ReduceLROnPlateau"))
+}
 _SYNONYMS: Final = {
     "min_delta": "threshold",
     "min_delta_mode": "threshold_mode",
@@ -276,6 +281,15 @@ def translate(library: Library, callback: Callback) -> Callback:
     return callback if kind in (None, type(callback)) else build(kind, callback.model_dump(exclude_unset=True), library)
 
 
+def name_of(kind: type[Callback]) -> str:
+    """Return the name of a callback, which is the same in every library.
+
+    >>> name_of(KerasEarlyStopping), name_of(TorchReduceLROnPlateau), name_of(Callback)
+    ('EarlyStopping', 'ReduceLROnPlateau', 'Callback')
+    """
+    return _NAMES.get(kind, kind.__name__)
+
+
 def option_of(kind: type[MonitoredCallback], name: str) -> str:
     """Return the name that an option of trainbus's callback has in this class; the name itself if it has none.
 
@@ -311,8 +325,8 @@ def build(kind: type[MonitoredCallback], options: Mapping[str, Any], library: Li
             raise
         given = {option_of(kind, name): name for name in options}
         problems = [(place, _as_given(why, place, given)) for place, why in error.problems]
-        title = "EarlyStopping" if kind is library.stopping.settings else "ReduceLROnPlateau"
-        owner = title if kind.__name__ == title else f"{title} of {library.title}"
+        name = name_of(kind)
+        owner = name if kind.__name__ == name else f"{name} of {library.title}"
         raise joined(owner, problems) from None
 
 

@@ -237,6 +237,19 @@ def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.Cap
     assert "toml" not in text
 
 
+@pytest.mark.parametrize("library", ["trainbus", "keras", "torch", "lightning", "ignite"])
+def test_data_name_a_callback_as_the_user_does(logs: str, library: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In every library by the same name."""
+    options = ["--as", library, "--early-stopping", "patience=2", "--reduce-lr", "patience=3", "--model-checkpoint"]
+    found = json.loads(printed(capsys, "replay", logs, *options, "--json"))
+    assert [each["callback"] for each in found["callbacks"]] == [
+        "EarlyStopping",
+        "ReduceLROnPlateau",
+        "ModelCheckpoint",
+    ]
+    assert [each["patience"] for each in found["callbacks"][:2]] == [2, 3]
+
+
 def test_a_page_is_written_in_addition_to_the_output(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A page is written with and without settings."""
     for command in (["replay", logs], ["replay", logs, "--early-stopping", "patience=2"], ["sweep", logs]):
