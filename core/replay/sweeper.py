@@ -232,7 +232,7 @@ def sweep(
         baseline: Values to try, with None for no baseline; by default only None is tried.
         smoothing: Values to try, with None for no smoothing.
         fixed: An early stopping whose options all policies share, or these options by name, as the library calls them.
-            An option that is tried otherwise has this value only.
+            An option that a sweep varies is tried with this value only.
         called: Returns what messages call an argument, such as "fixed".
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite".
         monitor: The metric that decides; by default val_loss, else the most suitable one that is logged.

@@ -59,7 +59,9 @@ def assert_replay_decides_as(run: Run, recorded: Recording, callbacks: list[Call
 
 
 @pytest.mark.parametrize("loop", ["epochs", "batches", "steps"])
-@pytest.mark.parametrize("share", ["10%", "20%", "30%", "50%", "100%"])
+@pytest.mark.parametrize(
+    "share", ["10%", "30%", *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("20%", "50%", "100%"))]
+)
 @pytest.mark.parametrize(
     "callbacks",
     [
