@@ -42,11 +42,20 @@ def explained(name: str, options: list[str], elsewhere: Mapping[str, str], error
         error: What pydantic has found wrong.
     """
     errors = _of_the_nearest_form(error.errors())
-    problems = [(_place(each["loc"]), _problem(options, elsewhere, each)) for each in errors]
+    return joined(name, [(_place(each["loc"]), _problem(options, elsewhere, each)) for each in errors])
+
+
+def joined(name: str, problems: Sequence[tuple[tuple[str | int, ...], str]]) -> SettingsError:
+    """Return an error with one line for each problem.
+
+    Args:
+        name: The name of the callback.
+        problems: As in ``SettingsError``.
+    """
     lines = [why for _, why in problems]
-    explained = SettingsError(f"{name}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{name}:", *lines]))
-    explained.problems = problems
-    return explained
+    error = SettingsError(f"{name}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{name}:", *lines]))
+    error.problems = problems
+    return error
 
 
 def _place(parts: tuple[str | int, ...]) -> tuple[str | int, ...]:

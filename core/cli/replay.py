@@ -130,6 +130,11 @@ def _flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
 
 
+def _called(argument: str) -> str:
+    """Return the option of the command line for an argument of ``trainbus.replay.sweep``."""
+    return _flag({"fixed": "early_stopping"}.get(argument, argument))
+
+
 def _replay(options: argparse.Namespace) -> int:
     from .. import replay  # noqa: PLC0415 - only this command needs NumPy
     from ..replay.report.text import overview_text, replay_text  # noqa: PLC0415
@@ -159,9 +164,9 @@ def _sweep(options: argparse.Namespace) -> int:
         name: _parse_values(getattr(options, name), _flag(name), axis) for name, axis in _AXES.items()
     }
     shared = options.early_stopping
-    fixed = None if shared is None else _callback("EarlyStopping", "--early-stopping", shared, options.library)
+    fixed = None if shared is None else _parse_options("--early-stopping", shared)
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
-    found = replay.sweep(recordings, **axes, fixed=fixed, **common)
+    found = replay.sweep(recordings, **axes, fixed=fixed, called=_called, **common)
     if options.html:
         _write_page(options, recordings, None, found)
     _print(options, found, lambda: sweep_text(recordings, found))
@@ -228,9 +233,9 @@ def _callback(name: str, option: str, text: str, library: str, counter: str = "e
     specs = find_library(library)
     try:
         if name == "EarlyStopping":
-            return build(specs.stopping.settings, given)
+            return build(specs.stopping.settings, given, specs)
         if name == "ReduceLROnPlateau":
-            return build(specs.plateau.settings, given)
+            return build(specs.plateau.settings, given, specs)
         path = f"checkpoint-{{{counter}}}" if {"keep", "keep_last"} & set(given) else "checkpoint"
         options: dict[str, Any] = {"filepath": path, **given}
         return ModelCheckpoint(**options)

@@ -9,8 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus.plugins.frequency import Frequency
-
 from ..engine.plan import Unit
 from ..metrics.smoothing import Smoothing
 from .metric_choice import MetricChoice
@@ -64,21 +62,24 @@ class Curves:
         finite = np.where(np.isfinite(self.scores), self.scores, -np.inf)
         return np.asarray(np.maximum.accumulate(finite, axis=1))
 
-    def at(self, frequency: Frequency) -> Curves:
-        """Return the curves of the epochs at whose end a frequency in epochs is due."""
-        if frequency.every == 1:
-            return self
-        wanted = (self.epochs >= 0) & frequency.includes(self.epochs)
+    def at(self, epochs: Sequence[NDArray[np.int64]]) -> Curves:
+        """Return the curves of some epochs of each run.
+
+        Args:
+            epochs: The epochs of each run.
+        """
+        pairs = zip(self.epochs, epochs, strict=True)
+        wanted = (self.epochs >= 0) & np.array([np.isin(own, some) for own, some in pairs]).reshape(self.epochs.shape)
         lengths = wanted.sum(axis=1)
         shape = len(self.names), int(lengths.max(initial=0))
-        scores, times, epochs = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
+        scores, times, places = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
         steps = np.full(shape, UNKNOWN)
         for row, length in enumerate(lengths.tolist()):
             scores[row, :length] = self.scores[row, wanted[row]]
             times[row, :length] = self.times[row, wanted[row]]
-            epochs[row, :length] = self.epochs[row, wanted[row]]
+            places[row, :length] = self.epochs[row, wanted[row]]
             steps[row, :length] = self.steps[row, wanted[row]]
-        return replace(self, scores=scores, times=times, epochs=epochs, lengths=lengths, steps=steps)
+        return replace(self, scores=scores, times=times, epochs=places, lengths=lengths, steps=steps)
 
     def scores_of(self, recordings: Sequence[Recording], choice: MetricChoice) -> NDArray[np.float64]:
         """Return the scores of another metric in the epochs of these curves, [run, column]; -inf where it is missing.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, fields
 from itertools import product
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -47,10 +47,14 @@ class Policy(NamedTuple):
         """
         inferred = library.name in ("trainbus", "torch") and known_direction(monitor) == mode
         options = {"monitor": monitor, **({} if inferred else {"mode": mode}), **(fixed or {}), **self.options}
-        return build(library.stopping.settings, options)
+        return build(library.stopping.settings, options, library)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" if name != "smoothing" else value for name, value in self.options.items())
+
+
+def _check_alone(name: str, value: Any) -> Any:
+    return getattr(EarlyStopping(**{name: value}), name)
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,21 @@ class Grid:
     min_delta: Sequence[float] = (0.0,)
     baseline: Sequence[float | None] = (None,)
     patience: Sequence[int] = (0,)
+    check: InitVar[Callable[[str, Any], Any]] = _check_alone
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, check: Callable[[str, Any], Any]) -> None:
         """Validate every value as the live callback does.
 
+        Args:
+            check: Returns a value of an axis as a callback stores it.
+
         Raises:
-            SettingsError: ``EarlyStopping`` does not accept a value, or an option has no value.
+            SettingsError: The callback does not accept a value, or an option has no value.
         """
         for name, values in self.axes.items():
             if not values:
                 raise SettingsError(f"{name}: give at least one value")
-            checked = [getattr(EarlyStopping(**{name: value}), name) for value in values]
+            checked = [check(name, value) for value in values]
             unique = list(dict.fromkeys(checked))
             object.__setattr__(self, name, tuple(sorted(unique, key=_none_first)))
 
@@ -98,7 +106,9 @@ class Grid:
         return Policy(*(values[int(place)] for values, place in zip(axes, places, strict=True)))
 
 
-def default_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None) -> Grid:
+def default_grid(
+    curves: Curves, library: Library, check: Callable[[str, Any], Any], **axes: Sequence[Any] | None
+) -> Grid:
     """Return a grid of the given axes, completed with values that suit these runs: a few thousand policies at most.
 
     Of loops by steps, ``start_from_epoch`` is 0.
@@ -106,8 +116,14 @@ def default_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None)
     By default, patience goes up to half of the longest run, and min_delta is a rounded fraction of the median gain of
     the runs.
 
+    Args:
+        curves: The runs.
+        library: The library whose options are tried.
+        check: As of ``Grid``.
+        axes: The values to try, for each option that is given; None for the others.
+
     Raises:
-        SettingsError: The library's early stopping does not have one of the given axes.
+        SettingsError: The library's early stopping does not have one of the given axes, or does not accept a value.
     """
     missing = {"start_from_epoch", "baseline", "smoothing"} - set(library.stopping.settings.model_fields)
     for name in missing:
@@ -124,7 +140,7 @@ def default_grid(curves: Curves, library: Library, **axes: Sequence[Any] | None)
         "smoothing": [None, "ema 0.5", "ema 0.8", "median 3", "median 5"],
     }
     chosen = {name: values for name, values in axes.items() if values is not None}
-    return Grid(**{**{name: values for name, values in defaults.items() if name not in missing}, **chosen})
+    return Grid(**{**{name: values for name, values in defaults.items() if name not in missing}, **chosen}, check=check)
 
 
 def gains(curves: Curves) -> Any:
@@ -135,6 +151,7 @@ def gains(curves: Curves) -> Any:
         return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
 
 
+Fractions: TypeAlias = NDArray[np.float64]
 Advice: TypeAlias = Literal["careful", "balanced", "eager"]
 
 
@@ -144,6 +161,20 @@ class Limit(NamedTuple):
     mean: float
     worst: float
     words: str
+
+    def allows(self, mean: Fractions, worst: Fractions) -> NDArray[np.bool_]:
+        """Return which policies are within the limit; nothing lost is exactly 0.
+
+        Args:
+            mean: The mean loss of each policy.
+            worst: Its highest loss in a run.
+
+        >>> ADVICE["careful"].allows(np.array([0.0, 1e-15]), np.array([0.0, 1e-15])).tolist()
+        [True, False]
+        """
+        # a mean may depend on the order in which its fractions were summed
+        within = (np.round(mean, _DIGITS) <= self.mean) & (worst <= self.worst + (_TOLERANCE if self.worst else 0.0))
+        return np.asarray(within)
 
 
 ADVICE: Final[Mapping[Advice, Limit]] = {
@@ -165,9 +196,6 @@ class Estimate(NamedTuple):
     worst: float
 
 
-Fractions: TypeAlias = NDArray[np.float64]
-
-
 def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limit) -> int:
     """Return the index of the policy that saves most within the limit; among equal policies, the one that loses least.
 
@@ -178,7 +206,7 @@ def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limi
     """
     # equal policies must stay equal, regardless of the order in which their fractions were summed
     saved, mean = np.round(saved, _DIGITS), np.round(mean, _DIGITS)
-    within = (mean <= limit.mean) & (worst <= limit.worst + _TOLERANCE)
+    within = limit.allows(mean, worst)
     if not within.any():
         return int(np.lexsort((-saved, mean))[0])
     numbers = np.flatnonzero(within)

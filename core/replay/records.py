@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus import BestValue, SettingsError
+from trainbus.plugins.frequency import Frequency
 
 from ..engine.plan import Unit
 
@@ -56,6 +57,9 @@ class Recording:
     """What the rows count: epochs, or the validations of a loop by steps."""
     steps: NDArray[np.int64] | None = None
     """The weight updates of the run until the end of each row; None if unknown."""
+    planned: int | None = None
+    """The number of the last planned epoch, counted from 1, or of the last planned step of a loop by steps; None if
+    unknown."""
 
     def __post_init__(self) -> None:
         """Check the steps."""
@@ -70,6 +74,29 @@ class Recording:
     def duration(self) -> float | None:
         """The seconds between the ends of the first and the last row; None if unknown."""
         return None if self.times is None or not self.times.size else float(self.times[-1] - self.times[0])
+
+    def due(self, frequency: Frequency) -> NDArray[np.bool_] | None:
+        """Return at the end of which rows something of this frequency is due; None if it may be due elsewhere too.
+
+        A share of the training may be reached inside an epoch, unless the run has made no weight updates.
+
+        >>> run = Recording("a", np.arange(6), {}, planned=6)
+        >>> run.due(Frequency.parse("50%")), run.due(Frequency.parse("40%"))
+        (array([False, False,  True, False, False,  True]), None)
+        """
+        if frequency.in_epochs:
+            return np.asarray(frequency.includes(self.epochs), np.bool_)
+        if frequency.unit == "validation":  # each row is one
+            return np.ones(len(self.epochs), np.bool_)
+        if frequency.unit != "percent" or not self.planned:
+            return None
+        share = frequency.share_of(self.planned)
+        by_steps = self.unit == "validation" and self.steps is not None
+        ends = self.steps.tolist() if self.steps is not None and by_steps else (self.epochs + 1).tolist()
+        due = np.array([end // share > (end - 1) // share for end in ends], np.bool_)
+        moments = min(ends[-1] // share, ends[-1]) if ends else 0
+        inside = not by_steps and share.denominator > 1 and (self.steps is None or bool(self.steps.any()))
+        return None if moments and (inside or moments > due.sum()) else due
 
 
 Action: TypeAlias = Literal["scale_learning_rate", "keep", "save", "restore", "forget", "stop"]

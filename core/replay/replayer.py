@@ -13,12 +13,11 @@ from trainbus import BestValue, Callback, MonitoredCallback, SettingsError, call
 from trainbus.lifecycle.step_training import epoch_problems
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
-from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
 from .curves import Curves, build_curves
-from .libraries.settings import Library, LibraryName, find_library, translate
+from .libraries.settings import Library, LibraryName, find_library, name_of, translate
 from .metric_choice import (
     MetricChoice,
     choose_metric,
@@ -28,8 +27,9 @@ from .metric_choice import (
     with_metrics,
 )
 from .records import Recording, RunOutcome, SimulatedAction, units_of
-from .simulation import add_cuts, add_stops, recorded_saves, simulate_saves, sort_actions
+from .simulation import add_cuts, add_stops, simulate_saves, sort_actions
 from .stepped_stops import NEVER, add_stepped_stops, needs_steps
+from .unrecorded import unanswered
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Replay:
         return {
             "library": self.library,
             **self.choice._asdict(),
-            "callbacks": [each.settings() for each in self.callbacks],
+            "callbacks": [{**each.settings(), "callback": name_of(type(each))} for each in self.callbacks],
             "runs": [each.as_data() for each in self.outcomes],
             "total": {
                 "runs": len(self.outcomes),
@@ -169,10 +169,10 @@ def replay(
     kept: list[set[int]] = [set() for _ in runs]
     stops = np.full(len(runs), NEVER)
     for name, callback in deciders.items():
-        if isinstance(callback, library.plateau.settings) and looks_are_recorded(callback):
+        if isinstance(callback, library.plateau.settings):
             add_cuts(name, callback, curves[choices[name][0]], library.plateau, runs, actions, ties[name])
     for name, callback in deciders.items():  # after the cuts, on which they may depend
-        if not isinstance(callback, library.stopping.settings) or not looks_are_recorded(callback):
+        if not isinstance(callback, library.stopping.settings):
             continue
         if isinstance(callback, EarlyStopping) and needs_steps(callback):
             found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions, deciders)
@@ -208,24 +208,15 @@ def refuse_epochs(named: Mapping[str, Callback], recordings: Sequence[Recording]
         raise SettingsError("\n".join(f"{each}{others}" for each in problems))
 
 
-def looks_are_recorded(callback: MonitoredCallback) -> bool:
-    """Return whether a callback looks where a record has values: at the end of epochs or validations."""
-    return not (isinstance(callback, ComparisonSettings) and callback.frequency.in_batches)
-
-
 def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -> Iterator[tuple[str, Callback]]:
     """Yield each callback, converted to the options of the library, with its name in a run."""
     taken: set[str] = set()
-    names: dict[type[Callback], str] = {
-        library.stopping.settings: "EarlyStopping",
-        library.plateau.settings: "ReduceLROnPlateau",
-    }
     for item in as_list(callbacks):
         built = callbacks_from([cast("Mapping[str, Any]", item)])[0] if isinstance(item, Mapping) else item
         if not isinstance(built, Callback):
             raise SettingsError(f"{built!r} is not a callback; give trainbus callbacks or their settings")
         callback = translate(library, built)
-        name = first_free(names.get(type(callback), type(callback).__name__), taken)
+        name = first_free(name_of(type(callback)), taken)
         taken.add(name)
         yield name, callback
 
@@ -293,42 +284,3 @@ def _limitations(
     if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":
         yield from library.notes
         yield from () if by_steps else library.epoch_notes
-
-
-def unanswered(name: str, callback: MonitoredCallback, runs: Sequence[Recording]) -> Iterator[str]:
-    """Yield a note for each option of a callback that a record cannot answer as a run does.
-
-    Args:
-        name: The name of the callback in the note.
-        callback: The callback.
-        runs: The runs.
-    """
-    if isinstance(callback, ModelCheckpoint) and recorded_saves(callback) is None:
-        yield f"{name}: save_freq={callback.save_freq!r} saves {between(runs)}, of which nothing is recorded."
-    if not looks_are_recorded(callback):
-        every: str = getattr(callback, "every", "")
-        yield f"{name}: every={every!r} looks {between(runs)}, of which nothing is recorded."
-    at_validations = isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation"
-    if at_validations and units_of(runs) != {"validation"}:
-        yield f"{name}: every='validation' counts each recorded value as one validation."
-    if isinstance(callback, EarlyStopping):
-        yield from _min_steps_notes(name, callback, runs)
-
-
-def between(runs: Sequence[Recording]) -> str:
-    """Return in words where nothing is recorded."""
-    return "between validations" if units_of(runs) == {"validation"} else "inside epochs"
-
-
-def _min_steps_notes(name: str, callback: EarlyStopping, runs: Sequence[Recording]) -> Iterator[str]:
-    """Yield a note on the runs in which ``min_steps`` cannot be honoured.
-
-    Args:
-        name: The name of the callback, for the note.
-        callback: The callback.
-        runs: The runs.
-    """
-    unknown = [each.name for each in runs if each.steps is None] if callback.min_steps else []
-    if unknown:
-        where = "" if len(unknown) == len(runs) else f" in {shortened_list(unknown)}"
-        yield f"{name}: min_steps={callback.min_steps} is ignored{where}, since steps are not recorded."

@@ -25,6 +25,7 @@ from .libraries.settings import RuleSpec
 from .metric_choice import MetricChoice
 from .records import Action, Recording, SimulatedAction
 from .stepped_stops import NEVER, stop_actions
+from .unrecorded import due_saves
 
 _ORDER: Final = get_args(Action)
 _RELATIVE_TOLERANCE: Final = 1e-4
@@ -204,8 +205,9 @@ def add_cuts(
         SettingsError: An option names a rate that a run with rates has not logged.
     """
     options = callback.model_dump()
-    if isinstance(callback, ReduceLROnPlateau) and callback.frequency.in_epochs:
-        curves = curves.at(callback.frequency)
+    if isinstance(callback, ReduceLROnPlateau) and callback.frequency != EVERY_EPOCH:
+        due = [(each.epochs, each.due(callback.frequency)) for each in recordings]
+        curves = curves.at([epochs[[] if rows is None else rows] for epochs, rows in due])
     arguments = spec.arguments(options, curves.sign)
     seconds = None if tie_breaker is None else curves.scores_of(recordings, tie_breaker)
     factor, smallest_change = options["factor"], options.get("eps", 0.0)
@@ -230,14 +232,6 @@ def add_cuts(
             actions[row].append(SimulatedAction(epoch, name, "scale_learning_rate", epoch, bool(shown[row])))
 
 
-def recorded_saves(callback: ModelCheckpoint) -> Frequency | None:
-    """Return the epochs with a save; None if the callback saves inside epochs, which is not recorded."""
-    frequency = Frequency.parse(callback.save_freq)
-    if frequency.unit == "validation":
-        return EVERY_EPOCH  # each recorded value is one
-    return frequency if frequency.in_epochs else None
-
-
 def simulate_saves(
     name: str,
     callback: ModelCheckpoint,
@@ -248,11 +242,17 @@ def simulate_saves(
 ) -> tuple[list[SimulatedAction], list[int]]:
     """Return the saves and removals up to the epoch ``until``, and the epochs whose models the files then contain.
 
-    The rules are those of the live callback. Both lists are empty if ``recorded_saves`` is None.
+    The rules are those of the live callback. Both lists are empty if it may save where nothing is recorded.
     """
-    frequency = recorded_saves(callback)
-    if frequency is None:
+    frequency = Frequency.parse(callback.save_freq)
+    due = due_saves(callback, recording)
+    if due is None:
         return [], []
+    if frequency.unit == "validation":
+        due &= _has_validation(recording)
+    waits, waiting = callback.monitors() and (frequency.in_epochs or frequency.unit == "percent"), False
+    saves_last = recording.unit == "validation" and callback.keep_last is not None and not callback.save_best_only
+    saves_now = frequency.in_epochs or saves_last
     monitor = choice.name_in(recording) if choice is not None else None
     sign = choice.sign if choice is not None else 1
     second_name = tie_breaker.name_in(recording) if tie_breaker is not None else None
@@ -262,15 +262,13 @@ def simulate_saves(
     kept: tuple[Kept, ...] = ()
     actions: list[SimulatedAction] = []
     files: dict[str, int] = {}
-    due = _has_validation(recording) if Frequency.parse(callback.save_freq).unit == "validation" else None
-    waits, compared = False, callback.monitors()
     for index, epoch in enumerate(recording.epochs.tolist()):
-        has_value = not compared or _value_at(recording, monitor, index) is not None
-        is_due = frequency.includes(epoch) and (due is None or due[index])
-        if epoch > until or not (is_due or (waits and has_value)):
+        if epoch > until or not (due[index] or waiting):
             continue
-        waits = not has_value
         value, other = _value_at(recording, monitor, index), _value_at(recording, second_name, index)
+        waiting = waits and value is None
+        if waiting and not (due[index] and saves_now):
+            continue  # the save that is due comes with the next value
         second = -inf if tie_breaker is None or other is None else tie_breaker.sign * other
         if callback.save_best_only:
             if value is None:

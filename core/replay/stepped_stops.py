@@ -105,7 +105,7 @@ def step_stops(
     """Step the rules of the live callback over the epochs of one run.
 
     Args:
-        callback: The callback; its looks are at the end of epochs or of validations, of which each row is one.
+        callback: The callback; without a known moment of each look, it never stops.
         recording: The run.
         choices: The metrics that the callback monitors.
         tie_breaker: The metric that breaks ties.
@@ -115,9 +115,10 @@ def step_stops(
     stalled, bests = [False] * len(metrics), list[int]()
     frequency, by_epoch = callback.frequency, callback.frequency.in_epochs
     looks, last, part = 0, Moment(-1, 0), part_of(callback)
-    for index, epoch in enumerate(recording.epochs.tolist()):
-        if by_epoch and not frequency.includes(epoch):
-            continue
+    due_rows = recording.due(frequency)
+    rows = [] if due_rows is None else np.flatnonzero(due_rows).tolist()
+    for index in rows:
+        epoch = int(recording.epochs[index])
         if not by_epoch and epoch < callback.start_from_epoch:
             continue
         now = Moment(epoch, part)

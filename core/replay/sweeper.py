@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import Callback, MonitoredCallback, SettingsError
+from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
 from .curves import Curves, build_curves
-from .grid_search import find_stops, step_policies
-from .libraries.settings import Library, LibraryName, find_library, translate
-from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker, with_metrics
+from .libraries.settings import LibraryName, find_library
+from .metric_choice import MetricChoice, with_metrics
 from .recommend import (
     ADVICE,
     Advice,
@@ -30,8 +29,10 @@ from .recommend import (
     pareto_frontier,
 )
 from .records import Recording, units_of
-from .replayer import between, looks_are_recorded, refuse_epochs, unanswered
+from .search.grid_search import find_stops, step_policies
+from .shared_options import Fixed, share
 from .stepped_stops import needs_steps
+from .unrecorded import unanswered
 
 _MOST_STOPS = 20_000_000
 """The maximum number of policies times runs; more would not fit into the memory of a small machine."""
@@ -53,6 +54,14 @@ class Recommendation(NamedTuple):
     """The estimate on the runs by which the policy was chosen; it is optimistic."""
     on_others: Estimate | None
     """The estimate by leave-one-out cross-validation; None for a single run."""
+    within_limit: bool
+    """Whether the policy is within the limit of the advice; if no policy is, it is the one that loses least."""
+
+    @property
+    def words(self) -> str:
+        """Which loss the advice allows, and whether the policy is within it."""
+        words = ADVICE[self.advice].words
+        return words if self.within_limit else f"no policy {words}; this one loses least"
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Sweep:
     """The column of ``curves`` at which the run stops, -1 if it does not."""
     notes: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """The options of early stopping that all policies share."""
+    """The options of early stopping that all policies share, without those of the grid."""
 
     @cached_property
     def stopped(self) -> NDArray[np.int64]:
@@ -152,6 +161,7 @@ class Sweep:
             "recommendations": {
                 each.advice: {
                     "settings": _settings_of(each.callback),
+                    "within_limit": each.within_limit,
                     "on_these_runs": each.on_these._asdict(),
                     "on_a_run_left_out": each.on_others._asdict() if each.on_others else None,
                 }
@@ -192,7 +202,8 @@ class Sweep:
         policy = self.grid[number]
         library = find_library(self.library)
         callback = policy.callback(self.choice.monitor, self.choice.mode, library, self.fixed)
-        return Recommendation(advice, number, policy, callback, self.estimate(number), others)
+        within = bool(limit.allows(self.mean_lost, self.worst_lost)[number])
+        return Recommendation(advice, number, policy, callback, self.estimate(number), others, within)
 
 
 def sweep(
@@ -203,7 +214,8 @@ def sweep(
     start_from_epoch: Sequence[int] | None = None,
     baseline: Sequence[float | None] | None = None,
     smoothing: Sequence[str | None] | None = None,
-    fixed: Callback | None = None,
+    fixed: Fixed | None = None,
+    called: Callable[[str], str] = str,
     by: str = "trainbus",
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
@@ -219,7 +231,9 @@ def sweep(
         start_from_epoch: Values to try.
         baseline: Values to try, with None for no baseline; by default only None is tried.
         smoothing: Values to try, with None for no smoothing.
-        fixed: An early stopping whose options all policies share, but for those that are tried; and its metrics.
+        fixed: An early stopping whose options all policies share, or these options by name, as the library calls them.
+            An option that a sweep varies is tried with this value only.
+        called: Returns what messages call an argument, such as "fixed".
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite".
         monitor: The metric that decides; by default val_loss, else the most suitable one that is logged.
         mode: The direction in which it improves; "auto" infers it from the name.
@@ -228,7 +242,7 @@ def sweep(
         The stops of all policies in all runs, with savings and losses.
 
     Raises:
-        SettingsError: There are no runs, or an option is wrong or unknown to the library.
+        SettingsError: There are no runs, or an option is wrong, is unknown to the library, or is given twice.
         MissingMetric: No run logs the metric.
         UnknownDirection: The direction of the metric cannot be inferred from its name.
 
@@ -240,65 +254,44 @@ def sweep(
     ([[2], [3], [7]], [[1.0], [1.0], [0.0]])
     """
     library = find_library(by)
+    axes: dict[str, Sequence[Any] | None] = {
+        "patience": patience,
+        "min_delta": min_delta,
+        "start_from_epoch": start_from_epoch,
+        "baseline": baseline,
+        "smoothing": smoothing,
+    }
     if "validation" in units_of(recordings) and (start := next((each for each in start_from_epoch or () if each), 0)):
         raise SettingsError(
-            f"start_from_epoch={start}: a loop by steps has no epochs; leave it out, or give min_steps, as in "
-            "fixed=EarlyStopping(min_steps=500), on the command line --early-stopping min_steps=500"
+            f"{called('start_from_epoch')}={start}: a loop by steps has no epochs; leave it out, or give min_steps, as "
+            "in fixed=EarlyStopping(min_steps=500), on the command line --early-stopping min_steps=500"
         )
-    shared, choices, tie_breaker = _shared(fixed, library, recordings, monitor, mode)
+    shared = share(fixed, axes, library, recordings, monitor, mode, called)
+    choices, tie_breaker = shared.choices, shared.tie_breaker
     choice = choices[0]
     runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
-    notes += unanswered("fixed", fixed, runs) if isinstance(fixed, MonitoredCallback) else ()
+    notes += unanswered(called("fixed"), shared.callback, runs) if shared.callback else ()
     curves = build_curves(runs, choice)
-    if min_delta is None and shared.get("min_delta_mode") == "rel":
-        min_delta = _FRACTIONS
-    grid = default_grid(
-        curves,
-        library,
-        patience=patience,
-        min_delta=min_delta,
-        start_from_epoch=start_from_epoch,
-        baseline=baseline,
-        smoothing=smoothing,
-    )
+    axes |= shared.axes
+    if axes["min_delta"] is None and shared.relative:
+        axes["min_delta"] = _FRACTIONS
+    grid = default_grid(curves, library, shared.check, **axes)
     if len(grid) * len(runs) > _MOST_STOPS:
         raise SettingsError(
             f"{len(grid):,} policies on {len(runs):,} runs are too many: the limit is {_MOST_STOPS:,} "
             "pairs of a policy and a run; give fewer values"
         )
-    if isinstance(fixed, EarlyStopping) and library.stopping.settings is EarlyStopping and needs_steps(fixed):
-        policies = (EarlyStopping(**{**shared, **each.options}) for each in grid)
-        stops = step_policies(policies, runs, choices, tie_breaker, curves)
+    if isinstance(shared.callback, EarlyStopping) and needs_steps(shared.callback):
+        policies = (each.callback(choice.monitor, choice.mode, library, shared.options) for each in grid)
+        stops = step_policies(cast("Iterator[EarlyStopping]", policies), runs, choices, tie_breaker, curves)
     else:
-        stops = find_stops(curves, grid, library, {name: shared[name] for name in shared if name not in _OWN})
-    return Sweep(grid, library.name, choice, curves, stops, tuple(notes), shared)
+        others = {name: value for name, value in shared.options.items() if name not in _OWN}
+        stops = find_stops(curves, grid, library, others)
+    return Sweep(grid, library.name, choice, curves, stops, tuple(notes), shared.options)
 
 
 _OWN: Final = ("monitor", "mode", "verbose", "restore_best_weights")
 """The options that do not change where a rule stops a recorded run."""
-
-
-def _shared(
-    fixed: Callback | None,
-    library: Library,
-    recordings: Sequence[Recording],
-    monitor: str | None,
-    mode: Literal["auto", "min", "max"],
-) -> tuple[Mapping[str, Any], tuple[MetricChoice, ...], MetricChoice | None]:
-    """Return the options that all policies share, the metrics that they monitor, and the one that breaks ties."""
-    if fixed is None:
-        return {}, (choose_metric(recordings, monitor, mode),), None
-    callback = translate(library, fixed)
-    if not isinstance(callback, library.stopping.settings):
-        raise SettingsError(f"fixed={type(fixed).__name__}: give an EarlyStopping, whose options all policies share")
-    refuse_epochs({"fixed": callback}, recordings)
-    if not looks_are_recorded(callback):
-        every: str = getattr(callback, "every", "")
-        raise SettingsError(
-            f"fixed: every={every!r} looks {between(recordings)}, of which nothing is recorded; leave it out"
-        )
-    shared = {name: getattr(callback, name) for name in callback.model_fields_set}
-    return shared, choose_metrics(callback, recordings, monitor, mode), choose_tie_breaker(callback, recordings)
 
 
 def _settings_of(callback: MonitoredCallback) -> dict[str, Any]:

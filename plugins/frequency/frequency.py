@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from trainbus.metrics.names import nearest
 from trainbus.settings.durations import SHORT, duration_in_words, duration_text, seconds_in
 
 Unit: TypeAlias = Literal["epoch", "epoch from 0", "validation", "batch", "step", "second", "percent"]
+MILLIONTHS: Final = 1_000_000
+"""Percents have up to six decimal places, and are compared as whole numbers."""
 _COUNT: Final = re.compile(r"(\d{1,18}) (?:(epoch)s?( from 0)?|(step)s?|batch(?:es)?)")
 _PERCENT: Final = re.compile(r"(\d{1,3})(?:\.(\d{1,6}))? ?%")
 _DURATION: Final = re.compile(r"\d+(?:\.\d+)? ?[a-z][a-z0-9 .,]*")
@@ -93,6 +96,17 @@ class Frequency(NamedTuple):
     def in_epochs(self) -> bool:
         """Whether it is due at the end of epochs."""
         return self.unit in ("epoch", "epoch from 0")
+
+    def share_of(self, total: int) -> Fraction:
+        """Return how much of a planned total lies between two times at which a frequency in percents is due.
+
+        Args:
+            total: The planned epochs or steps.
+
+        >>> Frequency.parse("2.5%").share_of(100)
+        Fraction(5, 2)
+        """
+        return Fraction(round(self.every * MILLIONTHS) * total, 100 * MILLIONTHS)
 
     def includes(self, epoch: Any) -> Any:
         """Return whether a frequency in epochs is due at the end of an epoch.

@@ -12,10 +12,7 @@ from trainbus import Run, SettingsError
 from trainbus.resume.checks.plugin_values import Seconds, Step
 from trainbus.rules import Intervals, crossing_rule, interval_rule
 
-from .frequency import Frequency
-
-_MILLIONTHS = 1_000_000
-"""Percents have up to six decimal places, and are compared as whole numbers."""
+from .frequency import MILLIONTHS, Frequency
 
 
 class SavedSchedule(TypedDict):
@@ -88,7 +85,7 @@ class Schedule:
                 f"{self.option}='{self.frequency}' needs the number of {what}: write {call}, or give "
                 f'{self.option} in another unit, such as "10 minutes"'
             )
-        done, least = share[0] * 100 * _MILLIONTHS, round(self.frequency.every * _MILLIONTHS) * share[1]
+        done, least = share[0] * 100 * MILLIONTHS, round(self.frequency.every * MILLIONTHS) * share[1]
         before, self.share = self.share, max(self.share, done // least if least else 0)
         return self.share > before
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from trainbus.replay import Recording, Series
 from trainbus.replay.curves import Curves, build_curves
-from trainbus.replay.grid_search import find_stops
 from trainbus.replay.libraries.settings import LIBRARIES
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.recommend import Grid
+from trainbus.replay.search.grid_search import find_stops
 from trainbus.replay.simulation import simulate_stops
 
 from .measuring import table, versions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, nan
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, Po
 
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.metrics.names import hint
+from trainbus.option_errors import joined
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.plugins.comparison import better_arguments
 from trainbus.plugins.rate_groups import Floors
@@ -231,6 +232,11 @@ _IGNITE = Library(
     RuleSpec(IgniteReduceLROnPlateau, rules.torch_plateau_rule, Plateau(), _torch_plateau),
 )
 LIBRARIES: Final[Mapping[str, Library]] = {each.name: each for each in (_TRAINBUS, _KERAS, _TORCH, _LIGHTNING, _IGNITE)}
+_NAMES: Final[Mapping[type[Callback], str]] = {
+    spec.settings: name
+    for each in LIBRARIES.values()
+    for spec, name in ((each.stopping, "EarlyStopping"), (each.plateau, "ReduceLROnPlateau"))
+}
 _SYNONYMS: Final = {
     "min_delta": "threshold",
     "min_delta_mode": "threshold_mode",
@@ -272,11 +278,59 @@ def translate(library: Library, callback: Callback) -> Callback:
         kind = library.stopping.settings
     elif type(callback) is ReduceLROnPlateau:
         kind = library.plateau.settings
-    return callback if kind in (None, type(callback)) else build(kind, callback.model_dump(exclude_unset=True))
+    return callback if kind in (None, type(callback)) else build(kind, callback.model_dump(exclude_unset=True), library)
 
 
-def build(kind: type[MonitoredCallback], options: Mapping[str, Any]) -> MonitoredCallback:
-    """Return a callback of this class; ``min_delta`` sets the option ``threshold`` if the class has that option."""
+def name_of(kind: type[Callback]) -> str:
+    """Return the name of a callback, which is the same in every library.
+
+    >>> name_of(KerasEarlyStopping), name_of(TorchReduceLROnPlateau), name_of(Callback)
+    ('EarlyStopping', 'ReduceLROnPlateau', 'Callback')
+    """
+    return _NAMES.get(kind, kind.__name__)
+
+
+def option_of(kind: type[MonitoredCallback], name: str) -> str:
+    """Return the name that an option of trainbus's callback has in this class; the name itself if it has none.
+
+    >>> option_of(IgniteEarlyStopping, "min_delta"), option_of(KerasEarlyStopping, "min_delta_mode")
+    ('threshold', 'min_delta_mode')
+    """
+    other = _SYNONYMS.get(name, name)
+    return other if name not in kind.model_fields and other in kind.model_fields else name
+
+
+def required_by(kind: type[MonitoredCallback]) -> dict[str, Any]:
+    """Return a value for each option that a callback of this class must have."""
+    return {name: 1 for name, field in kind.model_fields.items() if field.is_required()}
+
+
+def build(kind: type[MonitoredCallback], options: Mapping[str, Any], library: Library) -> MonitoredCallback:
+    """Return a callback of this class; ``min_delta`` sets the option ``threshold`` if the class has that option.
+
+    Args:
+        kind: The class.
+        options: The options by name.
+        library: The library of the class.
+
+    Raises:
+        SettingsError: An option is wrong or unknown; the message names it as it is given.
+    """
     known = kind.model_fields
-    renamed = {_SYNONYMS.get(name, name) if name not in known else name: value for name, value in options.items()}
-    return kind(**{name: value for name, value in renamed.items() if name in known or name not in _NO_EFFECT})
+    renamed = {option_of(kind, name): value for name, value in options.items()}
+    try:
+        return kind(**{name: value for name, value in renamed.items() if name in known or name not in _NO_EFFECT})
+    except SettingsError as error:
+        if not error.problems:
+            raise
+        given = {option_of(kind, name): name for name in options}
+        problems = [(place, _as_given(why, place, given)) for place, why in error.problems]
+        name = name_of(kind)
+        owner = name if kind.__name__ == name else f"{name} of {library.title}"
+        raise joined(owner, problems) from None
+
+
+def _as_given(why: str, place: Sequence[str | int], given: Mapping[str, str]) -> str:
+    """Return a problem with the name of the option as it is given."""
+    name = str(place[0]) if place else ""
+    return f"{given[name]}{why.removeprefix(name)}" if name in given and why.startswith(name) else why

@@ -63,7 +63,15 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
         "trainbus journal",
         unit="validation" if run.by_steps else "epoch",
         steps=np.array([steps[epoch] for epoch in all_epochs.tolist()], np.int64),
+        planned=_planned(run),
     )
+
+
+def _planned(run: journal.RunJournal) -> int | None:
+    """Return the number of planned epochs or steps; None if it is unknown, or a resume has changed it."""
+    begun = [each for each in run.events if isinstance(each, (journal.RunStarted, journal.RunResumed))]
+    known = {each.planned_steps if run.by_steps else each.planned_epochs for each in begun}
+    return known.pop() if len(known) == 1 else None
 
 
 def _ends(run: journal.RunJournal) -> dict[int, float]:

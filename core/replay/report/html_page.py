@@ -11,7 +11,6 @@ from trainbus import dumps
 from ...terminal import format_duration, plural, printable
 from ..curves import Curves, build_curves
 from ..libraries.settings import find_library
-from ..recommend import ADVICE
 from ..records import Recording, RunOutcome
 from ..replayer import Replay
 from ..sweeper import Sweep
@@ -100,7 +99,7 @@ def _sweep_section(found: Sweep) -> Iterator[str]:
         f"Recommended; fractions of all {many}, and of what a run gains from first to best value", header, rows
     )
     yield "<ul class=small>"
-    yield "".join(f"<li><b>{name}</b> {_text(limit.words)}.</li>" for name, limit in ADVICE.items())
+    yield "".join(f"<li><b>{each.advice}</b>: {_text(each.words)}.</li>" for each in found.recommendations)
     yield "<li><b>left out</b>: each run in turn is left out, and the policy that the others choose is applied to it. "
     yield "An estimate on the runs that chose the policy is optimistic; this one is not.</li></ul>"
     yield f"<figure>{draw_frontier(found)}<figcaption>Every dot is a policy; no other policy both saves more and loses "

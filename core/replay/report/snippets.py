@@ -7,9 +7,7 @@ from typing import Any, Final
 
 from trainbus import Callback, MonitoredCallback
 
-from ..libraries.settings import LibraryName
-
-_SHARED: Final = ("EarlyStopping", "ReduceLROnPlateau")
+from ..libraries.settings import LibraryName, name_of
 
 _OPENINGS: Final = {
     "trainbus": "EarlyStopping(",
@@ -43,9 +41,7 @@ def format_callback(callback: Callback) -> str:
     >>> format_callback(EarlyStopping(patience=3))
     'EarlyStopping(patience=3)'
     """
-    kind = type(callback).__name__
-    name = next((name for name in _SHARED if kind.endswith(name)), kind)
-    return f"{name}({_arguments(callback.model_dump(exclude_defaults=True, exclude_none=True))})"
+    return f"{name_of(type(callback))}({_arguments(callback.model_dump(exclude_defaults=True, exclude_none=True))})"
 
 
 def _arguments(options: dict[str, Any]) -> str:

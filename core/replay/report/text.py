@@ -15,7 +15,6 @@ from ...terminal import format_duration, plural, printable
 from ..curves import Curves
 from ..libraries.settings import find_library
 from ..metric_choice import MetricChoice
-from ..recommend import ADVICE
 from ..records import Recording
 from ..replayer import Replay
 from ..sweeper import Recommendation, Sweep
@@ -131,7 +130,7 @@ def _recommendations(found: Sweep) -> list[str]:
         for each in found.recommendations
     ]
     lines = ["recommended, by how much they may lose:", "", *align_columns(header, rows), ""]
-    lines += [f"{name}: {limit.words}" for name, limit in ADVICE.items()]
+    lines += [f"{each.advice}: {each.words}" for each in found.recommendations]
     if several:
         lines += ["left out: each run in turn is left out, and the policy that the others choose is applied to it;"]
         lines += ["expect these numbers for a new run"]

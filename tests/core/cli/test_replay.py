@@ -144,7 +144,7 @@ def test_overview_and_sweep_of_a_loop_by_steps_speak_of_validations(
         (["replay", "--early-stopping", "start_from_epoch=3", "--as", "keras"], "start_from_epoch=3: .*; leave it out"),
         (["replay", "--early-stopping", "every=2 epochs"], "every='2 epochs': .*; give steps"),
         (["replay", "--model-checkpoint", "filepath=m-{epoch}"], "filepath='m-{epoch}': .*; write {step} in place of"),
-        (["sweep", "--start-from-epoch", "0,5"], "start_from_epoch=5: .* --early-stopping min_steps=500"),
+        (["sweep", "--start-from-epoch", "0,5"], "--start-from-epoch=5: .* --early-stopping min_steps=500"),
         (["sweep", "--early-stopping", "min_epochs=5"], "min_epochs=5: .*; give min_steps"),
     ],
 )
@@ -237,6 +237,16 @@ def test_a_library_s_own_words_are_taken_and_given(logs: str, capsys: pytest.Cap
     assert "toml" not in text
 
 
+@pytest.mark.parametrize("library", ["trainbus", "keras", "torch", "lightning", "ignite"])
+def test_data_name_a_callback_as_the_user_does(logs: str, library: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In every library by the same name."""
+    options = ["--as", library, "--early-stopping", "patience=2", "--reduce-lr", "patience=3", "--model-checkpoint"]
+    found = json.loads(printed(capsys, "replay", logs, *options, "--json"))
+    names = ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"]
+    assert [each["callback"] for each in found["callbacks"]] == names
+    assert [each["patience"] for each in found["callbacks"][::2]] == [2, 3]
+
+
 def test_a_page_is_written_in_addition_to_the_output(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A page is written with and without settings."""
     for command in (["replay", logs], ["replay", logs, "--early-stopping", "patience=2"], ["sweep", logs]):
@@ -278,6 +288,93 @@ def test_mistakes_are_refused_with_the_fix(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert sentence in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["sweep", "--early-stopping", "every=10 steps"], "--early-stopping: every='10 steps' looks inside epochs"),
+        (["sweep", "--early-stopping", "every=1 minute"], "--early-stopping: every='1 minute' looks inside epochs"),
+        (["sweep", "--early-stopping", "patiance=1"], "--early-stopping: EarlyStopping: patiance: unknown option"),
+        (["sweep", "--early-stopping", "monitor=x"], "no run logs 'x'"),
+        (
+            ["sweep", "--early-stopping", "patience=3", "--patience", "1:2"],
+            "--early-stopping: patience=3: --patience is given as well; leave one of the two out",
+        ),
+        (
+            ["sweep", "--early-stopping", "start_from_epoch=3", "--start-from-epoch", "0"],
+            "--early-stopping: start_from_epoch=3: --start-from-epoch is given as well",
+        ),
+        (
+            ["sweep", "--early-stopping", "monitor=val_loss", "--monitor", "loss"],
+            "--early-stopping: monitor='val_loss': --monitor is given as well",
+        ),
+        (["sweep", "--patience=-1"], "--patience=-1: give a number of at least 0"),
+        (["sweep", "--smoothing", "ema"], "--smoothing='ema': write"),
+        (
+            ["sweep", "--as", "keras", "--early-stopping", "min_delta_mode=rel"],
+            "--early-stopping: EarlyStopping of Keras 3.15: min_delta_mode: unknown option; did you mean 'min_delta'?",
+        ),
+        (
+            ["replay", "--as", "keras", "--early-stopping", "min_delta_mode=rel"],
+            "--early-stopping: EarlyStopping of Keras 3.15: min_delta_mode: unknown option; did you mean 'min_delta'?",
+        ),
+        (
+            ["replay", "--as", "lightning", "--early-stopping", "cumulative_delta=false"],
+            "--early-stopping: EarlyStopping of Lightning 2.6: cumulative_delta: unknown option",
+        ),
+        (
+            ["replay", "--as", "torch", "--reduce-lr", "min_delta_mode=relative"],
+            "--reduce-lr: ReduceLROnPlateau of PyTorch 2.13: min_delta_mode='relative': give",
+        ),
+        (
+            ["replay", "--as", "ignite", "--early-stopping", "patience=1,min_delta=-2"],
+            "--early-stopping: EarlyStopping of Ignite 0.5: min_delta=-2: give a number of at least 0",
+        ),
+        (
+            ["replay", "--as", "keras", "--reduce-lr", "threshold=1"],
+            "--reduce-lr: ReduceLROnPlateau of Keras 3.15: threshold: unknown option",
+        ),
+    ],
+)
+def test_a_message_names_what_the_user_has_written(
+    logs: str, arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The option of the command line, and its options by the names that were given."""
+    command, *options = arguments
+    assert main([command, logs, *options]) == 2
+    assert capsys.readouterr().err.startswith(f"trainbus: {problem}")
+
+
+@pytest.mark.parametrize(
+    "given", ["min_steps=5", "every=validation", "every=validation,min_steps=1", "patience=1,min_steps=9"]
+)
+@pytest.mark.parametrize("command", ["text", "json", "html"])
+def test_a_note_on_a_shared_option_names_the_option_of_the_command_line(
+    logs: str, given: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In each kind of output."""
+    options = {"text": [], "json": ["--json"], "html": ["--html", "page.html"]}[command]
+    text = printed(capsys, "sweep", logs, "--early-stopping", given, *options)
+    text = Path("page.html").read_text() if command == "html" else text
+    assert text.count("--early-stopping: ") == given.count("every") + given.count("min_steps")
+    assert "fixed" not in text
+
+
+def test_a_sweep_of_which_no_policy_is_within_a_limit_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """In place of the limit, in one line; also in HTML and JSON."""
+    losses = [3, 2, 1.5, 1.4, 1.5, 1.6, 1.7, 1.3, 1.5, 1.6, 1.61, 1.62, 1.63, 1.64]
+    Path("logs").mkdir()
+    Path("logs", "metrics.csv").write_text(
+        "epoch,val_loss\n" + "".join(f"{n},{each}\n" for n, each in enumerate(losses))
+    )
+    options = ["sweep", "logs", "--early-stopping", "divergence_threshold=1.55"]
+    lines = printed(capsys, *options, "--html", "page.html").splitlines()
+    assert "careful: no policy loses nothing in any of these runs; this one loses least" in lines
+    assert max(map(len, lines)) <= 120
+    assert "no policy loses nothing in any of these runs" in Path("page.html").read_text()
+    advice = json.loads(printed(capsys, *options, "--json"))["recommendations"]
+    assert {name: each["within_limit"] for name, each in advice.items()} == dict.fromkeys(advice, False)
 
 
 @pytest.mark.parametrize(

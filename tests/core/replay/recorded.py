@@ -17,6 +17,8 @@ DATA = Path(__file__).parent / "data"
 """Samples that real libraries wrote."""
 History = Sequence[float | None]
 """The values of a metric, None where an epoch does not log it."""
+FOUND: History = (3, 2, 1.5, 1.4, 1.5, 1.6, 1.7, 1.3, 1.5, 1.6, 1.61, 1.62, 1.63, 1.64)
+"""A history of which most options of early stopping change the stop."""
 # mostly from a coarse grid, so that ties and differences of just min_delta are common
 coarse = st.integers(-4, 4).map(lambda number: number / 2)
 finite = st.one_of(coarse, coarse, st.floats(-2, 2, width=16), st.sampled_from([0.6, 1.0 - 1e-9, 0.1, 1e9]))

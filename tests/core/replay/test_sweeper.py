@@ -16,8 +16,9 @@ from trainbus import MissingMetric, SettingsError
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import Recording, replay, sweep
 from trainbus.replay.libraries.settings import find_library
+from trainbus.replay.recommend import ADVICE
 
-from .recorded import History, by_steps, finite, recording
+from .recorded import FOUND, History, by_steps, finite, recording
 
 runs = st.lists(st.lists(finite, min_size=1, max_size=20), min_size=1, max_size=5)
 
@@ -182,6 +183,35 @@ def test_options_that_all_policies_share(fixed: EarlyStopping | None) -> None:
         callback = policy.callback("val_loss", "min", find_library("trainbus"), found.fixed)
         stops = [each.stop.epoch if each.stop else -1 for each in replay(runs, callback).outcomes]
         assert found.stopped[number].tolist() == stops, policy
+
+
+@pytest.mark.parametrize(
+    ("losses", "given", "within"),
+    [
+        (FOUND, {"divergence_threshold": 1.55}, False),
+        (FOUND, {"divergence_threshold": 1.8}, True),
+        (FOUND, {"stopping_threshold": 1.45, "smoothing": None}, False),
+        (FOUND, {"patience": 1, "smoothing": None, "min_delta": 0, "start_from_epoch": 0}, False),
+        ([1e13, *FOUND], {"patience": 1, "smoothing": None, "min_delta": 0, "start_from_epoch": 0}, False),
+        ([math.nan, *FOUND], {"check_finite": True, "start_from_epoch": 0}, False),
+        (FOUND, {"patience": 9}, True),
+    ],
+)
+def test_a_recommendation_says_whether_it_is_within_its_limit(
+    losses: list[Any], given: dict[str, Any], *, within: bool
+) -> None:
+    """Also of a loss that is a tiny fraction of a huge gain."""
+    found = sweep([recording(losses)], fixed=given)
+    for each in found.recommendations:
+        (outcome,) = replay([recording(losses)], each.callback).outcomes
+        limit = ADVICE[each.advice]
+        assert each.within_limit is (each.on_these.worst <= limit.worst and each.on_these.lost <= limit.mean)
+        assert each.words == (limit.words if each.within_limit else f"no policy {limit.words}; this one loses least")
+        if each.advice == "careful":
+            assert each.within_limit is within
+            assert (outcome.quality_lost == 0) is within
+        if not each.within_limit:
+            assert each.on_these.lost == found.mean_lost.min()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The reader of trainbus journals."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,31 @@ def test_a_resumed_loop_by_steps_is_read_as_the_unbroken_one() -> None:
     found = read("run/journal.jsonl")
     assert found.steps is not None
     assert (found.unit, found.steps.tolist()) == ("validation", [3, 6, 10, 11])
+
+
+@pytest.mark.parametrize(
+    ("plans", "planned"),
+    [([10], 10), ([None], None), ([10, 10], 10), ([10, 12], None), ([4, 4, 4], 4), ([4, 4, 5], None)],
+)
+def test_the_plan_is_read_unless_a_resume_has_changed_it(plans: list[int | None], planned: int | None) -> None:
+    """Of a loop over epochs, in which each run has an error after one epoch more."""
+    for number, plan in enumerate(plans):
+        saver = ModelCheckpoint("run/m-{epoch}", background=False)
+        with suppress(OSError), Run(LineSubject(), saver, verbose=0, resume="auto") as run:
+            for epoch in run.epochs(plan):
+                if epoch > number:
+                    raise OSError
+                run.log(val_loss=1.0)
+    found = read("run/journal.jsonl")
+    assert (found.planned, len(found.epochs)) == (planned, len(plans))
+
+
+def test_the_plan_of_a_loop_by_steps_is_read() -> None:
+    """It is a number of steps."""
+    with Run(None, Journal("journal.jsonl"), verbose=0) as run:
+        for _ in run.steps(range(4), 10, validate_every=5):
+            run.log(loss=1.0)
+    assert read("journal.jsonl").planned == 10
 
 
 @pytest.mark.parametrize("pause", [0.0, 5.0, 1e6, -1e6])

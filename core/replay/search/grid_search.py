@@ -29,15 +29,15 @@ from numpy.typing import NDArray
 
 from trainbus.plugins import EarlyStopping
 
-from ..rules import Patience, early_stopping_rule, stopping_rule
-from .curves import Curves
-from .libraries.settings import LIBRARIES, Library
+from ...rules import Patience, early_stopping_rule, stopping_rule
+from ..curves import Curves
+from ..libraries.settings import LIBRARIES, Library
+from ..metric_choice import MetricChoice
+from ..recommend import Grid
+from ..records import Recording
+from ..simulation import simulate_stops
+from ..stepped_stops import step_stops
 from .long_runs import LongRun
-from .metric_choice import MetricChoice
-from .recommend import Grid
-from .records import Recording
-from .simulation import simulate_stops
-from .stepped_stops import step_stops
 
 Columns = NDArray[np.int32]
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from trainbus.metrics.smoothing import Smoothing
 from trainbus.replay.curves import Curves, build_curves
-from trainbus.replay.grid_search import find_stops
 from trainbus.replay.libraries.settings import LIBRARIES
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.recommend import Grid
+from trainbus.replay.search.grid_search import find_stops
 from trainbus.replay.simulation import simulate_stops
 from trainbus.rules import Patience, stopping_rule
 
-from .recorded import History, deltas, finite, histories, recording
+from ..recorded import History, deltas, finite, histories, recording
 
 modes = st.sampled_from(["min", "max"])
 tables = st.lists(

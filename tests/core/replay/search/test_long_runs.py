@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.replay.curves import build_curves
-from trainbus.replay.grid_search import find_stops
-from trainbus.replay.long_runs import LongRun
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.recommend import Grid
+from trainbus.replay.search.grid_search import find_stops
+from trainbus.replay.search.long_runs import LongRun
 from trainbus.rules import Patience, stopping_rule
 
-from .recorded import deltas, finite, recording
+from ..recorded import deltas, finite, recording
 
 PATIENCE = [0, 1, 2, 3, 5, 8, 40]
 

@@ -1,0 +1,1 @@
+"""The search for the stops of all policies of a grid."""

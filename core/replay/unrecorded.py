@@ -1,0 +1,115 @@
+"""What callbacks do where a record has nothing: the options that it cannot answer as a run does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainbus import MonitoredCallback, SettingsError
+from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.plugins.comparison import ComparisonSettings
+from trainbus.plugins.frequency import Frequency
+
+from .metric_choice import shortened_list
+from .records import Recording, units_of
+
+
+def due_saves(callback: ModelCheckpoint, recording: Recording) -> NDArray[np.bool_] | None:
+    """Return at the end of which rows a save is due; None if the callback may also save where nothing is recorded.
+
+    Args:
+        callback: The callback.
+        recording: The run.
+    """
+    frequency = Frequency.parse(callback.save_freq)
+    batches = recording.unit == "epoch" and recording.steps is not None and bool(recording.steps.any())
+    if frequency.unit == "percent" and batches and callback.keep and callback.keep_last:
+        return None  # it saves the last model when the last batch ends, and one to compare when the epoch ends
+    return recording.due(frequency)
+
+
+def refuse_looks(name: str, callback: MonitoredCallback, recordings: Sequence[Recording]) -> None:
+    """Refuse a callback that looks where nothing is recorded.
+
+    Args:
+        name: The name of the callback in the message.
+        callback: The callback.
+        recordings: The runs.
+
+    Raises:
+        SettingsError: The callback looks there in one of the runs.
+    """
+    for why in _looks_elsewhere(callback, recordings):
+        raise SettingsError(f"{name}: {why}; leave it out")
+
+
+def unanswered(name: str, callback: MonitoredCallback, runs: Sequence[Recording]) -> Iterator[str]:
+    """Yield a note for each option of a callback that a record cannot answer as a run does.
+
+    Args:
+        name: The name of the callback in the note.
+        callback: The callback.
+        runs: The runs.
+    """
+    if isinstance(callback, ModelCheckpoint):
+        lacking = [each for each in runs if due_saves(callback, each) is None]
+        frequency = Frequency.parse(callback.save_freq)
+        found = _elsewhere(f"save_freq={callback.save_freq!r}", "save", frequency, lacking, runs)
+        yield from (f"{name}: {each}." for each in found)
+    yield from (f"{name}: {each}." for each in _looks_elsewhere(callback, runs))
+    at_validations = isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation"
+    if at_validations and units_of(runs) != {"validation"}:
+        yield f"{name}: every='validation' counts each recorded value as one validation."
+    if isinstance(callback, EarlyStopping):
+        yield from _min_steps_notes(name, callback, runs)
+
+
+def _looks_elsewhere(callback: MonitoredCallback, runs: Sequence[Recording]) -> Iterator[str]:
+    if isinstance(callback, ComparisonSettings):
+        lacking = [each for each in runs if each.due(callback.frequency) is None]
+        yield from _elsewhere(f"every={callback.every!r}", "look", callback.frequency, lacking, runs)
+
+
+def _elsewhere(
+    option: str, acts: str, frequency: Frequency, lacking: Sequence[Recording], runs: Sequence[Recording]
+) -> Iterator[str]:
+    """Yield in words why a record cannot answer an option.
+
+    Args:
+        option: The option and its value.
+        acts: What the callback does, as an infinitive.
+        frequency: How often it does it.
+        lacking: The runs whose record cannot answer it.
+        runs: All runs.
+    """
+    in_shares = frequency.unit == "percent"
+    unplanned = [each for each in lacking if in_shares and each.planned is None]
+    others = [each for each in lacking if not in_shares or each.planned is not None]
+    if unplanned:
+        what = "steps" if units_of(unplanned) == {"validation"} else "epochs"
+        why = f"whose number is not recorded, or was changed by a resume{_where(unplanned, runs)}"
+        yield f"{option} is a part of the planned {what}, {why}"
+    if others:
+        place = "between validations" if units_of(others) == {"validation"} else "inside epochs"
+        verb = f"may {acts}" if in_shares else f"{acts}s"
+        yield f"{option} {verb} {place}{_where(others, runs)}, of which nothing is recorded"
+
+
+def _where(some: Sequence[Recording], runs: Sequence[Recording]) -> str:
+    return "" if len(some) == len(runs) else f" in {shortened_list([each.name for each in some])}"
+
+
+def _min_steps_notes(name: str, callback: EarlyStopping, runs: Sequence[Recording]) -> Iterator[str]:
+    """Yield a note on the runs in which ``min_steps`` cannot be honoured.
+
+    Args:
+        name: The name of the callback, for the note.
+        callback: The callback.
+        runs: The runs.
+    """
+    unknown = [each for each in runs if each.steps is None] if callback.min_steps else []
+    if unknown:
+        where = _where(unknown, runs)
+        yield f"{name}: min_steps={callback.min_steps} is ignored{where}, since steps are not recorded."
