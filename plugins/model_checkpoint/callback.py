@@ -23,7 +23,6 @@ from trainbus.checkpoints.names.filename_template import (
     glob_pattern,
     sibling_path,
     suffix_in,
-    template_fields,
     truncated_glob,
 )
 from trainbus.settings.run_id import RunStart
@@ -34,6 +33,7 @@ from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
 from ..comparison.tie_breaker import effective_tie_breaker, unknown_tie_breakers
+from ..epoch_fields import epoch_fields
 from ..frequency import Frequency
 from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
@@ -106,12 +106,7 @@ class ModelCheckpoint(CheckpointSettings):
         frequency = Frequency.parse(self.save_freq)
         found = {f"save_freq={self.save_freq!r}": 'give steps, as in save_freq="500 steps"'}
         found = found if frequency.in_epochs and frequency.every > 1 else {}
-        templates = {"filepath": self.filepath, **self.fixed_names()}
-        for option, template in templates.items():
-            for field in ("epoch", "epoch0"):
-                if field in template_fields(template):
-                    found[f"{option}={template!r}"] = f"write {{step}} in place of {{{field}}}"
-        return found
+        return {**found, **epoch_fields({"filepath": self.filepath, **self.fixed_names()})}
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""
