@@ -115,7 +115,7 @@ class ReduceLROnPlateau(ComparisonSettings):
         if reason := self.never_looks(planned):
             return reason
         needed = self.patience + 1 if self.rule == "torch" else max(self.patience, 1)
-        reason = self.never_waits_out(planned, needed)
+        reason = self.never_waits_out(planned, self.patience, needed)
         return f"it never cuts the learning rate: {reason}" if reason else self._at_floor(planned)
 
     def _at_floor(self, planned: PlannedTraining) -> str:

@@ -79,11 +79,12 @@ class ComparisonSettings(MonitoredCallback):
             return ""
         return f"it never looks at the metric: every={self.every!r}, but {self.frequency.planned_in_words(planned)}"
 
-    def never_waits_out(self, planned: PlannedTraining, needed: int, first_epoch: int = 0) -> str:
-        """Return why ``patience`` cannot run out in what the loop will train; an empty text if it may.
+    def never_waits_out(self, planned: PlannedTraining, patience: int, needed: int, first_epoch: int = 0) -> str:
+        """Return why the patience cannot run out in what the loop will train; an empty text if it may.
 
         Args:
             planned: What the loop will train.
+            patience: The option.
             needed: Looks without an improvement that it takes.
             first_epoch: The first epoch that counts.
         """
@@ -92,7 +93,7 @@ class ComparisonSettings(MonitoredCallback):
         if looks is None or looks >= needed:
             return ""
         every = "" if self.frequency == EVERY_EPOCH else f" with every={self.every!r}"
-        return f"patience={self.patience} cannot run out{every}, since {planned.in_words()}"
+        return f"patience={patience} cannot run out{every}, since {planned.in_words()}"
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether metric and direction are the same, and what the callback counts."""

@@ -155,7 +155,7 @@ class EarlyStopping(ComparisonSettings):
             return f"it never stops the training: min_steps={self.min_steps}, but {known}"
         if self.check_finite or (self.stopping_threshold, self.divergence_threshold) != (None, None):
             return ""
-        reason = self.never_waits_out(planned, max(self.patience, 1), self.start_from_epoch)
+        reason = self.never_waits_out(planned, self.patience, max(self.patience, 1), self.start_from_epoch)
         return reason and f"it never stops the training: {reason}"
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
