@@ -121,7 +121,8 @@ class ReduceLROnPlateau(ComparisonSettings):
     def _at_floor(self, planned: PlannedTraining) -> str:
         """Return that each rate is at its floor as the training begins; a run that is resumed may have cut it."""
         rates = {name: rate for name, rate in planned.learning_rates.items() if name in (self.groups or [name])}
-        floors = {name: self.min_lr if isinstance(self.min_lr, float) else self.min_lr.get(name, 0.0) for name in rates}
+        given = self.min_lr
+        floors = {name: given.get(name, 0.0) if isinstance(given, Mapping) else given for name in rates}
         if planned.resumed or not rates or any(not 0 < rate <= floors[name] for name, rate in rates.items()):
             return ""  # a warm-up begins at 0
         highest = max(rates, key=rates.__getitem__)
