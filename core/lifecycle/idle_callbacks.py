@@ -57,7 +57,7 @@ class IdleCallbacks:
         plan, subject = state.plan, state.subject
         if plan.total is None:
             return None
-        rates = subject.learning_rates() if has(subject, HasLearningRate) else {}
+        rates: Mapping[str, float] = subject.learning_rates() if has(subject, HasLearningRate) else {}
         planned = PlannedTraining(range(first, max(plan.total, first + 1)), learning_rates=rates)
         planned = planned._replace(resumed=state.resumed is not None)
         if isinstance(plan, StepPlan):

@@ -18,6 +18,7 @@ from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
+from ..resume.given_data import check_best
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
 from ..settings.arguments import check_metrics, whole_number
@@ -153,7 +154,7 @@ class Lifecycle:
             self.events.resume(saved.event_counts)
             self._dispatch_train_begin(run)
             if state.resumed is None and not self.resumer.end_is_recorded:
-                self.monitors.check_names(self.origin.best, bind("report", LOG.warning))
+                check_best(self.origin.best, self.monitors.names(), bind("report", LOG.warning))
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()

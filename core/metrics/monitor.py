@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
@@ -15,7 +15,7 @@ from .best_value import BestValue
 from .direction import direction_of
 from .history import STEP
 from .missing_metric import MetricAdvice, explain_missing
-from .names import check_name, is_validated, nearest, resolve
+from .names import check_name, is_validated, resolve
 from .origin import Origin
 from .running_means import RunningMeans
 from .scalars import as_number, is_missing
@@ -322,24 +322,9 @@ class Monitors:
         if problems:
             raise MissingMetric("\n".join(dict.fromkeys(problems)))
 
-    def check_names(self, names: Iterable[str], report: Callable[[str], object]) -> None:
-        """Refuse names of ``start={"best": ...}`` that are near that of a monitored metric; report those that are not.
-
-        Args:
-            names: The names.
-            report: Logs a line.
-
-        Raises:
-            SettingsError: A name is not of a monitored metric, but near one.
-        """
-        known = [each.metric for each in self._monitors.values()]
-        unknown = [name for name in names if resolve(name, known) is None]
-        near = {name: found for name in unknown if (found := nearest(name, known))}
-        if near:
-            problems = (f"no callback monitors {name!r}; did you mean {found!r}?" for name, found in near.items())
-            raise SettingsError(f"start: 'best': {' '.join(problems)}")
-        if unknown:
-            report(f"start: no callback monitors {', '.join(map(repr, unknown))}")
+    def names(self) -> list[str]:
+        """Return the name of each monitored metric."""
+        return [each.metric for each in self._monitors.values()]
 
     def directions(self) -> dict[str, Literal["min", "max"]]:
         """Return the direction of each metric that has a best value."""
