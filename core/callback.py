@@ -32,6 +32,7 @@ from .metrics.monitor import direction_for
 from .metrics.names import canonical, hint_with_list
 from .metrics.scalars import as_number
 from .option_errors import explained
+from .planned_training import PlannedTraining
 from .storage.paths import expanded, location
 
 Mode = Literal["auto", "min", "max"]
@@ -210,6 +211,16 @@ class Callback(BaseModel):
     def epoch_options(self) -> Mapping[str, str]:
         """Return the options that count epochs, each with what to write in a loop by steps, which has none."""
         return {}
+
+    def idle_reason(self, planned: PlannedTraining) -> str:
+        """Return why the callback can never act in what the loop will train; an empty text if it may act.
+
+        A run logs it in one line before the first epoch, or before the first batch if it follows from their number.
+
+        Args:
+            planned: What the loop will train.
+        """
+        return ""
 
     def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
         """Return absolute paths that only one callback of a run on ``subject`` may write."""

@@ -214,10 +214,23 @@ def check_plugin(name: str, plugin: object) -> None:
         elif attribute in HOOKS:
             raise SettingsError(f"{name}.{attribute} would not be called; mark it with @trainbus.hookimpl")
     if not listeners and all(options is None for _, options in found):
+        if callable(plugin):
+            raise SettingsError(_without_hook(plugin))
         raise SettingsError(
             f"{name} is not a callback; list callbacks of trainbus.plugins, or objects with methods that are marked "
             f"@trainbus.hookimpl and named {', '.join(HOOKS)}"
         )
+
+
+def _without_hook(function: Callable[..., Any]) -> str:
+    """Return that a function does not say which hook it is, and what to write."""
+    name = getattr(function, "__name__", type(function).__name__)
+    given = name if name.isidentifier() else "my_function"
+    return (
+        f"{name} is a function, which does not say when to call it; list LambdaCallback(on_epoch_end={given}) from "
+        f"trainbus.plugins, or for an event of the loop LambdaCallback(listens_to('my_event')({given})); hooks: "
+        f"{', '.join(HOOKS)}"
+    )
 
 
 def implements_hooks(candidate: object) -> bool:

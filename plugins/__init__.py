@@ -1,5 +1,7 @@
 """The built-in callbacks."""
 
+from trainbus.lambda_callback import LambdaCallback
+
 from .early_stopping import EarlyStopping
 from .guards.device_stats import DeviceStats
 from .guards.learning_rate_scheduler import LearningRateScheduler
@@ -15,6 +17,7 @@ __all__ = [
     "DeviceStats",
     "EarlyStopping",
     "Journal",
+    "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from trainbus import Decision, Run, TrainbusError, decision, hookimpl
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import ScaleLearningRate
+from trainbus.planned_training import PlannedTraining
 from trainbus.resume.checks.plugin_values import Number, Score, Step, parsed
 from trainbus.rules import Plateau, plateau_rule, torch_plateau_rule
 
@@ -108,6 +109,27 @@ class ReduceLROnPlateau(ComparisonSettings):
         if self.rule == "torch":
             return settings
         return {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
+
+    def idle_reason(self, planned: PlannedTraining) -> str:
+        """Return why it never looks at the metric, its patience cannot run out, or each rate is at its floor."""
+        if reason := self.never_looks(planned):
+            return reason
+        needed = self.patience + 1 if self.rule == "torch" else max(self.patience, 1)
+        reason = self.never_waits_out(planned, self.patience, needed)
+        return f"it never cuts the learning rate: {reason}" if reason else self._at_floor(planned)
+
+    def _at_floor(self, planned: PlannedTraining) -> str:
+        """Return that each rate is at its floor as the training begins; a run that is resumed may have cut it."""
+        rates = {name: rate for name, rate in planned.learning_rates.items() if name in (self.groups or [name])}
+        given = self.min_lr
+        floors = {name: given.get(name, 0.0) if isinstance(given, Mapping) else given for name in rates}
+        if planned.resumed or not rates or any(not 0 < rate <= floors[name] for name, rate in rates.items()):
+            return ""  # a warm-up begins at 0
+        highest = max(rates, key=rates.__getitem__)
+        return (
+            f"it never cuts the learning rate unless the rate rises: min_lr is {floors[highest]:g}, but {highest} "
+            f"begins with {rates[highest]:g}"
+        )
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether the metric, its direction and the rule are the same."""

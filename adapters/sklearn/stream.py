@@ -134,6 +134,7 @@ def partial_fit_stream(
                 if train_metrics:
                     _log(run, subject, rows)
                 fit_batch(estimator, transformed(estimator, rows.X), rows.y, rows.sample_weight, options)
+                subject.trained_samples += len(rows)
             if validation_data is not None and run.state.validates(epoch):
                 with run.validation():
                     for batch in [validation_data] if in_memory else _batches(validation_data):

@@ -76,6 +76,12 @@ class SklearnSubject:
         self.metrics = Metrics(estimator, scoring)
         self.random: np.random.RandomState | None = None
         """The generator that shuffles the rows; None for an ordered or a hand-written loop."""
+        self.trained_samples = 0
+        """The rows that ``partial_fit`` of trainbus has trained."""
+
+    def samples(self) -> float:
+        """Return how many rows were trained; 0 in a hand-written loop."""
+        return self.trained_samples
 
     def refusal(self, capability: type) -> str | None:
         """Return why this estimator lacks the capability; None if it has it."""

@@ -131,6 +131,7 @@ def partial_fit(
         for epoch in run.epochs(epochs, validation_freq=validation_freq):
             for numbers in run.batches(list(batches(len(rows), batch_size, random))):
                 fit_batch(estimator, *transformed.take(numbers), options)
+                subject.trained_samples += len(numbers)
             run.log(subject.metrics(rows.X, rows.y))
             if validation_rows is not None and run.state.validates(epoch):
                 with run.validation():

@@ -20,6 +20,7 @@ from .saving import (
 )
 from .training import (
     ChecksState,
+    CountsSamples,
     DrawsProgress,
     HasDirections,
     HasLearningRate,
@@ -35,6 +36,7 @@ from .training import (
 __all__ = [
     "BackgroundSaveable",
     "ChecksState",
+    "CountsSamples",
     "DrawsProgress",
     "HasActivations",
     "HasConfig",

@@ -30,6 +30,15 @@ class HasLearningRate(Protocol):
 
 
 @runtime_checkable
+class CountsSamples(Protocol):
+    """A subject whose adapter knows how many samples were trained."""
+
+    def samples(self) -> float:
+        """Return a count of the samples that grows with each batch of training; it may begin anew with each epoch."""
+        ...
+
+
+@runtime_checkable
 class RoundsLearningRates(Protocol):
     """A subject whose optimizer stores learning rates with less precision than a Python float."""
 

@@ -84,7 +84,9 @@ class Events:
             for name in listener.required:
                 if name not in given:
                     values = ", ".join(each for each in given if each not in EVENT_ARGUMENTS) or "none"
-                    raise SettingsError(f"it takes {name!r}, which emit({event!r}) does not give; values: {values}")
+                    raise SettingsError(
+                        f"{listener.plugin} takes {name!r}, which emit({event!r}) does not give; values: {values}"
+                    )
             result = listener.method(**{name: given[name] for name in listener.arguments if name in given})
             if not isinstance(result, (Decision, NoneType)):
                 raise LoopError(f"{listener.plugin} returned {result!r} from {event!r}; return a Decision or None")

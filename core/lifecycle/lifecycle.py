@@ -18,6 +18,7 @@ from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
+from ..resume.given_data import check_best
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
 from ..settings.arguments import check_metrics, whole_number
@@ -152,8 +153,8 @@ class Lifecycle:
             self.rates.resume(saved.rate_changes, saved.undone_rates, saved.uncut_rates, mid_epoch=resumer.had_update)
             self.events.resume(saved.event_counts)
             self._dispatch_train_begin(run)
-            if unused := self.monitors.unknown(state.origin.best):
-                bind("report", LOG.warning)("start: no callback monitors %s", ", ".join(map(repr, unused)))
+            if state.resumed is None and not self.resumer.end_is_recorded:
+                check_best(self.origin.best, self.monitors.names(), bind("report", LOG.warning))
             bind("check_plugins", self.collector.check_plugins)()
             self.record(run, self.resumer.finish_last_decision(partial(self.record, run)))
             self.resumer.finish()
@@ -185,6 +186,7 @@ class Lifecycle:
         self.ending.train(partial(self.record, run))
         self._start_epoch(epoch)
         self.bus.drop_disabled()
+        self.loops.idle_callbacks.begin_epoch(epoch)
         if self.resumer.mid_epoch:
             self.bus.replay("on_epoch_begin", run, epoch)
             self.resumer.reenter_epoch()

@@ -17,6 +17,7 @@ from ..failures import LOG
 from ..resume.loaders.dataloader_state import length_of
 from ..resume.loaders.stream import Stream
 from ..settings.arguments import check_loader, check_validation_freq, checked_accumulate, whole_number
+from .idle_callbacks import IdleCallbacks
 from .parts import Parts
 from .step_training import ADVICE, StepTraining, Training, check_no_epochs, refuse_other_unit
 
@@ -35,6 +36,7 @@ class Loops:
         self._stop_requests, self._resumer, self._rates = parts.stop_requests, parts.resumer, parts.rates
         self._collector, self._callbacks = parts.collector, parts.callbacks
         self.step_training = StepTraining()
+        self.idle_callbacks = IdleCallbacks(parts.callbacks, parts.state, parts.group.bind("report", LOG.warning))
         self._kind = ""
         """The method of the run whose loop has begun, if one has: "epochs" or "steps"."""
         self._batches: Callable[[], Generator[Any] | None] = lambda: None
@@ -79,6 +81,7 @@ class Loops:
             raise LoopError("run.batches() inside of run.steps(), which gives the batches itself; leave it out")
         state, bus = self.state, self.bus
         state.planned_batches = length_of(loader)
+        self.idle_callbacks.begin_batches(accumulate)
         self._rates.first_batch()
         batches, first = self._resumer.begin_loop(loader)
         if bus.on_batch_begin is None and bus.on_batch_end is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
@@ -322,10 +322,9 @@ class Monitors:
         if problems:
             raise MissingMetric("\n".join(dict.fromkeys(problems)))
 
-    def unknown(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names that are not of a monitored metric."""
-        known = [each.metric for each in self._monitors.values()]
-        return [name for name in names if resolve(name, known) is None]
+    def names(self) -> list[str]:
+        """Return the name of each monitored metric."""
+        return [each.metric for each in self._monitors.values()]
 
     def directions(self) -> dict[str, Literal["min", "max"]]:
         """Return the direction of each metric that has a best value."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import isfinite
 from typing import Any, cast
 
 from ..errors import SettingsError
 from ..limits import EPOCHS, STEPS
-from ..metrics.names import check_name, hint_with_list
+from ..metrics.names import check_name, hint_with_list, nearest, resolve
 from ..metrics.origin import Origin
 from ..metrics.scalars import as_number
 from ..settings.arguments import whole_number
@@ -104,3 +104,23 @@ def merged_hparams(stored: Mapping[str, Any], given: Mapping[str, Any]) -> tuple
         elif stored[name] != to_json_data(value):
             changes.append(f"{name} {shown(saved[name])} -> {shown(value)}")
     return {**saved, **given}, changes
+
+
+def check_best(best: Iterable[str], monitored: Collection[str], report: Callable[[str], object]) -> None:
+    """Refuse names in ``best`` that are nearly those of monitored metrics; report others that nothing monitors.
+
+    Args:
+        best: The names.
+        monitored: Those of the monitored metrics.
+        report: Logs a line.
+
+    Raises:
+        SettingsError: No callback monitors a name, but one of nearly this name.
+    """
+    unknown = [name for name in best if resolve(name, monitored) is None]
+    near = {name: found for name in unknown if (found := nearest(name, monitored))}
+    if near:
+        problems = (f"no callback monitors {name!r}; did you mean {found!r}?" for name, found in near.items())
+        raise SettingsError(f"start: 'best': {' '.join(problems)}")
+    if unknown:
+        report(f"start: no callback monitors {', '.join(map(repr, unknown))}")

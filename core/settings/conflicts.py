@@ -32,8 +32,18 @@ def find_conflicts(callbacks: Iterable[Callback], subject: object = None) -> Ite
 def _equal(one: Callback, other: Callback, subject: object) -> bool:
     """Return whether two callbacks have the same effect on the subject."""
     return type(one) is type(other) and (
-        one == other or one.effective_settings(subject) == other.effective_settings(subject)
+        one == other
+        or (
+            one.effective_settings(subject) == other.effective_settings(subject)
+            and not _differ_in_functions(one, other)
+        )
     )
+
+
+def _differ_in_functions(one: Callback, other: Callback) -> bool:
+    """Return whether an option of both is a function, of each another one; settings have only their names."""
+    pairs = ((getattr(one, name), getattr(other, name)) for name in type(one).model_fields)
+    return any(callable(first) and callable(second) and first != second for first, second in pairs)
 
 
 def _in_other_words(one: Callback, other: Callback) -> str:

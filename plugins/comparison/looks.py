@@ -177,7 +177,7 @@ class BatchLooks:
     def on_train_begin(self, run: Run) -> None:
         """Prepare for the run, and start the schedule."""
         self.looker.on_train_begin(run)
-        self.schedule = Schedule(self.settings.frequency, run.step, "every")
+        self.schedule = Schedule(self.settings.frequency, run.step, "every", type(self.settings).__name__)
         if self.settings.value == "last":
             run.state.means.keep_last()
 

@@ -11,7 +11,9 @@ from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import Mode
 from trainbus.capabilities import ReportsMeans, has
 
-from ..frequency import Frequency, frequency_text
+from trainbus.planned_training import PlannedTraining
+
+from ..frequency import EVERY_EPOCH, Frequency, frequency_text
 from .better import better_arguments, is_relative
 from .tie_breaker import check_tie_breaker, check_tie_breaker_mode, effective_tie_breaker, unknown_tie_breakers
 
@@ -73,6 +75,28 @@ class ComparisonSettings(MonitoredCallback):
         """Return ``every`` if it counts several epochs."""
         several = self.frequency.in_epochs and self.frequency.every > 1
         return {f"every={self.every!r}": 'give steps, as in every="500 steps"'} if several else {}
+
+    def never_looks(self, planned: PlannedTraining) -> str:
+        """Return why it never looks in what the loop will train; an empty text if it may look."""
+        if self.frequency.times_due(planned) != 0:
+            return ""
+        return f"it never looks at the metric: every={self.every!r}, but {self.frequency.planned_in_words(planned)}"
+
+    def never_waits_out(self, planned: PlannedTraining, patience: int, needed: int, first_epoch: int = 0) -> str:
+        """Return why the patience cannot run out in what the loop will train; an empty text if it may.
+
+        Args:
+            planned: What the loop will train.
+            patience: The option.
+            needed: Looks without an improvement that it takes.
+            first_epoch: The first epoch that counts.
+        """
+        earlier = planned._replace(epochs=range(planned.epochs.stop), steps=planned.steps and range(planned.steps.stop))
+        looks = self.frequency.times_due(earlier if planned.resumed else planned, first_epoch)
+        if looks is None or looks >= needed:
+            return ""
+        every = "" if self.frequency == EVERY_EPOCH else f" with every={self.every!r}"
+        return f"patience={patience} cannot run out{every}, since {planned.in_words()}"
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether metric and direction are the same, and what the callback counts."""

@@ -17,6 +17,7 @@ from trainbus.errors import UnknownDirection
 from trainbus.metrics.direction import direction_of
 from trainbus.metrics.names import canonical
 from trainbus.metrics.smoothing import check_smoothing
+from trainbus.planned_training import PlannedTraining
 
 from ..comparison import ComparisonSettings, looking
 from .stopper import Stopper
@@ -138,6 +139,24 @@ class EarlyStopping(ComparisonSettings):
         """Return the options that count epochs."""
         held = {name: number for name in ("min_epochs", "start_from_epoch") if (number := getattr(self, name))}
         return {**super().epoch_options(), **{f"{name}={number}": "give min_steps" for name, number in held.items()}}
+
+    def idle_reason(self, planned: PlannedTraining) -> str:
+        """Return why it never looks at the metric, or never stops if it does not restore weights either."""
+        last = planned.epochs.stop
+        if self.start_from_epoch >= last:
+            return f"it never looks at the metric: start_from_epoch={self.start_from_epoch}, but {planned.in_words()}"
+        reason = self.never_looks(planned)
+        if reason or self.restore_best_weights:
+            return reason
+        if self.min_epochs > last:
+            return f"it never stops the training: min_epochs={self.min_epochs}, but {planned.in_words()}"
+        if planned.steps is not None and self.min_steps > planned.steps.stop:
+            known = planned.in_words(planned.steps.stop, "step")
+            return f"it never stops the training: min_steps={self.min_steps}, but {known}"
+        if self.check_finite or (self.stopping_threshold, self.divergence_threshold) != (None, None):
+            return ""
+        reason = self.never_waits_out(planned, self.patience, max(self.patience, 1), self.start_from_epoch)
+        return reason and f"it never stops the training: {reason}"
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether the metrics, their directions and the smoothing are the same."""

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from trainbus.metrics.names import nearest
+from trainbus.planned_training import PlannedTraining
 from trainbus.settings.durations import SHORT, duration_in_words, duration_text, seconds_in
 
 Unit: TypeAlias = Literal["epoch", "epoch from 0", "validation", "batch", "step", "second", "percent"]
@@ -120,6 +121,37 @@ class Frequency(NamedTuple):
         [0, 3, 6]
         """
         return (epoch + (self.unit == "epoch")) % int(self.every) == 0
+
+    def times_due(self, planned: PlannedTraining, first_epoch: int = 0) -> int | None:
+        """Return how often it is due in the planned training, at most; None if that is unknown.
+
+        Args:
+            planned: What the loop will train.
+            first_epoch: The first epoch that counts.
+
+        >>> planned = PlannedTraining(range(7), steps=range(700))
+        >>> [Frequency.parse(text).times_due(planned) for text in ("3 epochs", "3 epochs from 0", "500 steps", "10%")]
+        [2, 3, 1, None]
+        """
+        every, unit = int(self.every), self.unit
+        if unit == "step":
+            steps = planned.steps
+            return None if steps is None else steps.stop // every - steps.start // every
+        if unit == "batch":
+            return None if planned.batches is None or planned.resumed else planned.batches // every
+        if not (self.in_epochs or (unit == "validation" and planned.unit == "validation")):
+            return None
+        shift = 0 if unit == "epoch from 0" else 1
+        first = max(planned.epochs.start, min(first_epoch, planned.epochs.stop))
+        return (planned.epochs.stop - 1 + shift) // every - (first - 1 + shift) // every
+
+    def planned_in_words(self, planned: PlannedTraining) -> str:
+        """Return how much is planned of what it counts."""
+        if self.unit == "step" and planned.steps is not None:
+            return planned.in_words(planned.steps.stop, "step")
+        if self.unit == "batch" and planned.batches is not None:
+            return planned.in_words(planned.batches, "batch")
+        return planned.in_words()
 
 
 EVERY_EPOCH: Final = Frequency(1, "epoch")

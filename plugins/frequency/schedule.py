@@ -31,10 +31,11 @@ class Schedule:
         frequency: How often it is due.
         step: Weight updates before the first batch.
         option: The name of the option that gives the frequency, for messages.
+        callback: The name of its callback.
     """
 
-    def __init__(self, frequency: Frequency, step: int, option: str) -> None:
-        self.frequency, self.option = frequency, option
+    def __init__(self, frequency: Frequency, step: int, option: str, callback: str) -> None:
+        self.frequency, self.option, self.callback = frequency, option, callback
         self.interval = Intervals()
         self.step = step
         self.share = 0
@@ -82,7 +83,7 @@ class Schedule:
         if share is None:
             what, call = ("epochs", "run.epochs(n)") if plan.unit == "epoch" else ("steps", "run.steps(loader, n, ...)")
             raise SettingsError(
-                f"{self.option}='{self.frequency}' needs the number of {what}: write {call}, or give "
+                f"{self.callback}: {self.option}='{self.frequency}' needs the number of {what}: write {call}, or give "
                 f'{self.option} in another unit, such as "10 minutes"'
             )
         done, least = share[0] * 100 * MILLIONTHS, round(self.frequency.every * MILLIONTHS) * share[1]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainbus import Callback, Run, hookimpl
+from trainbus.capabilities import CountsSamples, has
 
 from .batch_times import BatchTimes
 from .guard_thread import GuardThread
@@ -56,6 +57,8 @@ class _Measures:
         from .process_readings import ProcessReadings  # noqa: PLC0415
 
         self.run, self.process, self.gpus = run, ProcessReadings(), GpuReadings()
+        if has(run.subject, CountsSamples):
+            self.times.count = run.subject.samples
         run.add_stats(self.read)
         thread = GuardThread("trainbus-device-stats", self.sample)
         run.at_end(thread.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from math import inf
 from typing import Annotated, Any, ClassVar, cast
@@ -17,6 +17,7 @@ from trainbus.capabilities import HasLearningRate
 from trainbus.metrics.names import hint
 from trainbus.metrics.scalars import as_number
 
+NAME = "LearningRateScheduler"
 _FORMS = "give schedule(epoch), schedule(epoch, lr), or the name of such a function as 'module:function'"
 
 
@@ -133,7 +134,7 @@ def _imported(schedule: Callable[..., Any] | str) -> Callable[..., Any]:
     """
     if not isinstance(schedule, str):
         return schedule
-    given = f"LearningRateScheduler: schedule={schedule!r}"
+    given = f"{NAME}: schedule={schedule!r}"
     name, _, path = schedule.partition(":")
     try:
         module = import_module(name)
@@ -152,6 +153,8 @@ class _Scheduler:
 
     def __init__(self, settings: LearningRateScheduler) -> None:
         self.settings = settings
+        self.asked: tuple[int, frozenset[str]] = (-1, frozenset())
+        """The last epoch that the schedule has set, and the names of the rates that it has set in it."""
 
     @hookimpl
     def on_train_begin(self) -> None:
@@ -164,8 +167,26 @@ class _Scheduler:
         if not present:  # of a Keras model that trains with other optimizers, which its adapter reports
             return None
         asked = self._asked(epoch, present)
+        self._check_others(run, asked)
         shown = ", ".join(dict.fromkeys(f"{rate:.6g}" for rate in asked.values()))
         return decision.set_learning_rate(asked, reason=f"the schedule asks for {shown}")
+
+    def _check_others(self, run: Run, asked: Iterable[str]) -> None:
+        """Refuse another schedule of the same rates: of two rates that are set, only the lower one counts.
+
+        Raises:
+            SettingsError: Another plugin has set one of the rates in this epoch.
+        """
+        self.asked = run.epoch, frozenset(asked)
+        others = {name: each for name, each in run.plugins.items() if isinstance(each, _Scheduler)}
+        own = next((name for name, each in others.items() if each is self), NAME)
+        for name, each in others.items():
+            both = self.asked[1] & each.asked[1]
+            if each is not self and each.asked[0] == run.epoch and both:
+                raise SettingsError(
+                    f"{name} and {own} both set {', '.join(sorted(both))} in epoch {run.epoch + 1}; remove one, or let "
+                    "each return a mapping with the names of its own rates"
+                )
 
     def _asked(self, epoch: int, present: Mapping[str, float]) -> dict[str, float]:
         """Return the rate of each name that the schedule sets."""
@@ -179,11 +200,11 @@ class _Scheduler:
             if name not in present:
                 near = hint(str(name), present)
                 raise SettingsError(
-                    f"the schedule named {name!r} for epoch={epoch}, which is not a learning rate{near} learning "
-                    f"rates: {', '.join(present)}"
+                    f"{NAME}: the schedule named {name!r} for epoch={epoch}, which is not a learning rate{near} "
+                    f"learning rates: {', '.join(present)}"
                 )
         if not named:
-            raise SettingsError(f"the schedule returned no rate for epoch={epoch}; return at least one")
+            raise SettingsError(f"{NAME}: the schedule returned no rate for epoch={epoch}; return at least one")
         return named
 
 
@@ -195,8 +216,8 @@ def _number(returned: object, epoch: int) -> float:
     """
     if isinstance(returned, Mapping):
         raise SettingsError(
-            f"the schedule returned {returned!r} for one of the rates of epoch={epoch}; to return rates by name, let "
-            "it take the epoch only"
+            f"{NAME}: the schedule returned {returned!r} for one of the rates of epoch={epoch}; to return rates by "
+            "name, let it take the epoch only"
         )
     try:
         rate = as_number(returned)
@@ -204,6 +225,7 @@ def _number(returned: object, epoch: int) -> float:
         rate = -1.0
     if not 0 <= rate < inf:
         raise SettingsError(
-            f"the schedule returned {returned!r} for epoch={epoch}, counted from 0; return a finite number, 0 or above"
+            f"{NAME}: the schedule returned {returned!r} for epoch={epoch}, counted from 0; return a finite "
+            "number, 0 or above"
         )
     return rate

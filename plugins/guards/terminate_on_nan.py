@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatch
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from trainbus import Callback, Decision, MissingMetric, Run, SettingsError, decision, hookimpl
 from trainbus.callback import PathText
@@ -16,7 +15,11 @@ from trainbus.checkpoints.names.filename_template import sibling_path, with_suff
 from trainbus.failures import LOG
 from trainbus.metrics.finiteness import DeviceFlags, finiteness
 from trainbus.metrics.names import hint_with_list, resolve
+from trainbus.settings.run_id import RunStart
 from trainbus.storage.paths import absolute, absolute_entry
+
+from ..epoch_fields import epoch_fields
+from .inspection_file import check_name, filled, may_match
 
 BATCHES_LATER = 2
 """Batches after which the flags of a batch are read from a device at the latest."""
@@ -43,14 +46,32 @@ class TerminateOnNaN(Callback):
     """When it looks: at the end of each batch, validation and epoch, or only of each validation and epoch."""
     monitor: Annotated[tuple[_Name, ...] | None, BeforeValidator(_as_tuple)] = None
     """The name of a metric, or several; None for every metric that is a single number."""
-    save: PathText | None = None
+    save: Annotated[PathText, AfterValidator(check_name)] | None = None
     """Path of a file that gets the state with the NaN, for inspection; without a suffix it gets the framework's own.
-    ``resume="auto"`` never continues from it."""
+    ``resume="auto"`` never continues from it. {run} in its directory, as in "dumps/{run}/nan", is the id of the run
+    (`Run(run_id=...)`); {epoch}, {epoch0}, {batch} and {step} count as in the `filepath` of ModelCheckpoint, at the
+    moment of the save."""
     elsewhere: ClassVar[Mapping[str, str]] = {
         "check_finite": 'monitor, as in monitor="val_loss"',
         "output_transform": 'monitor, as in monitor="loss"',
         "raise_error": "nothing: the run stops, and run.result.reason says why",
     }
+
+    def for_run(self, start: RunStart) -> TerminateOnNaN:
+        """Return the callback of one run, with the run's id in its path.
+
+        Args:
+            start: How the run starts.
+
+        Raises:
+            SettingsError: The path needs an id, which was not given.
+        """
+        path = self.save and start.fill("TerminateOnNaN: save", self.save, template=True)
+        return self.with_option("save", path)
+
+    def epoch_options(self) -> Mapping[str, str]:
+        """Return ``save`` if the path has an epoch."""
+        return epoch_fields({"save": self.save} if self.save else {})
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved if the state is to be kept."""
@@ -127,7 +148,9 @@ class _EpochGuard:
         reason = f"{', '.join(f'{name} is {value}' for name, value in values.items())} in {where}"
         result = decision.stop(reason, rule=RULE, values=values)
         if self.path:
-            result |= decision.save(self.path, on_error="warn", reason=reason, rule=RULE, values=values)
+            result |= decision.save(
+                filled(self.path, self.run), on_error="warn", reason=reason, rule=RULE, values=values
+            )
         return result
 
     def refuse_save(self) -> Decision | None:
@@ -161,7 +184,7 @@ class _EpochGuard:
     def _check_path(self, run: Run) -> None:
         """Refuse a path at which a resume would find the file."""
         for name, callback in run.callbacks.items():
-            if any(fnmatch(absolute(self.path), absolute(each)) for each in callback.checkpoint_patterns(run.subject)):
+            if may_match(self.path, callback.checkpoint_patterns(run.subject)):
                 raise SettingsError(
                     f"TerminateOnNaN: save={self.settings.save!r}: resume='auto' would continue from this file, since "
                     f"{name} may write one of this name; give another directory"

@@ -55,7 +55,7 @@ class BatchSaver:
     def on_train_begin(self, run: Run) -> None:
         """Prepare for the run, and start the schedule."""
         self.saver.on_train_begin(run)
-        self.schedule = Schedule(self.frequency, run.step, "save_freq")
+        self.schedule = Schedule(self.frequency, run.step, "save_freq", "ModelCheckpoint")
 
     @hookimpl
     def on_validation_end(self) -> None:

@@ -23,9 +23,9 @@ from trainbus.checkpoints.names.filename_template import (
     glob_pattern,
     sibling_path,
     suffix_in,
-    template_fields,
     truncated_glob,
 )
+from trainbus.planned_training import PlannedTraining
 from trainbus.settings.run_id import RunStart
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
@@ -34,6 +34,7 @@ from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
 from ..comparison.tie_breaker import effective_tie_breaker, unknown_tie_breakers
+from ..epoch_fields import epoch_fields
 from ..frequency import Frequency
 from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
@@ -75,7 +76,7 @@ class ModelCheckpoint(CheckpointSettings):
         if supports(subject, Saveable):
             with suppress(SettingsError, MissingDependency):  # a run reports it
                 filepath = self.template_for(subject)
-        unused = ["background", "content", "existing", *([] if self.save_best_only else ["initial_value_threshold"])]
+        unused = ["background", "content", "existing"]
         return {
             **{name: value for name, value in settings.items() if name not in unused},
             "filepath": absolute_entry(filepath),
@@ -107,13 +108,16 @@ class ModelCheckpoint(CheckpointSettings):
         found = {f"save_freq={self.save_freq!r}": 'give steps, as in save_freq="500 steps"'}
         found = found if frequency.in_epochs and frequency.every > 1 else {}
         options = {"last": "save_last"}
-        templates = {"filepath": self.filepath}
-        templates |= {options.get(key, f"save_on {key}"): name for key, name in self.fixed_names().items()}
-        for option, template in templates.items():
-            for field in ("epoch", "epoch0"):
-                if field in template_fields(template):
-                    found[f"{option}={template!r}"] = f"write {{step}} in place of {{{field}}}"
-        return found
+        fixed = {options.get(key, f"save_on {key}"): name for key, name in self.fixed_names().items()}
+        return {**found, **epoch_fields({"filepath": self.filepath, **fixed})}
+
+    def idle_reason(self, planned: PlannedTraining) -> str:
+        """Return that no save is due in what the loop will train."""
+        frequency = Frequency.parse(self.save_freq)
+        if frequency.times_due(planned) != 0:
+            return ""
+        known = frequency.planned_in_words(planned)
+        return f"it never saves to filepath={self.filepath!r}: save_freq={self.save_freq!r}, but {known}"
 
     def requires(self) -> tuple[type, ...]:
         """Require a subject that can be saved, in the background if ``background=True``, and with ``content``."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any, NamedTuple
 
-from trainbus import Run
+from trainbus import MissingMetric, Run
 from trainbus.checkpoints.names.filename_template import (
     COUNTERS,
     render,
@@ -83,6 +83,12 @@ class FileNames:
         return self._filled(self.fixed[key], {"batch": run.batch + 1, **values, **unknown})
 
     def _filled(self, template: str, values: Mapping[str, Any]) -> SavedName:
+        try:
+            return self._rendered(template, values)
+        except MissingMetric as error:
+            raise MissingMetric(f"ModelCheckpoint: {error}") from None
+
+    def _rendered(self, template: str, values: Mapping[str, Any]) -> SavedName:
         if not self._parts:
             return SavedName(render(template, values, self._report))
         paths = {part: render(with_part(template, part), values, self._report) for part in self._parts}

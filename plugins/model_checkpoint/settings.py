@@ -190,6 +190,16 @@ class CheckpointSettings(MonitoredCallback):
             )
         return value
 
+    @field_validator("initial_value_threshold")
+    @classmethod
+    def _check_threshold(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("save_best_only") is False:
+            raise ValueError(
+                "only save_best_only=True compares a model with it; set save_best_only=True, or leave "
+                "initial_value_threshold out"
+            )
+        return value
+
     @field_validator("keep", "keep_last")
     @classmethod
     def _check_distinct_names(cls, value: int | None, info: ValidationInfo) -> int | None:

@@ -62,7 +62,6 @@ callbacks = st.one_of(
         save_best_only=st.booleans(),
         save_weights_only=st.booleans(),
         save_freq=st.sampled_from(["epoch", "2 epochs", "1 step", "10 minutes"]) | st.integers(1, 99),
-        initial_value_threshold=st.none() | finite,
         keep=st.none() | st.integers(1, 9),
         keep_last=st.none() | st.integers(1, 9),
         save_last=st.booleans(),

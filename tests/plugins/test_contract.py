@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from trainbus import Callback, installed
-from trainbus.testing import check_callback
+from trainbus import Callback, Run, installed
+from trainbus.settings.plugin_list import ChoosesDirectory
+from trainbus.testing import LineSubject, check_callback
 
 HISTORY = [{"val_loss": value, "loss": value} for value in (3.0, 2.0, 2.0, float("nan"), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)]
 NEEDED = {"filepath": "saved-{epoch}", "schedule": "math:sqrt", "target": 1.5, "limit": "1 hour"}
@@ -53,3 +54,22 @@ def test_every_installed_callback_keeps_the_contract(name: str, options: dict[st
     needed = {field: NEEDED[field] for field, info in kind.model_fields.items() if info.is_required()}
 
     check_callback(kind(**ALWAYS.get(name, {}), **needed, **options), HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(name, each) for name in installed("callbacks") for each in ("filepath", "log_dir", "path", "save")],
+)
+def test_every_path_has_the_id_of_the_run(name: str, option: str) -> None:
+    """In the callback of the run, and in all paths that it owns; the callback that is listed keeps the field."""
+    kind: type[Callback] = installed("callbacks")[name].load()
+    if option not in kind.model_fields:
+        return
+    listed = kind(**{option: "dir-{run}/x"})
+    assert isinstance(listed, ChoosesDirectory)
+    made = Run(LineSubject(), [listed], run_id="one").callbacks[name]
+
+    assert (getattr(listed, option), getattr(made, option)) == ("dir-{run}/x", "dir-one/x")
+    owned = [*made.exclusive_paths(), *made.locked_directories(), *made.directories()]
+    assert owned
+    assert all("dir-one" in each for each in owned)

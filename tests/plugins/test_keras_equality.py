@@ -114,7 +114,7 @@ def test_reducing_the_learning_rate_equals_keras(history: History, initial_epoch
     options=st.fixed_dictionaries(
         {"save_best_only": st.booleans(), "save_weights_only": st.booleans()},
         optional={"mode": modes, "initial_value_threshold": st.none() | finite},
-    ),
+    ).filter(lambda options: options["save_best_only"] or options.get("initial_value_threshold") is None),
 )
 def test_saving_at_epochs_equals_keras(
     history: History, initial_epoch: int, path: str, options: dict[str, Any]

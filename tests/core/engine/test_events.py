@@ -154,10 +154,10 @@ def test_a_value_that_is_missing_is_an_error_of_the_plugin(observes: bool) -> No
     plugin.critical = not observes  # type: ignore[attr-defined]
     if observes:
         run = emitted(("drawn", {"txt": "a"}), plugins=plugin)
-        assert "Listener in drawn: SettingsError: it takes 'text', which emit('drawn')" in str(run.failures[0])
+        assert "Listener in drawn: SettingsError: Listener takes 'text', which emit('drawn')" in str(run.failures[0])
         return
     with pytest.raises(
-        SettingsError, match=r"it takes 'text', which emit\('drawn'\) does not give; values: txt"
+        SettingsError, match=r"^Listener takes 'text', which emit\('drawn'\) does not give; values: txt"
     ) as raised:
         emitted(("drawn", {"txt": "a"}), plugins=plugin)
     assert raised.value.__notes__ == ["raised in drawn by the plugin 'Listener'"]

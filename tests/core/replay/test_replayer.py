@@ -152,10 +152,11 @@ savers = st.fixed_dictionaries(
 
 def compared(options: dict[str, Any]) -> dict[str, Any]:
     """Return what decides between equal values, if values are compared at all."""
+    threshold = options["initial_value_threshold"] if options["save_best_only"] else None
     if not (options["save_best_only"] or options["keep"]):
-        return {"ties": "older", "tie_breaker": None}
+        return {"ties": "older", "tie_breaker": None, "initial_value_threshold": None}
     other = {"val_loss": "val_accuracy", "val_accuracy": "val_loss"}[options["monitor"]]
-    return {"tie_breaker": other if options["tie_breaker"] else None}
+    return {"tie_breaker": other if options.get("tie_breaker") else None, "initial_value_threshold": threshold}
 
 
 def with_values(history: History) -> bool:
@@ -251,7 +252,7 @@ validated = st.lists(st.tuples(value, value), min_size=1, max_size=12)
             "save_freq": st.sampled_from(["epoch", "validation"]),
             "initial_value_threshold": st.none() | finite,
         }
-    ),
+    ).map(lambda options: {**options, "initial_value_threshold": compared(options)["initial_value_threshold"]}),
     st.none() | st.integers(1, 40),
 )
 def test_the_journal_of_a_loop_by_steps_replayed_gives_its_decisions(

@@ -132,9 +132,37 @@ def test_a_run_that_started_in_the_middle_resumes_exactly(when: int, caplog: pyt
 
 def test_what_the_start_cannot_do_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """A best value that no callback monitors, and epochs that are done already."""
-    trained({}, EarlyStopping(monitor="acc"), start={"epoch": 9, "best": {"ac": 1.0, "acc": 2.0}}, epochs=9)
-    assert "start: no callback monitors 'ac'" in caplog.text
+    trained({}, EarlyStopping(monitor="acc"), start={"epoch": 9, "best": {"f1": 1.0, "acc": 2.0}}, epochs=9)
+    assert "start: no callback monitors 'f1'" in caplog.text
     assert "start: all 9 epochs are done; raise the number of epochs" in caplog.text
+
+
+NEAR = [("ac", "acc"), ("accurcy", "acc"), ("val_ac", "val_acc"), ("vall_acc", "val_acc"), ("acc1", "acc")]
+
+
+@pytest.mark.parametrize(("name", "near"), [*NEAR, ("lss", "loss")])
+def test_a_mistyped_best_is_refused_before_the_training(name: str, near: str) -> None:
+    """It would be a threshold that nothing compares."""
+    callbacks = [ModelCheckpoint("m", monitor=near, save_best_only=True, mode="max")]
+    with pytest.raises(SettingsError, match=f"^start: 'best': no callback monitors '{name}'; did you mean '{near}'"):
+        trained({}, *callbacks, start={"best": {name: 0.61, "f1": 1.0}})
+    assert not list(Path().glob("m*"))
+
+
+def test_each_mistyped_best_is_named() -> None:
+    listed = [EarlyStopping(monitor="acc"), EarlyStopping(monitor="val_loss")]
+    with pytest.raises(SettingsError, match=r"'ac'; did you mean 'acc'\? no callback monitors 'val_los'; did you mean"):
+        trained({}, *listed, start={"best": {"ac": 0.61, "val_los": 1.0}})
+
+
+@pytest.mark.parametrize("again", [None, {"epoch": 1}, {"best": {"f1": 1.0}}, {"best": {"ac": 0.61}}])
+def test_a_resume_says_once_that_the_start_is_not_used(again: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Its best values are in the checkpoint, and were checked when they were given."""
+    callbacks = [ModelCheckpoint("m", monitor="acc")]
+    trained({}, *callbacks, epochs=2, start={"best": {"f1": 0.61}})
+    caplog.clear()
+    trained({}, *callbacks, epochs=3, start=again, resume="auto")
+    assert caplog.messages == (["start= is not used, since the run is resumed"] if again else [])
 
 
 def test_keras_and_scikit_learn_start_with_the_epoch(tmp_path: Path) -> None:

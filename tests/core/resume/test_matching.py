@@ -53,7 +53,6 @@ SAME: list[tuple[Callback, Callback]] = [
     (ModelCheckpoint("run/m", save_freq=100), ModelCheckpoint("run/m", save_freq="100 batches")),
     (ModelCheckpoint("run/m", save_on=("end", "signal")), ModelCheckpoint("run/m", save_on=("signal", "end"))),
     (ModelCheckpoint("run/m"), ModelCheckpoint("run/m", monitor="val_accuracy", mode="max")),
-    (ModelCheckpoint("run/m"), ModelCheckpoint("run/m", initial_value_threshold=0.5)),
     (ModelCheckpoint("run/m"), ModelCheckpoint("run/m", background=False)),
     (ModelCheckpoint("run/m", save_best_only=True), ModelCheckpoint("run/m", save_best_only=True, mode="min")),
     (TensorBoard("logs"), TensorBoard("./logs/")),

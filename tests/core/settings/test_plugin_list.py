@@ -1,6 +1,8 @@
 """A list of callbacks becomes the plugins of one run, or one error with all of its problems."""
 
 import sys
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from sklearn.linear_model import SGDClassifier
 
 from trainbus import MissingCapability, MissingDependency, Run, SettingsError, TrainbusError, UnknownName, hookimpl
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.settings.plugin_list import build_plugins
+from trainbus.settings.plugin_list import as_list, build_plugins
 from trainbus.testing import LineSubject
 
 
@@ -115,7 +117,15 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     ),
     "an estimator": ([SGDClassifier()], r"a SGDClassifier is given as a callback, but is what is trained"),
     "a number": ([3], r"int is not a callback; list callbacks of trainbus\.plugins, or objects with methods"),
-    "a function": ([print], r"is not a callback; list callbacks of trainbus\.plugins"),
+    "a function": (
+        [print],
+        r"^print is a function, .*; list LambdaCallback\(on_epoch_end=print\) from trainbus\.plugins, or",
+    ),
+    "a lambda": ([lambda run: None], r"^<lambda> is a function, .* LambdaCallback\(on_epoch_end=my_function\)"),
+    "a method": ([[].append], r"^append is a function, .* LambdaCallback\(listens_to\('my_event'\)\(append\)\)"),
+    "a partial": ([partial(print, 1)], r"^partial is a function, .*; hooks: on_train_begin,"),
+    "a function of a module": ([as_list], r"^as_list is a function, .* LambdaCallback\(on_epoch_end=as_list\)"),
+    "an object that can be called": ([attrgetter("a")], r"^attrgetter is a function, .* LambdaCallback"),
     "equal ones": (
         [EarlyStopping(), EarlyStopping()],
         r"EarlyStopping is listed twice with the same options; remove one",

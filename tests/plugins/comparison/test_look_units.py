@@ -124,7 +124,8 @@ def test_a_share_of_a_training_without_an_end_is_refused() -> None:
     """At the first batch, with the way out."""
     with (
         pytest.raises(
-            SettingsError, match=r"every='10%' needs the number of epochs: write run.epochs\(n\), or give every"
+            SettingsError,
+            match=r"^EarlyStopping: every='10%' needs the number of epochs: write run.epochs\(n\), or give every",
         ),
         Run(callbacks=stopper(every="10%")) as run,
     ):

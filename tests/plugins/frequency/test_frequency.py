@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
+from trainbus.planned_training import PlannedTraining
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.frequency import Frequency
 
@@ -212,3 +213,15 @@ def test_equal_frequencies_are_one_effective_setting(callback: Any, first: str, 
 def test_what_a_manifest_holds_of_every_is_its_text(every: str, effective: str) -> None:
     """As before there were other units."""
     assert EarlyStopping(every=every).effective_settings()["every"] == effective
+
+
+@given(
+    st.sampled_from(["epoch", "2 epochs", "3 epochs from 0", "7 epochs", "50 epochs"]),
+    st.integers(0, 30),
+    st.integers(0, 30),
+    st.integers(0, 30),
+)
+def test_the_times_that_epochs_are_due_are_those_that_are_included(text: str, first: int, count: int, own: int) -> None:
+    frequency, planned = Frequency.parse(text), PlannedTraining(range(first, first + count))
+    due = [epoch for epoch in planned.epochs if epoch >= own and frequency.includes(epoch)]
+    assert frequency.times_due(planned, own) == len(due)

@@ -36,7 +36,9 @@ def test_percents_are_shares_of_the_planned_training(epochs: int, batches: int, 
 def test_percents_of_a_training_without_an_end_are_refused() -> None:
     """At the first batch, with the way out."""
     with (
-        pytest.raises(SettingsError, match=r"save_freq='10%' needs the number of epochs: write run.epochs\(n\)"),
+        pytest.raises(
+            SettingsError, match=r"^ModelCheckpoint: save_freq='10%' needs the number of epochs: write run.epochs\(n\)"
+        ),
         Run(LineSubject(), ModelCheckpoint("m", save_freq="10%")) as run,
     ):
         for _ in run.epochs():
@@ -120,13 +122,14 @@ def test_a_resumed_schedule_is_due_as_the_unbroken_one(
     """Steps at multiples over the whole run, batches by their count, wherever the run is resumed."""
     with Run(LineSubject(), verbose=0) as run:
         run.begin_epoch(0)
-        due = Schedule(Frequency(every, unit), run.step, "every")  # type: ignore[arg-type] - one of its units
+        frequency = Frequency(every, unit)  # type: ignore[arg-type] - one of its units
+        due = Schedule(frequency, run.step, "every", "EarlyStopping")
         for number, increment in enumerate(increments):
             before = run.step
             run.begin_batch(number)
             run.end_batch(number, {}, steps=increment)
             if number == broken:
-                saved, due = due.state_dict(), Schedule(due.frequency, before, "every")
+                saved, due = due.state_dict(), Schedule(due.frequency, before, "every", "EarlyStopping")
                 due.load_state_dict(saved)
             multiples = range(before + 1, run.step + 1) if unit == "step" else [number + 1]
             assert due.is_due(run, number) == any(each % every == 0 for each in multiples)
@@ -137,10 +140,10 @@ def test_a_resumed_schedule_is_due_as_the_unbroken_one(
 def test_time_passes_in_a_resumed_run(every: float, passed: int) -> None:
     """The clock goes on from where the checkpoint was saved; what passes between is not counted."""
     with Run(LineSubject(), verbose=0) as run:
-        before = Schedule(Frequency(every, "second"), 0, "every")
+        before = Schedule(Frequency(every, "second"), 0, "every", "EarlyStopping")
         before.since -= passed
         saved = before.state_dict()
-        resumed = Schedule(Frequency(every, "second"), 9, "every")
+        resumed = Schedule(Frequency(every, "second"), 9, "every", "EarlyStopping")
         resumed.load_state_dict(saved)
 
         assert saved["passed"] >= passed
@@ -154,7 +157,7 @@ def test_a_state_of_an_earlier_version_is_continued(missing: list[str]) -> None:
     with Run(LineSubject(), verbose=0) as run:
         saved = {"interval": [2, 4], "step": 499, "passed": 1.5, "share": 0}
         state = {name: value for name, value in saved.items() if name not in missing}
-        schedule = Schedule(Frequency(500, "step"), 0, "every")
+        schedule = Schedule(Frequency(500, "step"), 0, "every", "EarlyStopping")
         schedule.load_state_dict(parsed(SavedSchedule, state))
         run.begin_epoch(0)
         run.end_batch(4, {}, steps=500)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trainbus import MissingMetric, Run, SettingsError, journal
@@ -91,3 +92,50 @@ def test_measurements_of_ones_own_join_the_others() -> None:
             run.log(loss=1.0)
 
     assert run.state.stats == {"queue": 3.0}
+
+
+def keras_run(size: int, rows: int, validation: bool) -> Run:
+    import keras  # noqa: PLC0415
+
+    from trainbus.adapters.keras import KerasCallback  # noqa: PLC0415
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((rows, 1)), np.ones((rows, 1))
+    bus = KerasCallback([DeviceStats()])
+    model.fit(x, y, size, 2, 0, callbacks=[bus], validation_data=(x[:3], y[:3]) if validation else None)
+    return bus.run
+
+
+def sklearn_run(size: int, rows: int, validation: bool) -> Run:
+    from sklearn.linear_model import SGDRegressor  # noqa: PLC0415
+
+    from trainbus.adapters.sklearn import partial_fit  # noqa: PLC0415
+
+    x, y = np.ones((rows, 1)), np.ones(rows)
+    data = (x[:3], y[:3]) if validation else None
+    return partial_fit(SGDRegressor(), x, y, batch_size=size, epochs=2, callbacks=[DeviceStats()], validation_data=data)
+
+
+def stream_run(size: int, rows: int, validation: bool) -> Run:
+    from sklearn.linear_model import SGDRegressor  # noqa: PLC0415
+
+    from trainbus.adapters.sklearn import partial_fit_stream  # noqa: PLC0415
+
+    x, y = np.ones((rows, 1)), np.ones(rows)
+    batches = [(x[each : each + size], y[each : each + size]) for each in range(0, rows, size)]
+    data = (x[:3], y[:3]) if validation else None
+    return partial_fit_stream(SGDRegressor(), batches, epochs=2, callbacks=[DeviceStats()], validation_data=data)
+
+
+@pytest.mark.parametrize("train", [keras_run, sklearn_run, stream_run])
+@pytest.mark.parametrize(("size", "rows"), [(8, 32), (8, 20), (2, 6), (32, 7)])
+@pytest.mark.parametrize("validation", [True, False])
+def test_an_adapter_that_knows_the_samples_gives_their_speed(
+    train: Callable[..., Run], size: int, rows: int, validation: bool
+) -> None:
+    """Those of training only, also of a last batch that is smaller."""
+    stats = train(size, rows, validation).state.stats
+
+    batches = -(-rows // size)
+    assert stats["samples_per_second"] / stats["batches_per_second"] == pytest.approx(rows / batches)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +172,7 @@ def test_each_group_keeps_its_own_cuts() -> None:
 def test_what_is_no_rate_is_an_error_that_names_the_epoch(returned: Any) -> None:
     """Before anything of the epoch is trained; the rate is not changed."""
     line = LineSubject(0.5)
-    with pytest.raises(SettingsError, match=r"the schedule (returned|named).* epoch=2"):
+    with pytest.raises(SettingsError, match=r"^LearningRateScheduler: the schedule (returned|named).* epoch=2"):
         run_on(line, LearningRateScheduler(lambda epoch: returned if epoch == 2 else 0.25))
 
     assert line.learning_rate == 0.25
@@ -186,6 +188,50 @@ def test_an_unknown_rate_has_the_nearest_name() -> None:
     subject, _ = groups(0.4, 0.2)
     with pytest.raises(SettingsError, match=r"'learning_rate/O' for epoch=0, .* you mean 'learning_rate/0'.*rate/1"):
         run_on(subject, LearningRateScheduler(lambda epoch: {"learning_rate/O": 0.1}))
+
+
+def constant(rate: float) -> Callable[[int], float]:
+    return lambda epoch: rate
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        (lambda epoch: 0.1 * 0.9**epoch, halved),
+        (halved, "math:sqrt"),
+        (constant(0.5), constant(0.01)),
+        (constant(0.5), constant(0.5)),
+        (lambda epoch, lr: lr, lambda epoch: {"learning_rate": 0.5}),
+        (halved, halved, constant(0.1)),
+        (partial(mul, 0.5), partial(mul, 0.4)),
+    ],
+)
+def test_two_schedules_of_the_same_rates_are_refused(listed: tuple[Any, ...]) -> None:
+    """Whatever their functions are called; nothing is trained."""
+    subject = LineSubject()
+    callbacks = [LearningRateScheduler(each) for each in listed]
+    both = r"LearningRateScheduler and LearningRateScheduler-2 both set learning_rate in epoch 1; remove one"
+    with pytest.raises(SettingsError, match=both if listed[0] is not listed[1] else "is listed twice with the same"):
+        run_on(subject, *callbacks)
+    assert subject.learning_rates() == {"learning_rate": 0.5}
+
+
+def test_two_schedules_of_other_rates_are_both_used() -> None:
+    subject, _ = groups(0.4, 0.2)
+    run = run_on(
+        subject,
+        LearningRateScheduler(lambda epoch: {"learning_rate/0": 0.3 / (epoch + 1)}),
+        LearningRateScheduler(lambda epoch: {"learning_rate/1": 0.1}),
+        epochs=2,
+    )
+    assert run.history["learning_rate/0"] == pytest.approx([0.3, 0.15])
+    assert run.history["learning_rate/1"] == pytest.approx([0.1, 0.1])
+
+
+def test_a_name_and_its_function_are_the_same_schedule() -> None:
+    named = f"{__name__}:halved"
+    with pytest.raises(SettingsError, match="listed twice with options of the same effect"):
+        run_on(LineSubject(), LearningRateScheduler(halved), LearningRateScheduler(named))
 
 
 def test_an_error_of_the_schedule_is_raised() -> None:

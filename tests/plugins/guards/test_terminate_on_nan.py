@@ -216,7 +216,63 @@ def test_a_name_that_is_not_logged_is_reported(logged: Callable[[], list[str]]) 
     assert "monitor='los' has no effect: MissingMetric: 'los' is not logged; did you mean 'loss'?" in logged()[0]
 
 
-@pytest.mark.parametrize("save", ["run/nan", "run/7.npz", "./run/../run/nan", "run/end"])
+def test_parallel_runs_with_one_list_keep_a_file_each() -> None:
+    listed = [TerminateOnNaN(save="dumps/{run}/nan"), ModelCheckpoint("runs/{run}/m-{epoch}")]
+    for run_id in ("a", "b{epoch}", "{run}"):
+        training(Run(LineSubject(), listed, run_id=run_id), (1, 2))
+    drawn = training(Run(LineSubject(), listed), (0, 0))
+
+    assert {path.parent.name for path in Path("dumps").rglob("nan.npz")} == {"a", "b{epoch}", "{run}", drawn.run_id}
+    assert training(Run(LineSubject(), listed, run_id="a", resume="auto"), (9, 9)).resumed is not None
+
+
+@pytest.mark.parametrize(
+    ("save", "name"),
+    [
+        ("c/nan-{epoch}-{step}", "c/nan-2-9.npz"),
+        ("c/nan-{epoch0:02d}-{batch}", "c/nan-01-3.npz"),
+        ("c/{epoch}/nan.npz", "c/2/nan.npz"),
+        ("c/nan-{step:06d}.npz", "c/nan-000009.npz"),
+        ("c/{{epoch}}-{batch}", "c/{epoch}-3.npz"),
+        ("c/{run}/{run}-{step}", "c/id/id-9.npz"),
+    ],
+)
+def test_the_fields_of_the_name_are_filled(save: str, name: str) -> None:
+    """The epoch and the batch count from 1, as in the names of checkpoints."""
+    training(Run(LineSubject(), TerminateOnNaN(save=save), run_id="id"), (1, 2))
+    assert [str(path) for path in Path("c").rglob("*.npz")] == [name]
+
+
+@pytest.mark.parametrize("field", ["epoch", "epoch0:03d"])
+def test_an_epoch_in_the_name_is_refused_in_a_loop_by_steps(field: str) -> None:
+    run = Run(LineSubject(), TerminateOnNaN(save=f"nan-{{{field}}}"))
+    with (
+        pytest.raises(SettingsError, match=r"TerminateOnNaN: save='nan-.*has no epochs; write \{step\} in place of"),
+        run,
+    ):
+        run.steps(range(9), 9, validate_every=3)
+    with Run(LineSubject(), TerminateOnNaN(save="nan-{step}")) as run:
+        for step in run.steps(range(9), 9, validate_every=3):
+            run.log(loss=math.nan if step == 4 else 1.0)
+            if run.validation_due:
+                run.log(val_loss=1.0)
+    assert Path("nan-5.npz").exists()
+
+
+def test_a_resume_by_auto_needs_the_id() -> None:
+    with pytest.raises(SettingsError, match=r"TerminateOnNaN: save='d/\{run\}/nan': resume='auto' needs the id"):
+        Run(LineSubject(), [ModelCheckpoint("m"), TerminateOnNaN(save="d/{run}/nan")], resume="auto")
+
+
+def test_two_that_write_the_same_files_are_refused() -> None:
+    listed = [TerminateOnNaN(save="d/{run}/nan"), TerminateOnNaN(save="d/a/nan", every="epoch")]
+    with pytest.raises(SettingsError, match="two callbacks would write"):
+        Run(LineSubject(), listed, run_id="a")
+
+
+@pytest.mark.parametrize(
+    "save", ["run/nan", "run/7.npz", "./run/../run/nan", "run/end", "run/{step}", "run/x{batch:02d}"]
+)
 def test_a_file_that_a_resume_would_pick_is_refused(save: str) -> None:
     callbacks = [ModelCheckpoint("run/{epoch}"), TerminateOnNaN(save=save)]
     with pytest.raises(SettingsError, match=r"would continue from this file.*; give another directory"):

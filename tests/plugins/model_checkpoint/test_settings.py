@@ -1,9 +1,21 @@
 """Tests of ModelCheckpoint's options."""
 
+from typing import Any
+
 import pytest
 
 from trainbus import SettingsError
 from trainbus.plugins import ModelCheckpoint
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0, -3.0, 1e9])
+@pytest.mark.parametrize("options", [{}, {"keep": 2}, {"keep_last": 2}, {"save_last": True}, {"save_best_only": False}])
+def test_a_threshold_that_compares_nothing_is_refused(options: dict[str, Any], threshold: float) -> None:
+    with pytest.raises(
+        SettingsError, match=r"initial_value_threshold=.*: only save_best_only=True compares a model with"
+    ):
+        ModelCheckpoint("m-{epoch}", initial_value_threshold=threshold, **options)
+    assert ModelCheckpoint("m", initial_value_threshold=threshold, save_best_only=True).save_best_only
 
 
 def test_save_on_accepts_a_single_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -81,6 +82,35 @@ def test_the_page_has_a_line_for_every_option(section: str, place: str, own: typ
     assert absent(section, options(kind)) == []
     assert kind.__name__ in SECTIONS[section]
     assert own.__name__ in SECTIONS[section]
+
+
+def written(section: str) -> set[tuple[str, Any]]:
+    """Return each option that the code of a section of the page gives a value, with this value."""
+    pairs: set[tuple[str, Any]] = set()
+    for name, text in re.findall(r'(\w+)=("[^"]*"|[\w.+-]+)', " ".join(re.findall(r"`([^`]+)`", SECTIONS[section]))):
+        try:
+            pairs.add((name, ast.literal_eval(text)))
+        except (ValueError, SyntaxError):  # the name of an object
+            pairs.add((name, text))
+    return pairs
+
+
+@pytest.mark.parametrize(("section", "place", "own"), CALLBACKS)
+def test_the_page_names_every_default_that_differs(section: str, place: str, own: type[Callback]) -> None:
+    """Except those that turn something off, such as None and False."""
+    known, missing = written(section), []
+    for name, each in inspect.signature(imported(place)).parameters.items():
+        default = getattr(each.default, "value", each.default)  # of an Enum
+        field = own.model_fields.get(name)
+        if default is each.empty or callable(default) or not (default or (name == "save_on_rank")):
+            continue
+        if (field is None or field.default != default) and (name, default) not in known:
+            missing.append(f"{name}={default!r}")
+    assert missing == []
+
+
+def test_the_page_has_the_options_of_the_monitor_of_rates() -> None:
+    assert absent(LIGHTNING, ["LearningRateMonitor", "logging_interval", "log_momentum", "log_weight_decay"]) == []
 
 
 @pytest.mark.parametrize(("section", "place", "own"), CALLBACKS)
