@@ -31,10 +31,19 @@ class RunStart:
         given: Whether it was given, and not drawn.
         resume: What the run resumes from; None if it does not.
         world_size: How many processes train together.
+        subject: What is trained; it knows the suffixes of its files.
     """
 
-    def __init__(self, run_id: str, *, given: bool = True, resume: Source | None = None, world_size: int = 1) -> None:
-        self.run_id, self.resume = run_id, resume
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        given: bool = True,
+        resume: Source | None = None,
+        world_size: int = 1,
+        subject: object = None,
+    ) -> None:
+        self.run_id, self.resume, self.subject = run_id, resume, subject
         self.is_own = given
         """Whether the id was given or is in a path, so that the run keeps it if it resumes from another run's file."""
         self._given, self._world_size = given, world_size

@@ -97,9 +97,10 @@ class ModelCheckpoint(CheckpointSettings):
             SettingsError: The path needs an id, which was not given.
         """
         filepath = start.fill("ModelCheckpoint: filepath", self.filepath, template=True, holds=holds_checkpoints)
+        named = self.with_option("filepath", filepath)
         if self.existing == "version":
-            filepath = versioned(filepath, start.resume)
-        return self.with_option("filepath", filepath)
+            return named.with_option("filepath", versioned(named, start.resume, start.subject))
+        return named
 
     def epoch_options(self) -> Mapping[str, str]:
         """Return the templates with an epoch, and ``save_freq`` if it counts several."""
