@@ -218,7 +218,7 @@ def test_a_name_that_is_not_logged_is_reported(logged: Callable[[], list[str]]) 
 
 @pytest.mark.parametrize("save", ["run/nan", "run/7.npz", "./run/../run/nan", "run/end"])
 def test_a_file_that_a_resume_would_pick_is_refused(save: str) -> None:
-    callbacks = [ModelCheckpoint("run/{loss}", save_on=("end",)), TerminateOnNaN(save=save)]
+    callbacks = [ModelCheckpoint("run/{loss}"), TerminateOnNaN(save=save)]
     with pytest.raises(SettingsError, match=r"would continue from this file.*; give another directory"):
         training(Run(LineSubject(), callbacks), (1, 2))
 
