@@ -57,10 +57,17 @@ def earlier_files(directory: Location, own: OwnNames) -> EarlierFiles:
     return EarlierFiles(sorted(name for version, name in _payloads(files) if not version), sorted(others))
 
 
-def holds_checkpoints(directory: Location) -> bool:
-    """Return whether a directory, or one below it, holds a checkpoint, or cannot be searched."""
+def holds_checkpoints(settings: CheckpointSettings, subject: object = None) -> bool:
+    """Return whether there are checkpoints with the names of a callback, also of a version, or it is not known.
+
+    Args:
+        settings: The options of the callback.
+        subject: What is trained.
+    """
+    own = OwnNames([settings], subject)
     try:
-        return any(True for _ in _payloads(_files(directory)))
+        found = _payloads(_files(location(absolute(sibling_path(settings.filepath, "", "")))))
+        return any(own.find(name.split("/", 1)[1] if version else name) for version, name in found)
     except OSError:
         return True
 
