@@ -81,6 +81,10 @@ class ManifestEntry(BaseModel):
     run_state: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The state of the run for this content, as plain data."""
 
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Yield what tells checkpoints apart: states, metrics and parts are long."""
+        yield from (("epoch", self.epoch), ("step", self.step), ("size", self.size), ("digest", self.digest[:8]))
+
     @property
     def state_file(self) -> FileBeside | None:
         """The file of the training state, if the payload does not hold it."""

@@ -326,9 +326,7 @@ def test_a_wrong_suffix_is_refused_naming_the_right_ones() -> None:
     st.integers(0, 10**6),
     st.sampled_from(["{}/m.pt", "e{}/m.pt", "a/{}-x/b/m.pt", "m-{}.pt"]),
 )
-def test_a_pattern_matches_every_path_that_a_counter_can_name(
-    name: str, form: str, number: int, template: str
-) -> None:
+def test_a_pattern_matches_every_path_that_a_counter_can_name(name: str, form: str, number: int, template: str) -> None:
     """In whatever format: another run must not take such a directory, and a resume must find such a file."""
     template = template.format(f"{{{name}:{form}}}")
     try:
