@@ -72,6 +72,8 @@ class ManifestEntry(BaseModel):
     """Weight updates of the run until then."""
     weights_only: bool = False
     """Whether the payload holds only the weights, not the complete training state."""
+    for_inspection: bool = False
+    """Whether a resume continues from it only if its path is given."""
     reason: str = ""
     """Why it was saved, in words."""
     metrics: dict[str, float] = Field(default_factory=dict[str, float])

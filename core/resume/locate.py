@@ -123,11 +123,13 @@ def _of_callbacks(
 def _newest_in(
     directory: Location, source: Source, share: VerificationShare, without: Collection[Location]
 ) -> Checkpoint | None:
-    found = _newest_of([each for each in scan(directory) if each.path not in without], share)
+    candidates = [each for each in scan(directory) if each.path not in without]
+    found = _newest_of(candidates, share)
     if found is None and find_end([directory], None) is None:
+        kept = next((each.path for each in candidates if each.entry is not None and each.entry.for_inspection), None)
         raise SettingsError(
             f"resume={str(source)!r}: this directory has no intact checkpoint of a run; resume='auto' starts from the "
-            "beginning if there is none"
+            f"beginning if there is none{f'; to continue from what was kept, give {str(kept)!r}' if kept else ''}"
         )
     return found
 

@@ -45,7 +45,7 @@ class TerminateOnNaN(Callback):
     """The name of a metric, or several; None for every metric that is a single number."""
     save: PathText | None = None
     """Path of a file that gets the state with the NaN, for inspection; without a suffix it gets the framework's own.
-    ``resume="auto"`` never continues from it."""
+    A resume by "auto" or from the directory never continues from it; one that names its path does."""
     elsewhere: ClassVar[Mapping[str, str]] = {
         "check_finite": 'monitor, as in monitor="val_loss"',
         "output_transform": 'monitor, as in monitor="loss"',
@@ -127,7 +127,9 @@ class _EpochGuard:
         reason = f"{', '.join(f'{name} is {value}' for name, value in values.items())} in {where}"
         result = decision.stop(reason, rule=RULE, values=values)
         if self.path:
-            result |= decision.save(self.path, on_error="warn", reason=reason, rule=RULE, values=values)
+            result |= decision.save(
+                self.path, on_error="warn", for_inspection=True, reason=reason, rule=RULE, values=values
+            )
         return result
 
     def refuse_save(self) -> Decision | None:
