@@ -201,7 +201,7 @@ class Saver:
             return NOTHING
         name = self.names.fill_fixed(stem, run, run.metrics)
         self.signal = name.path if stem == "signal" else self.signal
-        return self.selection.save_to(name, reason=reason)
+        return self.selection.save_to(name, reason=reason, content_optional=self.settings.content is not None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score and its file, the kept files, and the metrics of the template that were logged."""

@@ -167,7 +167,8 @@ class CheckpointSettings(MonitoredCallback):
     ] = None
     """A function of the run that returns what each file holds, in your own layout, as in
     ``lambda run: {"net": net.state_dict(), "acc": run.metrics["val_acc"]}``. A second file beside it then has the
-    training state, so that a run resumes from it as from any other. None saves the training state itself."""
+    training state, so that a run resumes from it as from any other. If it fails, the files of ``save_on`` have the
+    training state alone, and any other file is not written: see ``on_error``. None saves the training state itself."""
 
     existing: Literal["replace", "refuse", "version"] = "replace"
     """What a run that is not resumed does if the directory holds checkpoints of an earlier run, or other files to whose
