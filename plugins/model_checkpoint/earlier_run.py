@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from trainbus import SettingsError
 from trainbus.checkpoints.beside.files import names_beside
-from trainbus.checkpoints.manifest import entries_of, payload_of
+from trainbus.checkpoints.manifest import entries_of, payload_names
 from trainbus.checkpoints.names.filename_template import sibling_path, sibling_template
 from trainbus.failures import LOG
 from trainbus.storage.backend import backend_for
@@ -49,7 +49,7 @@ def earlier_files(directory: Location, own: OwnNames) -> EarlierFiles:
     """
     files = list(_files(directory))
     payloads = {name for _, name in _payloads(files)}
-    others = {own.find(name) for name in files if payload_of(Path(name)) is None} - payloads - {""}
+    others = {own.find(name) for name in files if not any(_payloads([name]))} - payloads - {""}
     others = {name for name in others if _target(directory, name) not in payloads}
     if others:  # several files of one save have one manifest
         beside = {path for name in payloads for path in _beside(directory, name)}
@@ -155,11 +155,10 @@ def _files(directory: Location) -> Iterator[str]:
 def _payloads(files: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Yield the checkpoints among files: the number of the version, and the path."""
     for file in files:
-        path = payload_of(Path(file))
-        if path is not None:
-            name = path.as_posix()
-            version = _VERSION.fullmatch(name.split("/")[0]) if "/" in name else None
-            yield (int(version[1]) if version else 0), name
+        directory, separator, last = file.rpartition("/")
+        for name in payload_names([last]):
+            version = _VERSION.fullmatch(directory.split("/")[0])
+            yield (int(version[1]) if version else 0), directory + separator + name
 
 
 def _beside(directory: Location, payload: str) -> Iterator[str]:
