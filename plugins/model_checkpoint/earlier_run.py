@@ -72,13 +72,16 @@ def holds_checkpoints(settings: CheckpointSettings, subject: object = None) -> b
         return True
 
 
-def check_earlier(settings: CheckpointSettings, callbacks: Iterable[object], subject: object = None) -> None:
-    """Refuse or report the files that a fresh run may replace.
+def check_earlier(
+    settings: CheckpointSettings, callbacks: Iterable[object], subject: object = None, *, resumed: bool = False
+) -> None:
+    """Refuse or report the files that a run may replace; a resumed one only reports those that trainbus has not saved.
 
     Args:
         settings: The options of a callback.
         callbacks: All callbacks of the run; the first one that saves to the directory reports.
         subject: What is trained.
+        resumed: Whether the run is resumed: its checkpoints are its own then.
 
     Raises:
         SettingsError: There are some, and the callback refuses them.
@@ -86,17 +89,19 @@ def check_earlier(settings: CheckpointSettings, callbacks: Iterable[object], sub
     (place,) = settings.locked_directories()
     savers = [each for each in callbacks if isinstance(each, CheckpointSettings)]
     same = [each for each in savers if each.locked_directories() == (place,)] or [settings]
-    refuses = settings.existing == "refuse"
+    refuses = settings.existing == "refuse" and not resumed
     if not refuses and same[0] != settings:
         return
     try:
         found = earlier_files(location(place), OwnNames([settings] if refuses else same, subject))
     except OSError:  # saving reports it
         return
+    found = found._replace(checkpoints=[]) if resumed else found
     if not any(found):
         return
     held = f"{sibling_path(settings.filepath, '', '') or '.'!r} holds {found}"
     ways = "to keep its files, give another directory or existing='version'"
+    ways = "to keep its files, move them" if resumed else ways
     if found.checkpoints:
         ways = f"to continue that run, give resume='auto'; {ways}"
     if refuses:

@@ -90,8 +90,8 @@ class Saver:
         links = {part: render(with_part(linked, part), {}) for part in parts or [""] if linked}
         self.names = FileNames(template, suffix, fixed, parts)
         self.names.check_history(run)
-        if run.resumed is None and run.rank == 0:
-            check_earlier(settings, run.callbacks.values(), subject)
+        if run.rank == 0:
+            check_earlier(settings, run.callbacks.values(), subject, resumed=run.resumed is not None)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         tied = settings.tie_breaker
         second = run.monitor(tied, settings.tie_breaker_mode) if monitor is not None and tied else None

@@ -194,6 +194,32 @@ def test_a_file_that_the_run_would_not_replace_is_none(path: str, caplog: pytest
     assert "not saved" not in caplog.text
 
 
+@pytest.mark.parametrize("existing", ["replace", "refuse", "version"])
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("run/m-3.npz", {}),
+        ("run/m-9.ckpt", {"filepath": "run/m-{epoch}.ckpt", "keep_last": 1}),
+        ("run/last-3.npz", {"save_last": "last-{epoch}"}),
+        ("run/end.npz", {"save_on": ("end",)}),
+        ("run/3/m.npz", {"filepath": "run/{epoch}/m"}),
+    ],
+)
+def test_a_resumed_run_names_files_of_the_user_before_it_replaces_them(
+    path: str, options: dict[str, Any], existing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one line; its own checkpoints are none."""
+    trained(2, existing=existing, **{**options, "save_on": ()})
+    place = mine(path)
+    caplog.clear()
+    assert trained(2, resume="auto", existing=existing, **{**options, "save_on": ()}).resumed is not None
+    trained(2, resume="auto", existing=existing, **options)
+    said = [each.getMessage() for each in caplog.records if "not saved by trainbus" in each.getMessage()]
+    named = f"ModelCheckpoint: 'run/' holds {place.relative_to('run').as_posix()} (not saved by trainbus), which this"
+    assert said
+    assert said[-1] == f"{named} run may replace; to keep its files, move them"
+
+
 def test_the_line_names_checkpoints_and_files_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
     """Each kind with its first file, and the way to continue."""
     trained(2)
