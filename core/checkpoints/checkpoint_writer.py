@@ -262,6 +262,7 @@ class CheckpointWriter:
         return {
             **progress,
             "weights_only": weights_only,
+            "for_inspection": all(action.for_inspection for action in actions),
             "reason": "; ".join(dict.fromkeys(action.reason for action in actions if action.reason)),
             "run_state": {**stored, "history": history},
         }

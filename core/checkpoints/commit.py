@@ -9,7 +9,7 @@ the digest of the payload on the disk identifies the right entry. A payload may 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ class Checkpoint(BaseModel):
 
     path: Location
     entry: ManifestEntry
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Yield the path and the counters: the entry also holds the state of the run, which is long."""
+        yield "path", str(self.path)
+        yield from self.entry.__repr_args__()
 
     @property
     def epoch(self) -> int:

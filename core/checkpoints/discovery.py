@@ -83,7 +83,8 @@ def payloads_below(directory: Location) -> Iterator[Location]:
 def newest_intact(directory: Location) -> tuple[Checkpoint | None, list[CheckpointInfo]]:
     """Return the intact checkpoint of the latest step (None if there is none) and the ones skipped before it.
 
-    Checkpoints that are damaged, missing or of unknown step are skipped. The order is that of the steps, not of times.
+    Checkpoints that are damaged, missing or of unknown step are skipped. Those for inspection do not count. The order
+    is that of the steps, not of times.
 
     Raises:
         CheckpointError: The directory cannot be read.
@@ -108,7 +109,7 @@ def newest(
     first: Checkpoint | None = None
     skipped: list[CheckpointInfo] = []
     for candidate in candidates:
-        if candidate.entry is not None and first is not None:
+        if candidate.entry is not None and (first is not None or candidate.entry.for_inspection):
             continue
         found = candidate if candidate.flaw else _inspect(candidate.path, verify=True, share=share)
         if found is None:  # removed meanwhile

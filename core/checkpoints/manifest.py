@@ -72,6 +72,8 @@ class ManifestEntry(BaseModel):
     """Weight updates of the run until then."""
     weights_only: bool = False
     """Whether the payload holds only the weights, not the complete training state."""
+    for_inspection: bool = False
+    """Whether a resume continues from it only if its path is given."""
     reason: str = ""
     """Why it was saved, in words."""
     metrics: dict[str, float] = Field(default_factory=dict[str, float])
@@ -80,6 +82,10 @@ class ManifestEntry(BaseModel):
     """When it was saved."""
     run_state: dict[str, Any] = Field(default_factory=dict[str, Any])
     """The state of the run for this content, as plain data."""
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Yield what tells checkpoints apart: states, metrics and parts are long."""
+        yield from (("epoch", self.epoch), ("step", self.step), ("size", self.size), ("digest", self.digest[:8]))
 
     @property
     def state_file(self) -> FileBeside | None:

@@ -35,9 +35,9 @@ def table(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] | N
         rows = [(*row[:_EPOCH], *row[_EPOCH + 1 :]) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    sound = [each for each in found if not each.flaw]
-    if sound:
-        lines += ["", f"last: {printable(sound[0].path.name)}"]
+    last = _last_of(found)
+    if last is not None:
+        lines += ["", f"last: {printable(last.path.name)}"]
     for metric, (value, best) in best_of(found).items():
         lines.append(f"best {printable(metric)}: {printable(best.path.name)} ({value:.5g})")
     return "\n".join(lines)
@@ -50,7 +50,7 @@ def as_json(found: Sequence[CheckpointInfo], histories: Mapping[Location, str] |
     which, or before which, it was saved.
     """
     best = best_of(found)
-    last = next((each for each in found if not each.flaw), None)
+    last = _last_of(found)
     return json.dumps(
         [
             {
@@ -80,6 +80,11 @@ def _content(entry: ManifestEntry) -> dict[str, Any]:
     return {"validation" if by_steps(entry) and name == "epoch" else name: each for name, each in data.items()}
 
 
+def _last_of(found: Sequence[CheckpointInfo]) -> CheckpointInfo | None:
+    """Return the checkpoint from which a resume from the directory continues."""
+    return next((each for each in found if not each.flaw and not (each.entry and each.entry.for_inspection)), None)
+
+
 def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, CheckpointInfo]]:
     """Return the best value, with its checkpoint, of each metric whose name determines its direction.
 
@@ -87,6 +92,7 @@ def best_of(found: Sequence[CheckpointInfo]) -> dict[str, tuple[float, Checkpoin
     """
     best: dict[str, tuple[float, CheckpointInfo]] = {}
     sound = [(each.entry, each) for each in found if each.entry is not None and not each.flaw]
+    sound = [(entry, each) for entry, each in sound if not entry.for_inspection]
     for entry, each in sorted(sound, key=lambda pair: pair[0].step):
         for metric, value in entry.metrics.items():
             try:
@@ -104,6 +110,7 @@ def _row(found: CheckpointInfo, now: datetime, history: str, *, verified: bool) 
     name = ", ".join(map(printable, [found.path.name, *beside]))
     state += f", but {printable(history)}" if history and not found.flaw else ""
     content = found.entry
+    state += ", for inspection" if content is not None and content.for_inspection else ""
     if content is None:
         return (name, "?", "?", "?", "?", state, "")
     metrics = " ".join(f"{printable(metric)}={value:.5g}" for metric, value in content.metrics.items())

@@ -137,6 +137,10 @@ class Save(Action):
     parts: Mapping[str, str] = cast("Mapping[str, str]", FrozenValues())
     """Name of each model to the name of its file, if each of several has one. All are in the directory of ``path``,
     which is the path of one of them."""
+    content_optional: bool = False
+    """Whether the file holds the training state alone if the user's own content cannot be made."""
+    for_inspection: bool = False
+    """Whether a resume by "auto" or from the directory never continues from the file."""
 
     def __post_init__(self) -> None:
         Action.__post_init__(self)  # super() does not work in a class with slots

@@ -107,6 +107,8 @@ def save(
     background: bool | None = False,
     link: str | Mapping[str, str] = "",
     parts: Mapping[str, str] | None = None,
+    content_optional: bool = False,
+    for_inspection: bool = False,
     reason: str = "",
     rule: str = "",
     values: Mapping[str, Value] | None = None,
@@ -125,6 +127,10 @@ def save(
             several files, the link of each, by the name of its model.
         parts: Name of each model to the name of its file, for a subject of several models. ``path`` is the path of one
             of these files, and the others are beside it. All are committed and deleted together.
+        content_optional: Whether the file holds the training state alone if the user's own content, which the callback
+            that asks for it has, cannot be made.
+        for_inspection: Whether a resume by "auto" or from the directory never continues from the file; one that names
+            its path does.
         reason: Why, in words.
         rule: Name of the rule that asks for it.
         values: The rule's input.
@@ -138,7 +144,7 @@ def save(
     if on_error not in ("raise", "warn"):
         raise SettingsError(f"save: on_error={on_error!r}: give 'raise' or 'warn'")
     why: dict[str, Any] = {"reason": reason, "rule": rule, "values": FrozenValues(values)}
-    action = Save(path, weights_only, on_error, background, link, parts or {}, **why)
+    action = Save(path, weights_only, on_error, background, link, parts or {}, content_optional, for_inspection, **why)
     if parts and (path not in action.part_paths.values() or len(action.paths) < len(parts)):
         raise SettingsError(
             f"save: parts={dict(parts)!r}: give each model a name of its own, one of them that of {path!r}"

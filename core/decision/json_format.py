@@ -39,6 +39,8 @@ _VALID: Mapping[str, Callable[[Any], bool]] = {
     "groups": lambda value: isinstance(value, list) and all(map(_is_text, cast("list[object]", value))),
     "eps": _is_number,
     "weights_only": lambda value: type(value) is bool,
+    "content_optional": lambda value: type(value) is bool,
+    "for_inspection": lambda value: type(value) is bool,
     "unless_cut": lambda value: type(value) is bool,
     "on_error": lambda value: value in ("raise", "warn"),
     "link": lambda value: _is_text(value) or _is_text_by_name(value),
@@ -72,7 +74,7 @@ def action_to_json(action: Action) -> dict[str, Any]:
         if each == "values":
             if value:
                 data["values"] = {name: _to_json(plain) for name, plain in value.items()}
-        elif value or each not in ("rule", "link", "parts"):
+        elif value or each not in ("rule", "link", "parts", "content_optional", "for_inspection"):
             data[each] = _to_json(cast("Any", value) if isinstance(value, (Mapping, tuple)) else as_plain_value(value))
     return data
 

@@ -87,7 +87,7 @@ def assemble(
     given = run_id_of(run_id)
     state.run_id = given or state.run_id
     group = group_for(subject, state)
-    run_start = RunStart(state.run_id, given=given is not None, resume=resume, world_size=group.size)
+    run_start = RunStart(state.run_id, given=given is not None, resume=resume, world_size=group.size, subject=subject)
     failures = Failures()
     entries = build_plugins(callbacks, subject, verbose=verbose, start=run_start)
     state.has_own_id = run_start.is_own

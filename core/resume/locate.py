@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,7 +17,6 @@ from ..checkpoints import (
     manifest_of,
     newest,
     payload_of,
-    payloads_in,
     read,
     scan,
 )
@@ -33,6 +31,7 @@ from ..storage.sharded_directory import EVERY_PART, SHARDS, VerificationShare, h
 from ..terminal.text import shown
 from .end_record import find_end
 from .state import CheckpointState
+from .untaken import report_untaken
 
 
 def locate(
@@ -113,21 +112,21 @@ def _of_callbacks(
     payloads = {payload_of(path) or path for place in places for path in place.glob()}
     candidates = inspect_paths(payloads - set(without))
     found = _newest_of(candidates, share)
-    if found is None:
-        why = "no checkpoint is intact" if candidates or without else _unlisted_checkpoint(callbacks)
-        if why:
-            LOG.warning("resume='auto': %s; the run starts from the beginning", why)
+    damaged = "no checkpoint is intact" if found is None and (candidates or without) else ""
+    report_untaken(callbacks, payloads, found, damaged, share)
     return found
 
 
 def _newest_in(
     directory: Location, source: Source, share: VerificationShare, without: Collection[Location]
 ) -> Checkpoint | None:
-    found = _newest_of([each for each in scan(directory) if each.path not in without], share)
+    candidates = [each for each in scan(directory) if each.path not in without]
+    found = _newest_of(candidates, share)
     if found is None and find_end([directory], None) is None:
+        kept = next((each.path for each in candidates if each.entry is not None and each.entry.for_inspection), None)
         raise SettingsError(
             f"resume={str(source)!r}: this directory has no intact checkpoint of a run; resume='auto' starts from the "
-            "beginning if there is none"
+            f"beginning if there is none{f'; to continue from what was kept, give {str(kept)!r}' if kept else ''}"
         )
     return found
 
@@ -140,15 +139,6 @@ def _newest_of(candidates: Iterable[CheckpointInfo], share: VerificationShare) -
     for each in skipped:
         LOG.warning("skipped: %s: %s", each.path, each.flaw or "it has no run state")
     return found
-
-
-def _unlisted_checkpoint(callbacks: Iterable[Callback]) -> str:
-    """Name a checkpoint in the callbacks' directories that no callback has written; return "" if there is none."""
-    for directory in {each for callback in callbacks for each in callback.locked_directories()}:
-        with suppress(OSError):
-            for path in sorted(map(str, payloads_in(location(directory)))):
-                return f"{path!r} is not a file that the callbacks write"
-    return ""
 
 
 def _is_checkpoint(directory: Location) -> bool:

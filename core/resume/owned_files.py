@@ -40,7 +40,7 @@ class OwnedFiles:
     Args:
         directories: The directories.
         patterns: ``glob`` patterns of the checkpoints that the callbacks write.
-        suffixes: The suffixes of the files that the subject writes; empty for any.
+        suffixes: The suffixes of the files that the subject and the callbacks write; empty for any.
 
     >>> owned = OwnedFiles([Path("/tmp/run")], ["/tmp/run/m-*.pt"], [".pt"])
     >>> owned.holds("/tmp/run/m-1.pt"), owned.holds("/tmp/run/../m-1.pt")
@@ -67,10 +67,11 @@ class OwnedFiles:
             subject: What is trained.
         """
         callbacks, suffixes = list(callbacks), set[str]()
-        if supports(subject, Saveable):
-            suffixes = {each for only in (False, True) for each in subject.suffixes(weights_only=only)}
         directories = {location(each) for callback in callbacks for each in callback.locked_directories()}
         patterns = [each for callback in callbacks for each in callback.checkpoint_patterns(subject)]
+        if supports(subject, Saveable):
+            suffixes = {each for only in (False, True) for each in subject.suffixes(weights_only=only)}
+            suffixes |= {suffix_of(location(each)) for each in patterns} - {""}  # those of the user's own
         return cls(sorted(directories, key=str), patterns, suffixes)
 
     def and_directory(self, directory: Location) -> OwnedFiles:

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from ..checkpoints.names.filename_template import render
 from ..errors import SettingsError
 from ..limits import RUN_ID
 from ..storage.backend import backend_for
-from ..storage.paths import AUTO, Location, Source, location
+from ..storage.paths import AUTO, Source, location
 from ..terminal.text import shown
 
 ENVIRONMENT = "TRAINBUS_RUN_ID"
@@ -31,16 +32,25 @@ class RunStart:
         given: Whether it was given, and not drawn.
         resume: What the run resumes from; None if it does not.
         world_size: How many processes train together.
+        subject: What is trained; it knows the suffixes of its files.
     """
 
-    def __init__(self, run_id: str, *, given: bool = True, resume: Source | None = None, world_size: int = 1) -> None:
-        self.run_id, self.resume = run_id, resume
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        given: bool = True,
+        resume: Source | None = None,
+        world_size: int = 1,
+        subject: object = None,
+    ) -> None:
+        self.run_id, self.resume, self.subject = run_id, resume, subject
         self.is_own = given
         """Whether the id was given or is in a path, so that the run keeps it if it resumes from another run's file."""
         self._given, self._world_size = given, world_size
 
     def fill(
-        self, option: str, text: str, *, template: bool = False, holds: Callable[[Location], bool] = lambda _: True
+        self, option: str, text: str, *, template: bool = False, is_run: Callable[[str], bool] | None = None
     ) -> str:
         """Return a path with ``{run}`` replaced by the id.
 
@@ -48,7 +58,8 @@ class RunStart:
             option: The callback and the option, for the message.
             text: The path.
             template: Whether the path is the template of a checkpoint, in which "{{" is a brace.
-            holds: Whether a directory belongs to a run; those that do are named if the id is missing.
+            is_run: Returns whether an id is that of a run; those are named if the id is missing. None asks whether
+                the path with the id exists.
 
         Raises:
             SettingsError: The id must be given, but is not.
@@ -59,20 +70,17 @@ class RunStart:
         if not has_field(text, template=template):
             return text
         if not self._given and (self.resume == AUTO or self._world_size > 1):
-            raise SettingsError(f"{option}={text!r}: {self._missing(text, holds, template=template)}")
+            raise SettingsError(f"{option}={text!r}: {self._missing(text, is_run, template=template)}")
         self.is_own = True
-        if not template:
-            return text.replace(FIELD, self.run_id)
-        escaped = self.run_id.replace("{", "{{").replace("}", "}}")
-        return _FIELD_OR_BRACES.sub(lambda match: escaped if match[0] == FIELD else match[0], text)
+        return filled(text, self.run_id, template=template)
 
-    def _missing(self, text: str, holds: Callable[[Location], bool], *, template: bool) -> str:
+    def _missing(self, text: str, is_run: Callable[[str], bool] | None, *, template: bool) -> str:
         ways = f"give run_id='...', or set {ENVIRONMENT}"
         if self.resume != AUTO:
             return f"all processes of a run need one id; {ways}"
         found: list[str] = []
         with suppress(OSError):
-            found = sorted(_ids(text, holds, template=template))
+            found = sorted(filter(is_run or partial(_is_there, text), _ids(text, template=template)))
         more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         ids = f"found: {', '.join(map(repr, found[:_LISTED]))}{more}" if found else "none is there yet"
         return f"resume='auto' needs the id of the run to continue; {ways}; {ids}"
@@ -85,6 +93,18 @@ def has_field(text: str, *, template: bool = False) -> bool:
     (True, False)
     """
     return FIELD in (_FIELD_OR_BRACES.findall(text) if template else text)
+
+
+def filled(text: str, run_id: str, *, template: bool = False) -> str:
+    """Return a path with ``{run}`` replaced by an id.
+
+    >>> filled("{run}/m-{{run}}", "a{b}", template=True), filled("logs/{run}", "a{b}")
+    ('a{{b}}/m-{{run}}', 'logs/a{b}')
+    """
+    if not template:
+        return text.replace(FIELD, run_id)
+    escaped = run_id.replace("{", "{{").replace("}", "}}")
+    return _FIELD_OR_BRACES.sub(lambda match: escaped if match[0] == FIELD else match[0], text)
 
 
 def run_id_of(given: object) -> str | None:
@@ -114,15 +134,19 @@ def run_id_of(given: object) -> str | None:
     return found
 
 
-def _ids(text: str, holds: Callable[[Location], bool], *, template: bool) -> Iterator[str]:
-    """Yield the ids of the runs whose directories are there."""
+def _is_there(text: str, run_id: str) -> bool:
+    backend = backend_for(location(filled(text, run_id)))
+    return backend.is_directory() or backend.size() is not None
+
+
+def _ids(text: str, *, template: bool) -> Iterator[str]:
+    """Yield what is in place of the id in the names that are there."""
     before, _, after = text.partition(FIELD)
     start, end = before.rpartition("/")[2], after.partition("/")[0]
     above = before[: len(before) - len(start)]
     if template:
         above, start, end = (each.replace("{{", "{").replace("}}", "}") for each in (above, start, end))
-    directory = location(above or ".")
-    for name in backend_for(directory).list_names():
+    for name in backend_for(location(above or ".")).list_names():
         middle = name[len(start) : len(name) - len(end)]
-        if middle and name == f"{start}{middle}{end}" and not name.startswith(".") and holds(directory / name):
+        if middle and name == f"{start}{middle}{end}" and not name.startswith("."):
             yield middle

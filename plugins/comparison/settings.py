@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_vali
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import Mode
 from trainbus.capabilities import ReportsMeans, has
-
 from trainbus.planned_training import PlannedTraining
 
 from ..frequency import EVERY_EPOCH, Frequency, frequency_text

@@ -48,9 +48,9 @@ class TerminateOnNaN(Callback):
     """The name of a metric, or several; None for every metric that is a single number."""
     save: Annotated[PathText, AfterValidator(check_name)] | None = None
     """Path of a file that gets the state with the NaN, for inspection; without a suffix it gets the framework's own.
-    ``resume="auto"`` never continues from it. {run} in its directory, as in "dumps/{run}/nan", is the id of the run
-    (`Run(run_id=...)`); {epoch}, {epoch0}, {batch} and {step} count as in the `filepath` of ModelCheckpoint, at the
-    moment of the save."""
+    A resume by "auto" or from the directory never continues from it; one that names its path does. {run} in its
+    directory, as in "dumps/{run}/nan", is the id of the run (`Run(run_id=...)`); {epoch}, {epoch0}, {batch} and {step}
+    count as in the `filepath` of ModelCheckpoint, at the moment of the save."""
     elsewhere: ClassVar[Mapping[str, str]] = {
         "check_finite": 'monitor, as in monitor="val_loss"',
         "output_transform": 'monitor, as in monitor="loss"',
@@ -149,7 +149,12 @@ class _EpochGuard:
         result = decision.stop(reason, rule=RULE, values=values)
         if self.path:
             result |= decision.save(
-                filled(self.path, self.run), on_error="warn", reason=reason, rule=RULE, values=values
+                filled(self.path, self.run),
+                on_error="warn",
+                for_inspection=True,
+                reason=reason,
+                rule=RULE,
+                values=values,
             )
         return result
 

@@ -26,7 +26,7 @@ from trainbus.checkpoints.names.filename_template import (
     truncated_glob,
 )
 from trainbus.planned_training import PlannedTraining
-from trainbus.settings.run_id import RunStart
+from trainbus.settings.run_id import RunStart, filled
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
 from trainbus.storage.file_kind import kind_of
@@ -97,10 +97,16 @@ class ModelCheckpoint(CheckpointSettings):
         Raises:
             SettingsError: The path needs an id, which was not given.
         """
-        filepath = start.fill("ModelCheckpoint: filepath", self.filepath, template=True, holds=holds_checkpoints)
+
+        def is_run(run_id: str) -> bool:
+            named = self.with_option("filepath", filled(self.filepath, run_id, template=True))
+            return holds_checkpoints(named, start.subject)
+
+        filepath = start.fill("ModelCheckpoint: filepath", self.filepath, template=True, is_run=is_run)
+        named = self.with_option("filepath", filepath)
         if self.existing == "version":
-            filepath = versioned(filepath, start.resume)
-        return self.with_option("filepath", filepath)
+            return named.with_option("filepath", versioned(named, start.resume, start.subject))
+        return named
 
     def epoch_options(self) -> Mapping[str, str]:
         """Return the templates with an epoch, and ``save_freq`` if it counts several."""

@@ -2,80 +2,126 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
 from trainbus import SettingsError
-from trainbus.checkpoints.discovery import payloads_below
+from trainbus.checkpoints.beside.files import names_beside
+from trainbus.checkpoints.manifest import entries_of, payload_names
 from trainbus.checkpoints.names.filename_template import sibling_path, sibling_template
 from trainbus.failures import LOG
 from trainbus.storage.backend import backend_for
 from trainbus.storage.paths import AUTO, Location, Source, absolute, location
 
+from .own_names import OwnNames
 from .settings import CheckpointSettings
 
 _VERSION = re.compile(r"version_(\d{1,9})")
 
 
-def earlier_files(directory: Location) -> list[str]:
-    """Return the checkpoints in a directory and below it, relative to it, without those of other versions.
+class EarlierFiles(NamedTuple):
+    """The files in a directory and below it that a fresh run may replace: paths in the directory, in order."""
+
+    checkpoints: list[str]
+    """The checkpoints, without those of other versions."""
+    others: list[str]
+    """Files that trainbus has not saved, at paths to which the run may save."""
+
+    def __str__(self) -> str:
+        found = [f"checkpoints of an earlier run, {_counted(self.checkpoints)}"] if self.checkpoints else []
+        found += [f"{_counted(self.others)} (not saved by trainbus)"] if self.others else []
+        return ", and ".join(found)
+
+
+def earlier_files(directory: Location, own: OwnNames) -> EarlierFiles:
+    """Return the files in a directory and below it that a run may replace; it is listed once.
+
+    Args:
+        directory: The directory.
+        own: The names that the run gives its files.
 
     Raises:
         OSError: Not all directories can be searched.
     """
-    return sorted(name for version, name in _found(directory) if version == 0)
+    files = list(_files(directory))
+    payloads = {name for _, name in _payloads(files)}
+    others = {own.find(name) for name in files if not any(_payloads([name]))} - payloads - {""}
+    others = {name for name in others if _target(directory, name) not in payloads}
+    if others:  # several files of one save have one manifest
+        beside = {path for name in payloads for path in _beside(directory, name)}
+        others = {name for name in others if name not in beside and _target(directory, name) not in beside}
+    return EarlierFiles(sorted(name for version, name in _payloads(files) if not version), sorted(others))
 
 
-def holds_checkpoints(directory: Location) -> bool:
-    """Return whether a directory, or one below it, holds a checkpoint, or cannot be searched."""
+def holds_checkpoints(settings: CheckpointSettings, subject: object = None) -> bool:
+    """Return whether there are checkpoints with the names of a callback, also of a version, or it is not known.
+
+    Args:
+        settings: The options of the callback.
+        subject: What is trained.
+    """
+    own = OwnNames([settings], subject)
     try:
-        return any(True for _ in _found(directory))
+        found = _payloads(_files(location(absolute(sibling_path(settings.filepath, "", "")))))
+        return any(own.find(name.split("/", 1)[1] if version else name) for version, name in found)
     except OSError:
         return True
 
 
-def check_earlier(settings: CheckpointSettings, callbacks: Iterable[object]) -> None:
-    """Refuse or report checkpoints of an earlier run where a fresh one saves.
+def check_earlier(
+    settings: CheckpointSettings, callbacks: Iterable[object], subject: object = None, *, resumed: bool = False
+) -> None:
+    """Refuse or report the files that a run may replace; a resumed one only reports those that trainbus has not saved.
 
     Args:
         settings: The options of a callback.
         callbacks: All callbacks of the run; the first one that saves to the directory reports.
+        subject: What is trained.
+        resumed: Whether the run is resumed: its checkpoints are its own then.
 
     Raises:
         SettingsError: There are some, and the callback refuses them.
     """
     (place,) = settings.locked_directories()
     savers = [each for each in callbacks if isinstance(each, CheckpointSettings)]
-    first = next((each for each in savers if each.locked_directories() == (place,)), settings)
-    if settings.existing != "refuse" and first != settings:
+    same = [each for each in savers if each.locked_directories() == (place,)] or [settings]
+    refuses = settings.existing == "refuse" and not resumed
+    if not refuses and same[0] != settings:
         return
     try:
-        found = earlier_files(location(place))
+        found = earlier_files(location(place), OwnNames([settings] if refuses else same, subject))
     except OSError:  # saving reports it
         return
-    if not found:
+    found = found._replace(checkpoints=[]) if resumed else found
+    if not any(found):
         return
-    directory = sibling_path(settings.filepath, "", "") or "."
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    held = f"{directory!r} holds checkpoints of an earlier run, {found[0]}{more}"
-    ways = "to continue that run, give resume='auto'; to keep its files, give another directory or existing='version'"
-    if settings.existing == "refuse":
+    held = f"{sibling_path(settings.filepath, '', '') or '.'!r} holds {found}"
+    ways = "to keep its files, give another directory or existing='version'"
+    ways = "to keep its files, move them" if resumed else ways
+    if found.checkpoints:
+        ways = f"to continue that run, give resume='auto'; {ways}"
+    if refuses:
         raise SettingsError(f"ModelCheckpoint: existing='refuse': {held}; {ways}")
     LOG.warning("ModelCheckpoint: %s, which this run may replace; %s", held, ways)
 
 
-def versioned(filepath: str, resume: Source | None) -> str:
+def versioned(settings: CheckpointSettings, resume: Source | None, subject: object = None) -> str:
     """Return the template of a run that leaves the files of earlier ones as they are.
 
-    A fresh run saves to the directory of the template if it holds no checkpoint of another run, and else to the first
-    of its subdirectories "version_1", "version_2" ... after the existing ones. A run that resumes by "auto" saves to
-    the newest of these that holds a checkpoint, and one that resumes from a path to the one that holds the path.
+    A fresh run saves to the directory of the template if it holds no file that the run may replace, and else to the
+    first of its subdirectories "version_1", "version_2" ... after the existing ones. A run that resumes by "auto" saves
+    to the newest of these that holds a checkpoint, and one that resumes from a path to the one that holds the path.
 
     Args:
-        filepath: The template.
+        settings: The options, with the template.
         resume: What the run resumes from; None if it does not.
+        subject: What is trained.
     """
+    filepath = settings.filepath
     directory = location(absolute(sibling_path(filepath, "", "")))
     number: int | None = 0
     with suppress(OSError):  # the run reports it when it begins
@@ -83,7 +129,7 @@ def versioned(filepath: str, resume: Source | None) -> str:
         if number is None:
             names = (_VERSION.fullmatch(name) for name in _names(directory))
             last = max((int(found[1]) for found in names if found), default=0)
-            number = last + 1 if last or earlier_files(directory) else 0
+            number = last + 1 if last or any(earlier_files(directory, OwnNames([settings], subject))) else 0
     if not number:
         return filepath
     start = sibling_template(filepath, "", "")
@@ -95,7 +141,7 @@ def _resumed_version(directory: Location, resume: Source | None) -> int | None:
     if resume is None:
         return None
     if resume == AUTO:
-        return max((version for version, _ in _found(directory)), default=None)
+        return max((version for version, _ in _payloads(_files(directory))), default=None)
     source, root = absolute(resume), str(directory).rstrip("/")
     if source != root and not source.startswith(f"{root}/"):
         return None
@@ -103,14 +149,40 @@ def _resumed_version(directory: Location, resume: Source | None) -> int | None:
     return int(found[1]) if found else 0
 
 
-def _found(directory: Location) -> Iterator[tuple[int, str]]:
-    """Yield each checkpoint in a directory or below it: the number of its version, and its path in the directory."""
+def _files(directory: Location) -> Iterator[str]:
+    """Yield the path in a directory of each file in it and below it."""
     root = str(directory).rstrip("/")
     with suppress(FileNotFoundError, NotADirectoryError):
-        for path in payloads_below(directory):
-            name = str(path)[len(root) :].lstrip("/")
-            version = _VERSION.fullmatch(name.split("/")[0]) if "/" in name else None
-            yield (int(version[1]) if version else 0), name
+        for path in backend_for(directory).files_below():
+            yield str(path)[len(root) :].lstrip("/")
+
+
+def _payloads(files: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield the checkpoints among files: the number of the version, and the path."""
+    for file in files:
+        directory, separator, last = file.rpartition("/")
+        for name in payload_names([last]):
+            version = _VERSION.fullmatch(directory.split("/")[0])
+            yield (int(version[1]) if version else 0), directory + separator + name
+
+
+def _beside(directory: Location, payload: str) -> Iterator[str]:
+    """Yield the paths of the other files of a save."""
+    with suppress(OSError):
+        for name in names_beside(entries_of(directory / payload)):
+            yield (Path(payload).parent / name).as_posix()
+
+
+def _target(directory: Location, name: str) -> str:
+    """Return the path to which a link leads, in the directory; empty if the file is no link."""
+    path = directory / name
+    if not isinstance(path, Path) or not path.is_symlink():
+        return ""
+    return os.path.relpath(path.resolve(), Path(str(directory)).resolve()).replace(os.sep, "/")
+
+
+def _counted(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _names(directory: Location) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainbus.checkpoints.names.filename_template import sibling_path, template_fields
-from trainbus.settings.run_id import FIELD, RunStart, has_field
+from trainbus.settings.run_id import FIELD, filled, has_field
 
 _A_RUN = "\x7f"
 """An id that no path contains."""
@@ -25,10 +25,10 @@ def check_run_field(template: str) -> str:
     count = template_fields(template).count("run")
     if not count:
         return template
-    filled = RunStart(_A_RUN).fill("", template, template=True)
-    if not has_field(template, template=True) or "run" in template_fields(filled):
+    with_id = filled(template, _A_RUN, template=True)
+    if not has_field(template, template=True) or "run" in template_fields(with_id):
         raise ValueError(f"{FIELD} is text and has no number format; write {FIELD}")
-    if _A_RUN not in sibling_path(filled, "", ""):
+    if _A_RUN not in sibling_path(with_id, "", ""):
         directory = sibling_path(template.replace(FIELD, ""), "", "")
         name = template.removeprefix(directory)
         raise ValueError(

@@ -95,8 +95,8 @@ class Saver:
         links = {part: render(with_part(linked, part), {}) for part in parts or [""] if linked}
         self.names = FileNames(template, suffix, fixed, parts)
         self.names.check_history(run)
-        if run.resumed is None and run.rank == 0:
-            check_earlier(settings, run.callbacks.values())
+        if run.rank == 0:
+            check_earlier(settings, run.callbacks.values(), subject, resumed=run.resumed is not None)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         tied = settings.tie_breaker
         second = run.monitor(tied, settings.tie_breaker_mode) if monitor is not None and tied else None
@@ -216,7 +216,7 @@ class Saver:
             return NOTHING
         name = self.names.fill_fixed(stem, run, run.metrics)
         self.signal = name.path if stem == "signal" else self.signal
-        return self.selection.save_to(name, reason=reason)
+        return self.selection.save_to(name, reason=reason, content_optional=self.settings.content is not None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score and its file, the kept files, and the metrics of the template that were logged."""

@@ -167,12 +167,14 @@ class CheckpointSettings(MonitoredCallback):
     ] = None
     """A function of the run that returns what each file holds, in your own layout, as in
     ``lambda run: {"net": net.state_dict(), "acc": run.metrics["val_acc"]}``. A second file beside it then has the
-    training state, so that a run resumes from it as from any other. None saves the training state itself."""
+    training state, so that a run resumes from it as from any other. If it fails, the files of ``save_on`` have the
+    training state alone, and any other file is not written: see ``on_error``. None saves the training state itself."""
 
     existing: Literal["replace", "refuse", "version"] = "replace"
-    """What a run that is not resumed does if the directory holds checkpoints of an earlier run: "replace" reports it in
-    one line, and replaces those whose names occur again; "refuse" ends the run before it trains; "version" saves to the
-    next of the subdirectories "version_1", "version_2" and so on, of which ``resume="auto"`` finds the newest."""
+    """What a run that is not resumed does if the directory holds checkpoints of an earlier run, or other files to whose
+    paths it may save: "replace" reports it in one line, and replaces those whose names occur again; "refuse" ends the
+    run before it trains; "version" saves to the next of the subdirectories "version_1", "version_2" and so on, of which
+    ``resume="auto"`` finds the newest."""
     on_error: Literal["raise", "warn"] = "raise"
     """What happens if a file cannot be written, for any reason: "raise" ends the run, "warn" logs a warning and
     continues. In both cases the previous file stays complete, and the next better model is saved.

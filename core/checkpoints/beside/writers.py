@@ -10,6 +10,7 @@ from typing import Any
 from ...capabilities import BackgroundSaveable, PartWriters, Saveable, SavesContent, SavesParts, has
 from ...decision import Save
 from ...errors import CheckpointError, error_text
+from ...failures import LOG
 from ...storage.atomic_file import suffix_of
 from ...storage.paths import Location
 from .files import BesideWriter
@@ -45,11 +46,11 @@ class FileWriters:
             weights_only: Whether it holds only the weights.
 
         Raises:
-            CheckpointError: The user's own content cannot be made, or the models are not those of the action.
+            CheckpointError: The user's own content cannot be made and is not optional, or the models are not those of
+                the action.
         """
         if plugin := next((each.by for each in saves if each.by in self._contents), ""):
-            state = BesideWriter(self.state(weights_only=weights_only), self._suffix)
-            return self._own_content(plugin), (state,)
+            return self._with_content(plugin, saves, self.state(weights_only=weights_only))
         if names := next((each.parts for each in saves if each.parts), None):
             return self._of_parts(place, names, weights_only=weights_only)
         return self.state(weights_only=weights_only), ()
@@ -84,6 +85,20 @@ class FileWriters:
         others = (BesideWriter(parts[part], suffix, name) for part, name in names.items() if part != first)
         return parts[first], (BesideWriter(whole, self._suffix), *others)
 
+    def _with_content(self, plugin: str, saves: Sequence[Save], state: Write) -> tuple[Write, tuple[BesideWriter, ...]]:
+        """Return the function that writes the content, or the state if that is optional, and the one of the state."""
+        optional = all(each.content_optional for each in saves)
+        try:
+            content = self._own_content(plugin)
+        except CheckpointError as error:
+            if not optional:
+                raise
+            _report_without(saves[0].path, error)
+            return state, ()
+        if optional:
+            content = partial(_write_or_state, content, state, plugin, saves[0].path)
+        return content, (BesideWriter(state, self._suffix),)
+
     def _own_content(self, plugin: str) -> Write:
         """Return the function that writes the content of a plugin's files."""
         if plugin not in self._own:
@@ -96,12 +111,33 @@ class FileWriters:
             except CheckpointError:
                 raise
             except Exception as error:
-                raise CheckpointError(f"content= of {plugin}: {error_text(error)}") from error
+                raise _error_of(plugin, error) from error
         return self._own[plugin]
 
     @cached_property
     def _suffix(self) -> str:
         return default_suffix(self._subject, weights_only=False)
+
+
+def _write_or_state(content: Write, state: Write, plugin: str, name: str, path: Path) -> object:
+    """Write the content; the state in its place if a library refuses the content, as pickle does with a lambda."""
+    try:
+        return content(path)
+    except OSError:  # the disk is full, for example
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
+        _report_without(name, _error_of(plugin, error))
+        return state(path)
+
+
+def _error_of(plugin: str, error: Exception) -> CheckpointError:
+    key = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else None
+    fix = f"; for a metric that is not logged yet, write run.metrics.get({key!r})" if isinstance(key, str) else ""
+    return CheckpointError(f"content= of {plugin}: {error_text(error)}{fix}")
+
+
+def _report_without(name: str, error: CheckpointError) -> None:
+    LOG.warning("%r has the training state, from which a resume continues, but no content: %s", name, error)
 
 
 def default_suffix(subject: object, *, weights_only: bool) -> str:

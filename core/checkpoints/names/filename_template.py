@@ -202,19 +202,19 @@ def _directory_in(template: str) -> str:
 def glob_pattern(template: str) -> str:
     """Return the ``glob`` pattern of the names that a template can make.
 
-    In a directory, a counter has a digit, mostly as the first character, so that a directory with another name can
-    belong to another run.
+    A counter has a digit, mostly as the first character, so that a file or a directory with another name can belong to
+    another run, or to the user.
 
     >>> glob_pattern("runs[1]/m-{epoch:02d}-{val_loss:.2f}.pt"), glob_pattern("{val_loss}/{epoch}/m")
-    ('runs[[]1]/m-*-*.pt', '*/[0-9]*/m')
+    ('runs[[]1]/m-[0-9]*-*.pt', '*/[0-9]*/m')
     """
-    found, end, name = "", 0, _start_of_name(template)
+    found, end = "", 0
     for match in _FIELD.finditer(template):
         piece = match[0][0]
         if match[1] is not None:
             field, form = _name_and_format(match[1])
             piece = "*"
-            if match.end() <= name and field in COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
+            if field in COUNTERS and form[-1:] not in _WITHOUT_DIGITS:
                 piece = "[0-9]*" if _DIGIT_FIRST.fullmatch(form) else "*[0-9]*"
         found += glob.escape(template[end : match.start()]) + piece
         end = match.end()

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.core.storage.dying import MEMORY, dying_at, with_room_for
 from trainbus import CheckpointError
-from trainbus.checkpoints import commit, manifest_of, read, remove, scan
+from trainbus.checkpoints import Checkpoint, CheckpointInfo, commit, manifest_of, read, remove, scan
+from trainbus.checkpoints.manifest import ManifestEntry
 from trainbus.storage.atomic_file import STAGED, remove_debris, verified
 from trainbus.storage.local import LocalBackend
 from trainbus.storage.sharded_directory import Part
@@ -294,3 +296,26 @@ def test_a_file_that_is_not_what_was_meant_replaces_nothing(directory: bool, tmp
 
     assert read(path).epoch == 1
     assert sorted(os.listdir(tmp_path)) == ["best.bin", "trainbus.best.bin.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"run_state": {"rng": "A" * 100_000}},
+        {"run_state": {"plugins": [{"name": "x"}] * 1000}},
+        {"metrics": {f"loss_{number}": 1.0 for number in range(1000)}},
+        {"reason": "val_loss improved " * 100},
+        {"parts": tuple(Part(name=f"{number}.distcp", size=1, digest="0" * 64) for number in range(500))},
+        {"epoch": 99, "step": 10**9},
+    ],
+)
+def test_the_text_of_a_checkpoint_is_short(content: dict[str, Any]) -> None:
+    """Whatever it holds: it has the path, the counters, the size, and the start of the digest."""
+    entry = ManifestEntry(**{"digest": "a1b2c3d4" * 8, "size": 5, "epoch": 1, "step": 20, **content})
+    found = Checkpoint(path=Path("run/m.npz"), entry=entry)
+    counters = f"epoch={entry.epoch}, step={entry.step}, size=5, digest='a1b2c3d4'"
+
+    assert repr(found) == f"Checkpoint(path='run/m.npz', {counters})"
+    assert str(found) == f"path='run/m.npz' {counters.replace(',', '')}"
+    assert counters in repr(CheckpointInfo(found.path, entry))

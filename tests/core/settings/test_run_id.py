@@ -93,7 +93,7 @@ def test_the_id_in_a_template_is_plain_text(parts: list[str], run_id: str) -> No
 
 def test_a_missing_id_is_refused() -> None:
     """Where all processes need the same one, and where the run to continue is unknown."""
-    for name in ("b-x", "a-x", "other", ".c-x", "-x"):
+    for name in ("b-x/more", "a-x/more", "other/more", ".c-x/more", "-x/more", "d-x/other"):
         Path("logs", name).mkdir(parents=True)
     drawn = RunStart("drawn", given=False, world_size=2)
     assert drawn.fill("A: b", "logs/plain") == "logs/plain"
@@ -106,7 +106,7 @@ def test_a_missing_id_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"needs the id of the run to continue; .*; found: 'a', 'b'$"):
         auto.fill("A: b", "logs/{run}-x/more")
     with pytest.raises(SettingsError, match=r"; found: 'b'$"):
-        auto.fill("A: b", "logs/{run}-x", holds=lambda place: place.name == "b-x")
+        auto.fill("A: b", "logs/{run}-x", is_run=lambda run_id: run_id == "b")
     with pytest.raises(SettingsError, match=r"; none is there yet$"):
         auto.fill("A: b", "nowhere/{run}")
     for number in range(20):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 from trainbus import Run, SettingsError
 from trainbus.adapters.keras import KerasCallback
 from trainbus.adapters.sklearn import partial_fit
+from trainbus.checkpoints import newest_intact, scan
+from trainbus.cli.main import main
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, TerminateOnNaN
 from trainbus.testing import LineSubject
 
@@ -106,6 +109,44 @@ def test_the_state_is_kept_in_a_file_that_a_resume_never_picks(framework: str) -
     assert dump.exists()
     assert again.resumed is not None
     assert "nan-dump" not in str(again.resumed.path)
+    assert [each.entry.for_inspection for each in scan(Path("run")) if each.entry] == [True, False]
+    assert newest_intact(Path("run"))[0] == again.resumed
+
+
+@pytest.mark.parametrize("save", ["run/nan-dump", "./run/dump.npz", "run/a.ckpt", "run/zz", "run/last-nan", "d/n"])
+@pytest.mark.parametrize("bad", [(1, 0), (2, 3)])
+def test_only_its_path_leads_to_a_file_for_inspection(
+    save: str, bad: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither its directory does, nor the command that lists checkpoints; a run from it saves as any other."""
+    saver, guard = ModelCheckpoint("run/m-{epoch}", save_on=()), TerminateOnNaN(save=save)
+    run = training(Run(LineSubject(), [saver, guard]), bad)
+    dump = next(each for each in run.state.files if not each.name.startswith("m-"))
+    for source in ("run", Path("run"), "auto"):
+        again = Run(LineSubject(), saver, resume=source)
+        again.begin()
+        assert again.resumed is not None
+        assert again.resumed.path == Path(f"run/m-{bad[0]}.npz")
+        again.end()
+    assert main(["checkpoints", "run"]) == 0
+    assert f"last: m-{bad[0]}.npz" in capsys.readouterr().out
+    assert main(["checkpoints", str(dump.parent), "--json"]) == 0
+    listed = {Path(each["path"]).name: each for each in json.loads(capsys.readouterr().out)}
+    assert (listed[dump.name]["last"], listed[dump.name]["best"]) == (False, [])
+    named = Run(LineSubject(), saver, resume=dump)
+    named.begin()
+    assert named.resumed is not None
+    assert named.resumed.step == run.step
+    named.end()
+
+
+def test_a_directory_with_a_file_for_inspection_only_is_refused() -> None:
+    """The message has its path."""
+    training(Run(LineSubject(), TerminateOnNaN(save="run/nan")), (0, 1))
+    with pytest.raises(
+        SettingsError, match=r"no intact checkpoint.*; to continue from what was kept, give 'run/nan.npz'"
+    ):
+        Run(LineSubject(), resume="run").begin()
 
 
 def line_run(callbacks: list[Any]) -> Run:
@@ -274,7 +315,7 @@ def test_two_that_write_the_same_files_are_refused() -> None:
     "save", ["run/nan", "run/7.npz", "./run/../run/nan", "run/end", "run/{step}", "run/x{batch:02d}"]
 )
 def test_a_file_that_a_resume_would_pick_is_refused(save: str) -> None:
-    callbacks = [ModelCheckpoint("run/{epoch}"), TerminateOnNaN(save=save)]
+    callbacks = [ModelCheckpoint("run/{loss}"), TerminateOnNaN(save=save)]
     with pytest.raises(SettingsError, match=r"would continue from this file.*; give another directory"):
         training(Run(LineSubject(), callbacks), (1, 2))
 

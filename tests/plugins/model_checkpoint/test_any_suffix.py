@@ -1,6 +1,7 @@
 """Tests of files with a suffix of the user's own, on each framework."""
 
 import logging
+import logging.handlers
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,53 @@ def test_a_long_name_keeps_the_whole_suffix(tmp_path: Path, caplog: pytest.LogCa
         run = trained(OfLine(), saver, 2, "auto")
     assert run.resumed is not None
     assert run.resumed.path.name.endswith(".pth.tar")
+
+
+def _changed_names(suffix: str, before: dict[str, Any], after: dict[str, Any], directory: Path) -> list[str]:
+    """Resume with other names, and return the files, the listed checkpoints and the lines without the suffix."""
+    directory.mkdir()
+    lines = logging.handlers.BufferingHandler(1000)
+    logging.getLogger("trainbus").addHandler(lines)
+    try:
+        for epochs, options in ((2, before), (4, after)):
+            saver = ModelCheckpoint(str(directory / f"m-{{epoch}}{suffix}"), **options)
+            with Run(LineSubject(), saver, resume="auto") as run:
+                for epoch in run.epochs(epochs):
+                    run.log(loss=float(epoch))
+    finally:
+        logging.getLogger("trainbus").removeHandler(lines)
+    files = sorted(path.name for path in payloads_in(directory))
+    listed = [path.name for path in run.result.checkpoints]
+    text = [record.getMessage() for record in lines.buffer]
+    return [each.replace(str(directory), "").replace(suffix, "") for each in (*files, "listed:", *listed, *text)]
+
+
+NAMES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"save_last": "last-{epoch}"}, {"save_last": "newest-{epoch}"}),
+    ({"save_last": "last-{epoch}"}, {"save_last": "last-{step}-{epoch}"}),
+    ({"save_last": "last-{epoch}"}, {"save_last": False}),
+    ({"save_last": True}, {"save_last": False}),
+    ({"save_last": True}, {"save_last": "last-{epoch}"}),
+    ({"save_last": True, "keep_last": 1}, {"save_last": "link", "keep_last": 1}),
+    ({"save_on": {"end": "final-{epoch}"}}, {"save_on": {"end": "over-{epoch}"}}),
+    ({"save_on": ("end",)}, {"save_on": ()}),
+    ({"keep_last": 2, "save_last": "a-{epoch}"}, {"keep_last": 1, "save_last": "b-{epoch}"}),
+]
+"""Names of files before and after a resume."""
+OWN = [".ckpt", ".bin", ".pth.tar", ".model", ".tar", ".weights", ".CKPT"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "suffix"),
+    [
+        *((*names, suffix) for names, suffix in zip(NAMES, [*OWN, *OWN], strict=False)),
+        *(pytest.param(*names, each, marks=pytest.mark.exhaustive) for names in NAMES for each in OWN),
+    ],
+)
+def test_a_resume_with_other_names_is_the_same_with_any_suffix(
+    before: dict[str, Any], after: dict[str, Any], suffix: str, tmp_path: Path
+) -> None:
+    """It keeps, deletes, lists and reports the same files as with the suffix of the framework."""
+    own = _changed_names(".npz", before, after, tmp_path / "own")
+
+    assert _changed_names(suffix, before, after, tmp_path / "other") == own

@@ -3,7 +3,10 @@
 import copy
 import os
 import pickle
+import re
+import signal
 import threading
+from contextlib import nullcontext
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -248,3 +251,89 @@ def test_content_that_pickle_cannot_write_is_refused(content: Any) -> None:
             run.log(loss=1.0)
     assert payloads_in(Path("run")) == []
     assert states() == []
+
+
+def _raises(error: Exception) -> Any:
+    def content(run: Run) -> Any:
+        raise error
+
+    return content
+
+
+BEFORE_METRICS: list[tuple[Any, str]] = [
+    (lambda run: {"acc": run.metrics["val_acc"]}, r"KeyError: 'val_acc'; .*write run.metrics.get\('val_acc'\)"),
+    (lambda run: {"acc": run.history["loss"][-1]}, "KeyError: 'loss'|IndexError"),
+    (lambda run: {"acc": float(run.metrics.get("val_acc"))}, "TypeError"),
+]
+"""Functions that fail before an epoch has ended, and what the line says."""
+ALWAYS: list[tuple[Any, str]] = [
+    (lambda run: None, "returned None; return what the file should hold"),
+    (_raises(RuntimeError("broken")), "RuntimeError: broken"),
+    (_raises(OSError("no such host")), "no such host"),
+    (_raises(SystemError("x")), "SystemError: x"),
+    (lambda run: {"a": lambda: 1}, "content= of ModelCheckpoint: "),
+]
+"""Functions that always fail."""
+CASES = [
+    *((*each, how) for each in BEFORE_METRICS for how in ("interrupt", "signal", "error")),
+    *((*each, how) for each, how in zip(ALWAYS, ("end", "interrupt", "error", "signal", "end"), strict=True)),
+]
+
+
+def _interrupted(how: str, saver: ModelCheckpoint, net: torch.nn.Linear) -> Run:
+    """Train two epochs of 6 batches; the third batch ends the run, unless it goes to its end."""
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam(net.parameters(), 0.1)
+    run = Run(TorchSubject(net, optimizer), saver)
+    with run:
+        for _ in run.epochs(2):
+            for batch in run.batches(range(6)):
+                net(torch.ones(1, 1)).sum().backward()
+                optimizer.step()
+                if batch == 2 and how == "interrupt":
+                    run.interrupt("TimeLimit")
+                if batch == 2 and how == "error":
+                    raise RuntimeError("user")
+                if batch == 2 and how == "signal":
+                    os.kill(os.getpid(), signal.SIGINT)
+            run.log(loss=1.0, val_acc=1.0)
+    return run
+
+
+@pytest.mark.parametrize(("content", "why", "how"), CASES)
+@pytest.mark.parametrize("background", [None, pytest.param(False, marks=pytest.mark.exhaustive)])
+def test_the_training_state_is_saved_when_a_run_ends_without_its_content(
+    content: Any, why: str, how: str, background: bool | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says what the file lacks, no error is raised for it, and a resume continues from it."""
+    net, on = torch.nn.Linear(1, 1), ("signal", "exception", "end")
+    saver = ModelCheckpoint(
+        "run/m-{epoch}.ckpt", content=content, save_freq="1000 steps", save_on=on, background=background
+    )
+    expected = {"signal": KeyboardInterrupt, "error": RuntimeError}.get(how)
+    with pytest.raises(expected) if expected else nullcontext():
+        _interrupted(how, saver, net)
+    path = f"run/{({'interrupt': 'signal', 'error': 'exception'}).get(how, how)}.ckpt"
+    (line,) = (each.getMessage() for each in caplog.records if "no content" in each.getMessage())
+    assert line.startswith(f"{path!r} has the training state, from which a resume continues, but no content: ")
+    assert re.search(why, line)
+    again = torch.nn.Linear(1, 1)
+    run = Run(TorchSubject(again, torch.optim.Adam(again.parameters(), 0.1)), saver, resume=path)
+    run.begin()
+    assert torch.equal(again.weight, net.weight)
+    assert run.step == {"end": 12, "error": 2}.get(how, 3)
+    run.end()
+
+
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_a_file_of_the_template_needs_its_content(on_error: Any) -> None:
+    """Also where the training ends; the message names the fix, and ``on_error`` decides."""
+    fix = r"KeyError: 'val_acc'; for a metric that is not logged yet, write run.metrics.get\('val_acc'\)"
+    options: dict[str, Any] = {"content": lambda run: {"a": run.metrics["val_acc"]}, "save_on": ("end", "signal")}
+    if on_error == "raise":
+        with pytest.raises(CheckpointError, match=fix):
+            trained(2, **options)
+    else:
+        run = trained(2, on_error=on_error, **options)
+        assert [path.name for path in payloads_in(Path("run"))] == ["end.ckpt"]
+        assert all(re.search(fix, str(each)) for each in run.failures)

@@ -13,8 +13,12 @@ from trainbus import Run, SettingsError
 from trainbus.checkpoints import read
 from trainbus.checkpoints.discovery import payloads_below
 from trainbus.plugins import ModelCheckpoint
-from trainbus.plugins.model_checkpoint.earlier_run import versioned
+from trainbus.plugins.model_checkpoint.earlier_run import earlier_files, versioned
+from trainbus.plugins.model_checkpoint.own_names import OwnNames
+from trainbus.storage.local import LocalBackend
 from trainbus.testing import LineSubject
+
+from .parts import trained as parts_trained
 
 
 def trained(epochs: int, *more: Any, resume: Any = None, filepath: str = "run/m-{epoch}", **options: Any) -> Run:
@@ -102,10 +106,10 @@ def test_a_version_that_has_saved_nothing_is_not_shared(make: str) -> None:
     """Another run may be about to save there; "auto" continues the newest that has saved."""
     Path(make).mkdir(parents=True)
     number = int(make[-1])
-    assert versioned("run/m", None) == f"run/version_{number + 1}/m"
-    assert versioned("run/m", "auto") == f"run/version_{number + 1}/m"
+    assert versioned(ModelCheckpoint("run/m"), None) == f"run/version_{number + 1}/m"
+    assert versioned(ModelCheckpoint("run/m"), "auto") == f"run/version_{number + 1}/m"
     trained(1, filepath="run/version_2/m")
-    assert versioned("run/m", "auto") == "run/version_2/m"
+    assert versioned(ModelCheckpoint("run/m"), "auto") == "run/version_2/m"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,128 @@ def test_the_template_of_a_version(filepath: str, resume: Any, expected: str) ->
     """The subdirectory is that of the path from which the run resumes."""
     if "://" in filepath:
         pytest.importorskip("fsspec")
-    assert versioned(filepath, resume) == expected
+    assert versioned(ModelCheckpoint(filepath), resume) == expected
+
+
+FOREIGN: list[tuple[str, dict[str, Any]]] = [
+    ("run/best.npz", {"filepath": "run/best", "save_best_only": True, "monitor": "loss"}),
+    ("run/best.ckpt", {"filepath": "run/best.ckpt"}),
+    ("run/best.pth.tar", {"filepath": "run/best.pth.tar"}),
+    ("run/m-1.npz", {"keep_last": 1}),
+    ("run/m-007.npz", {"filepath": "run/m-{epoch:03d}"}),
+    ("run/last.npz", {"save_last": True}),
+    ("run/last-1.npz", {"save_last": "last-{epoch}"}),
+    ("run/final.npz", {"save_on": {"end": "final"}}),
+    ("run/signal.npz", {"save_on": ("signal",)}),
+    ("run/0.5-1.npz", {"filepath": "run/{loss}-{epoch}"}),
+    ("run/3/m.npz", {"filepath": "run/{epoch}/m"}),
+    ("run/a{b}-1.npz", {"filepath": "run/a{{b}}-{epoch}"}),
+]
+"""A file of the user, and options with which a run may save there."""
+
+
+def mine(path: str) -> Path:
+    """Write a file of the user, and return its path."""
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("mine")
+    return place
+
+
+@pytest.mark.parametrize(("path", "options"), FOREIGN)
+def test_a_file_of_the_user_is_an_existing_one(
+    path: str, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is refused, left as it is by a version, and named in one line before a run that may replace it trains."""
+    place = mine(path)
+    with pytest.raises(
+        SettingsError, match=r"'refuse': 'run/' holds [^ ]+ \(not saved by trainbus\); to keep .*version"
+    ):
+        trained(2, **options, existing="refuse")
+    version = trained(2, **options, existing="version")
+    assert all("version_1" in str(each) for each in version.result.checkpoints)
+    assert place.read_text() == "mine"
+    shutil.rmtree("run/version_1")
+    caplog.clear()
+    trained(0, **options)
+    (line,) = (each.getMessage() for each in caplog.records if "not saved by trainbus" in each.getMessage())
+    assert place.relative_to("run").as_posix() in line
+    assert "give another directory or existing='version'" in line
+    assert "resume='auto'" not in line
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["run/m-best.npz", "run/m-1.pt", "run/m-1.npz.bak", "run/sub/m-1.npz", "run/.m-1.npz", "run/last.txt", "m-1.npz"],
+)
+def test_a_file_that_the_run_would_not_replace_is_none(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It has another name, suffix or directory."""
+    place = mine(path)
+    run = trained(2, save_last=True, existing="refuse", save_on=("signal", "end"), keep_last=1)
+    assert run.result.checkpoints
+    assert place.read_text() == "mine"
+    assert "not saved" not in caplog.text
+
+
+@pytest.mark.parametrize("existing", ["replace", "refuse", "version"])
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("run/m-3.npz", {}),
+        ("run/m-9.ckpt", {"filepath": "run/m-{epoch}.ckpt", "keep_last": 1}),
+        ("run/last-3.npz", {"save_last": "last-{epoch}"}),
+        ("run/end.npz", {"save_on": ("end",)}),
+        ("run/3/m.npz", {"filepath": "run/{epoch}/m"}),
+    ],
+)
+def test_a_resumed_run_names_files_of_the_user_before_it_replaces_them(
+    path: str, options: dict[str, Any], existing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one line; its own checkpoints are none."""
+    trained(2, existing=existing, **{**options, "save_on": ()})
+    place = mine(path)
+    caplog.clear()
+    assert trained(2, resume="auto", existing=existing, **{**options, "save_on": ()}).resumed is not None
+    trained(2, resume="auto", existing=existing, **options)
+    said = [each.getMessage() for each in caplog.records if "not saved by trainbus" in each.getMessage()]
+    named = f"ModelCheckpoint: 'run/' holds {place.relative_to('run').as_posix()} (not saved by trainbus), which this"
+    assert said
+    assert said[-1] == f"{named} run may replace; to keep its files, move them"
+
+
+def test_the_line_names_checkpoints_and_files_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
+    """Each kind with its first file, and the way to continue."""
+    trained(2)
+    mine("run/last.npz")
+    mine("run/m-9.npz")
+    trained(1, save_last=True)
+    held = "checkpoints of an earlier run, m-1.npz and 1 more, and last.npz and 1 more (not saved by trainbus), which"
+    assert held in caplog.text
+    assert "give resume='auto'" in caplog.text
+
+
+def test_files_of_an_earlier_save_are_not_taken_for_those_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
+    """A file of another model, and a link to the newest file, have no manifest of their own."""
+    options: dict[str, Any] = {"filepath": "run/{part}-{epoch}", "save_last": "link"}
+    parts_trained(2, **options)
+    trained(1, save_last="link")
+    caplog.clear()
+    parts_trained(2, **options)
+    trained(1, save_last="link")
+    assert caplog.text.count("checkpoints of an earlier run") == 2
+    assert "not saved by trainbus" not in caplog.text
+
+
+def test_the_directory_of_a_fresh_run_is_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no manifest is read."""
+    listed, read_files = list[Path](), list[Path]()
+    below, read_file = LocalBackend.files_below, LocalBackend.read
+    trained(3)
+    monkeypatch.setattr(LocalBackend, "files_below", lambda self: (listed.append(self.path), below(self))[1])
+    monkeypatch.setattr(LocalBackend, "read", lambda self: (read_files.append(self.path), read_file(self))[1])
+    own = OwnNames([ModelCheckpoint("run/m-{epoch}")], LineSubject())
+    assert earlier_files(Path("run"), own).checkpoints == ["m-1.npz", "m-2.npz", "m-3.npz"]
+    assert (listed, read_files) == ([Path("run")], [])
 
 
 @pytest.mark.parametrize("value", ["replaced", "Version", True, None, 1])

@@ -96,6 +96,43 @@ def test_auto_names_the_runs_that_it_finds() -> None:
     assert trained(2, resume="auto", run_id="c").resumed is None
 
 
+@pytest.mark.parametrize(
+    ("filepath", "other"),
+    [
+        ("{run}/m-{epoch}", "a/x/m-1"),
+        ("{run}/m-{epoch}", "a/best"),
+        ("{run}/m-{epoch}", "a/m-best"),
+        ("{run}/x/m", "a/m"),
+        ("{run}/x/m", "a/y/m"),
+        ("{run}/{epoch}/m", "a/m-1"),
+        ("{run}/{epoch}/m", "a/version_1/m"),
+        ("{run}/m.ckpt", "a/m"),
+        ("trial-{run}/m-{epoch}", "trial-a/1/m-1"),
+        ("{run}/v{{1}}-{epoch}", "a/v1-1"),
+    ],
+)
+@pytest.mark.parametrize("listed", ["first", "last"])
+def test_a_directory_without_checkpoints_of_the_template_is_no_run(filepath: str, other: str, listed: str) -> None:
+    """Whatever else is in it, and whichever callback names the runs."""
+    saver, log = ModelCheckpoint(filepath, save_on=()), TensorBoard("logs/{run}/x")
+    trained(1, saver, log, run_id="q")
+    trained(1, ModelCheckpoint(other, save_on=()))
+    Path("logs/a/y").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"resume='auto' needs the id of the run to continue; .*; found: 'q'$"):
+        trained(2, *((saver, log) if listed == "first" else (log, saver)), resume="auto")
+
+
+@pytest.mark.parametrize("existing", ["replace", "version"])
+def test_each_run_of_the_template_is_named(existing: Any) -> None:
+    """Also one with versions, and one whose file "last" is left."""
+    saver = ModelCheckpoint("{run}/m-{epoch}", existing=existing, save_last=True)
+    for run_id in ("a{1}", "b", "b", "c"):
+        trained(1, saver, run_id=run_id)
+    Path("c/m-1.npz").unlink()
+    with pytest.raises(SettingsError, match=r"; found: 'a\{1\}', 'b', 'c'$"):
+        trained(2, saver, resume="auto")
+
+
 def test_a_run_without_an_id_draws_one() -> None:
     """Two of them have two directories; one that resumes from a path is a run of its own."""
     first, second = trained(1), trained(1)

@@ -196,7 +196,7 @@ def test_any_name_of_a_metric_is_a_field(name: str, form: str, text: str) -> Non
     assert template_fields(check_template(template)) == ["epoch", name]
     assert render(template, {"epoch": 1, name: 0.125}) == f"runs/1-{text}.pt"
     assert sibling_path(template, "last", ".pt") == "runs/last.pt"
-    assert glob_pattern(template) == "runs/*-*.pt"
+    assert glob_pattern(template) == "runs/[0-9]*-*.pt"
     assert suffix_in(template) == ".pt"
 
 
@@ -324,12 +324,10 @@ def test_a_wrong_suffix_is_refused_naming_the_right_ones() -> None:
     st.sampled_from(["epoch", "step", "batch"]),
     st.from_regex(r"[<>=^]?[-+ ]?#?0?\d{0,2}[,_]?(\.\d)?[bcdeEfFgGnoxX%]?", fullmatch=True),
     st.integers(0, 10**6),
-    st.sampled_from(["{}/m.pt", "e{}/m.pt", "a/{}-x/b/m.pt"]),
+    st.sampled_from(["{}/m.pt", "e{}/m.pt", "a/{}-x/b/m.pt", "m-{}.pt"]),
 )
-def test_a_pattern_matches_every_directory_that_a_counter_can_name(
-    name: str, form: str, number: int, template: str
-) -> None:
-    """In whatever format: another run must not take such a directory."""
+def test_a_pattern_matches_every_path_that_a_counter_can_name(name: str, form: str, number: int, template: str) -> None:
+    """In whatever format: another run must not take such a directory, and a resume must find such a file."""
     template = template.format(f"{{{name}:{form}}}")
     try:
         path = render(check_template(template), {name: number})
