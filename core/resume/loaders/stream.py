@@ -143,7 +143,8 @@ class Stream(Generic[T]):
     def _begun_as_text(self) -> str:
         """Return the state in which the pass began, which is encoded once: most passes are never saved."""
         if isinstance(self._begun, dict):
-            begun = {**self._begun, "rng": to_json_data(self._begun["rng"])}
+            state = cast("dict[str, Any]", self._begun)
+            begun = {**state, "rng": to_json_data(state["rng"])}
             self._begun = json.dumps(compress_arrays(begun))
         return self._begun or ""
 
