@@ -99,7 +99,7 @@ class Stream(Generic[T]):
         self._done = 0
         """Batches of the present pass that were drawn."""
         self._saved = saved
-        self._begun: Any = None
+        self._begun: dict[str, Any] | str | None = None
         """The generators and the loader when the pass began; as text after they were saved; None if none has begun."""
         self._batches: Iterator[T] | None = None
 
@@ -143,8 +143,7 @@ class Stream(Generic[T]):
     def _begun_as_text(self) -> str:
         """Return the state in which the pass began, which is encoded once: most passes are never saved."""
         if isinstance(self._begun, dict):
-            state = cast("dict[str, Any]", self._begun)
-            begun = {**state, "rng": to_json_data(state["rng"])}
+            begun = {**self._begun, "rng": to_json_data(self._begun["rng"])}
             self._begun = json.dumps(compress_arrays(begun))
         return self._begun or ""
 
