@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from trainbus import Decision, Run, hookimpl
-from trainbus.checkpoints import entries_of, history_log, history_reader, read, scan
+from trainbus.checkpoints import entries_of, read, scan
 from trainbus.checkpoints.discovery import history_flaws
+from trainbus.checkpoints.history import history_log, history_reader
 from trainbus.checkpoints.history.history_log import HistoryLog
 from trainbus.checkpoints.history.history_reader import HistoryReference
 from trainbus.cli.checkpoints import table

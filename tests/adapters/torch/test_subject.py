@@ -212,7 +212,10 @@ def test_the_save_of_a_subclass_is_called_for_every_checkpoint(background: bool 
         (lambda subject, new: subject.replace(new, new), "give schedulers by name: replace(optimizer, scheduler="),
         (lambda subject, new: subject.replace(new, scaler=None), "replace: unknown argument 'scaler'"),
         (lambda subject, new: subject.replace(new, sheduler=None), "did you mean 'scheduler'?"),
-        (lambda subject, _: subject.save(), "save: the argument 'path' is missing; give it: save(path, weights_only)"),
+        (
+            lambda subject, _: subject.save(),
+            "save: the argument 'path' is missing; give it: save(path, weights_only=...)",
+        ),
         (lambda subject, _: subject.save("m.pt"), "save: the argument 'weights_only' is missing"),
         (lambda subject, _: subject.save("m.pt", True), "save takes only path by position"),
         (lambda subject, _: subject.load(), "load: the argument 'path' is missing"),
