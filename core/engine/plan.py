@@ -90,6 +90,10 @@ class StepPlan(NamedTuple):
         due = (step // self.validate_every + 1) * self.validate_every
         return due if self.total is None else min(due, self.total)
 
+    def validations_left(self, step: int) -> int | None:
+        """Return how many validations come after a step; None without a last step."""
+        return None if self.total is None else -(-self.total // self.validate_every) - step // self.validate_every
+
     def is_done(self, intervals: int, step: int) -> bool:
         """Return whether nothing is left to train after so many intervals, and weight updates."""
         return self.total is not None and self.total <= step

@@ -29,7 +29,7 @@ class IdleCallbacks:
         """Report before the first epoch what its plan shows."""
         if self._first is None:
             self._first = epoch
-            self._check(self._state.planned_batches, 1)
+            self._check(accumulate=1)
 
     def begin_batches(self, accumulate: int | None) -> None:
         """Report before the first batch what the number of batches shows.
@@ -39,10 +39,10 @@ class IdleCallbacks:
         """
         if not self._with_batches:
             self._with_batches = True
-            self._check(self._state.planned_batches, accumulate)
+            self._check(accumulate)
 
-    def _check(self, batches: int | None, accumulate: int | None) -> None:
-        planned = self._planned(batches, accumulate)
+    def _check(self, accumulate: int | None) -> None:
+        planned = self._planned(accumulate)
         if planned is None:
             return
         for name, callback in list(self._callbacks.items()):
@@ -51,18 +51,17 @@ class IdleCallbacks:
                 del self._callbacks[name]
                 self._report(f"{name}: {reason}")
 
-    def _planned(self, batches: int | None, accumulate: int | None) -> PlannedTraining | None:
+    def _planned(self, accumulate: int | None) -> PlannedTraining | None:
         """Return what the loop will train; None if that is unknown."""
         state, first = self._state, self._first or 0
-        plan, subject = state.plan, state.subject
+        plan, subject, batches = state.plan, state.subject, state.planned_batches
         if plan.total is None:
             return None
         rates: Mapping[str, float] = subject.learning_rates() if has(subject, HasLearningRate) else {}
         planned = PlannedTraining(range(first, max(plan.total, first + 1)), learning_rates=rates)
         planned = planned._replace(resumed=state.resumed is not None)
         if isinstance(plan, StepPlan):
-            left = -(-plan.total // plan.validate_every) - state.step // plan.validate_every
-            intervals = range(first, first + max(left, 1))
+            intervals = range(first, first + max(plan.validations_left(state.step) or 0, 1))
             return planned._replace(epochs=intervals, unit="validation", steps=range(state.step, plan.total))
         if batches is None:
             return planned

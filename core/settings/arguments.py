@@ -162,6 +162,15 @@ def checked_accumulate(value: object) -> int | None:
     return None if value is None else whole_number("accumulate", value, 1, advice)
 
 
+def is_iterable(value: object) -> bool:
+    """Return whether a value can be iterated over; a sequence may have ``__getitem__`` only.
+
+    >>> is_iterable(range(3)), is_iterable(3)
+    (True, False)
+    """
+    return hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+
+
 def check_loader(call: str, loader: object) -> None:
     """Refuse a loader that is not iterable.
 
@@ -172,7 +181,7 @@ def check_loader(call: str, loader: object) -> None:
     Raises:
         SettingsError: It is not iterable.
     """
-    if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):  # a sequence may have that only
+    if not is_iterable(loader):
         raise SettingsError(f"{call}({loader!r}): give an iterable of batches, such as a DataLoader, or range(n)")
 
 

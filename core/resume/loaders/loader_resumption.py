@@ -130,9 +130,8 @@ class LoaderResumption:
         """Return whether the loader gives its batches as then, so that its own position is still the same."""
         if isinstance(loader, Stream):
             return True
-        sizes = self._then.batch_size, batch_size_of(loader)
-        same = not interrupted or None in sizes or len(set(sizes)) == 1
-        return same and self._then.ranks == self._ranks
+        size = batch_size_of(loader) if interrupted else None
+        return self._then.has_batches_of(LoopSize(self._ranks, batch_size=size))
 
     def _warn_of_position(self, loader: object, state: Any) -> None:
         """Warn once that an iterator, which the new process has created again, may begin with any batch."""

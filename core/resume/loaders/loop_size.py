@@ -18,6 +18,11 @@ class LoopSize(NamedTuple):
     batch_size: int | None = None
     """The samples in one of them; None if unknown."""
 
+    def has_batches_of(self, other: LoopSize) -> bool:
+        """Return whether a loader's own position counts the same batches in both, as far as their sizes are known."""
+        sizes = self.batch_size, other.batch_size
+        return self.ranks == other.ranks and (None in sizes or len(set(sizes)) == 1)
+
 
 class Continuation(NamedTuple):
     """Where a loop continues."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 from pydantic import BaseModel, Field, ValidationError
 
 from ...limits import BATCHES, RANKS
+from ...settings.arguments import is_iterable
 from ..rng_state import get_rng_state, restore_rng_state
 from ..serialization import compress_arrays, to_json_data
 from .dataloader_state import batch_size_of, capture_loader, is_stateful, iterator_in, length_of, takes_turns
@@ -85,7 +86,7 @@ class Stream(Generic[T]):
         *,
         saved: bool = True,
     ) -> None:
-        function = None if _is_iterable(loader) else cast("Callable[[], T]", loader)
+        function = None if is_iterable(loader) else cast("Callable[[], T]", loader)
         self.loader: Iterable[T] = cast("Iterable[T]", loader) if function is None else _Calls(function)
         self.passes = 0
         """Complete passes over the loader."""
@@ -182,7 +183,7 @@ class Stream(Generic[T]):
         skip, problem = continuation(state.done, then, present, in_turn=takes_turns(self.loader))
         if problem:
             self._report(problem)
-        self._restore(begun, now, skip, continues=_alike(then, present))
+        self._restore(begun, now, skip, continues=then.has_batches_of(present))
 
     def _restore(self, begun: Any, now: Any, skip: int, *, continues: bool) -> None:
         loader, its_begin = self.loader, begun["loader"]
@@ -239,16 +240,6 @@ class _Calls(Generic[T]):
 
     def load_state_dict(self, _: Any) -> None:
         """Go on: what the function draws depends on the random generators alone."""
-
-
-def _is_iterable(loader: object) -> bool:
-    return hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
-
-
-def _alike(then: LoopSize, now: LoopSize) -> bool:
-    """Return whether the position that a stateful loader has saved counts the same batches now."""
-    sizes = then.batch_size, now.batch_size
-    return then.ranks == now.ranks and (None in sizes or len(set(sizes)) == 1)
 
 
 def _set_epoch(loader: Any, number: int) -> None:

@@ -47,3 +47,14 @@ def test_words() -> None:
     assert (EpochPlan(1).all_done(), EpochPlan(3).all_done()) == ("the epoch is done", "all 3 epochs are done")
     assert (StepPlan(1, 1).all_done(), StepPlan(9, 3).all_done()) == ("the step is done", "all 9 steps are done")
     assert (EpochPlan(3).unit, EpochPlan(3).validate_every, StepPlan(9, 3).unit) == ("epoch", None, "validation")
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 59))
+def test_validations_left_are_those_that_come(total: int, every: int, step: int) -> None:
+    """One after another, up to the last step."""
+    plan, step = StepPlan(total, every), min(step, total - 1)
+    coming, now = 0, step
+    while now < total:
+        now, coming = plan.next_validation(now), coming + 1
+    assert plan.validations_left(step) == coming
+    assert StepPlan(None, every).validations_left(step) is None
