@@ -5,10 +5,8 @@ By design they differ: a value that is not finite is never among the best, and o
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +18,7 @@ from trainbus.adapters.torch import TorchSubject
 from trainbus.checkpoints.names.filename_template import render
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 
+from .lightning_logs import quiet_lightning  # noqa: F401 - a fixture
 from .trainings import histories, saved, stopped_after, train
 
 lightning = pytest.importorskip("lightning.pytorch", reason="needs trainbus[test]")
@@ -43,17 +42,6 @@ class Logging(lightning.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.01)
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger = logging.getLogger("lightning.pytorch")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
-        yield
-        logger.setLevel(level)
 
 
 def fit(values: Sequence[float], callbacks: Any, batches: int = 1, source: Path | None = None) -> int:

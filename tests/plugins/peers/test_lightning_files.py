@@ -6,11 +6,9 @@ delete the file that a run resumed from, once a better or newer one is complete.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from trainbus import Run, SettingsError
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 
+from .lightning_logs import quiet_lightning  # noqa: F401 - a fixture
 from .trainings import saved, train
 
 lightning = pytest.importorskip("lightning.pytorch", reason="needs trainbus[test]")
@@ -48,17 +47,6 @@ class Clocked(lightning.LightningModule):  # type: ignore[misc]
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), 0.5)
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger = logging.getLogger("lightning.pytorch")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
-        yield
-        logger.setLevel(level)
 
 
 def fit(

@@ -6,9 +6,7 @@ validations waits for the next one; Lightning saves the later model under the ea
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +19,7 @@ from trainbus import Run
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
+from .lightning_logs import quiet_lightning  # noqa: F401 - a fixture
 from .trainings import BATCHES, EPOCHS, histories, saved, validated
 
 lightning = pytest.importorskip("lightning.pytorch", reason="needs trainbus[test]")
@@ -52,17 +51,6 @@ class Validated(lightning.LightningModule):  # type: ignore[misc]
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **options)
         rest = {name: value for name, value in self.plateau.items() if name not in options}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_score", **rest}}
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger = logging.getLogger("lightning.pytorch")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
-        yield
-        logger.setLevel(level)
 
 
 INTERVALS: list[tuple[dict[str, Any], range]] = [
