@@ -18,9 +18,9 @@ from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
-from ..resume.given_data import check_best
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
+from ..resume.script.start import check_best
 from ..settings.arguments import check_metrics, whole_number
 from ..terminal import plural
 from .ending import Ending

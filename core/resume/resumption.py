@@ -33,7 +33,6 @@ from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
 from .checkpoint_loading import load_with_snapshots
 from .checks.state_check import check_state
-from .given_data import merged_hparams
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
@@ -42,6 +41,7 @@ from .other_ranks import with_other_ranks
 from .owned_files import OwnedFiles
 from .rng_state import restore_rng_state
 from .run_history import Followed, Past, read_past
+from .script.hparams import merged_hparams
 from .script.options import options_of, report_script_options
 from .script.rates import apply_script_rates, rates_of
 from .serialization import from_json_data
