@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_vali
 
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import Mode
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.capabilities import ReportsMeans, has
-from trainbus.planned_training import PlannedTraining
 
 from ..frequency import EVERY_EPOCH, Frequency, frequency_text
 from .better import better_arguments, is_relative
