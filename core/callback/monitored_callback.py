@@ -10,8 +10,7 @@ from pydantic import StringConstraints
 
 from ..capabilities import HasDirections, missing
 from ..errors import TrainbusError, UnknownDirection
-from ..metrics.direction import direction_of
-from ..metrics.monitor import direction_for
+from ..metrics.direction import direction_for, direction_of
 from ..metrics.names import canonical
 from .callback import Callback
 from .option_types import Mode, Verbose

@@ -9,8 +9,8 @@ from typing import Any, Final
 from ..errors import SettingsError
 from ..limits import EPOCHS
 from ..terminal.text import shown
-from .combining import COMBINED, REDUCTIONS, Reduce, like, mean_of, number_of_samples, summable
 from .names import check_name, is_validated
+from .reductions import COMBINED, REDUCTIONS, Reduce, like, mean_of, number_of_samples, summable
 from .scalars import (
     LazyMetrics,
     is_numeric,
