@@ -139,8 +139,8 @@ class Lifecycle:
             executor.writer.contents = _contents_of(self.callbacks, run)
             self.collector.enabled = bool(directories)
             self.ends.directories = self.collector.history.directories = directories
-            state.start = executor.writer.start
-            removed = partial(executor.report_removed, lambda: state.files)
+            state.files.start = executor.writer.start
+            removed = partial(executor.report_removed, state.files)
             bind("lock_directories", executor.lock_directories)(self.ending.locks, removed)
             self.stop_requests.listen(directories, loop_is_alive)
             self.ending.closed.callback(self.stop_requests.close_stop_file)

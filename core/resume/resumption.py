@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from ..capabilities import (
 )
 from ..checkpoints import Checkpoint
 from ..checkpoints.history.history_reader import history_file
+from ..checkpoints.run_files import RunFiles
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision, Stop
 from ..errors import CheckpointError, MissingCapability, SettingsError, TrainbusError
@@ -60,7 +61,7 @@ class Resumable(Protocol):
     followed: Followed | None
     metrics: Mapping[str, Any]
     decision_log: list[tuple[int, Decision]]
-    file_log: list[tuple[Location, bool]]
+    files: RunFiles
     stop_actions: list[Stop]
     epoch: int
     epochs_started: int
@@ -71,20 +72,8 @@ class Resumable(Protocol):
     script_learning_rates: Mapping[str, float]
     script_options: Mapping[str, str]
 
-    @property
-    def files(self) -> list[Location]:
-        """The checkpoints of the run."""
-        ...
-
-    @files.setter
-    def files(self, files: Iterable[Location]) -> None: ...
-
     def continue_run(self, run_id: str) -> None:
         """Continue the run with this identifier."""
-        ...
-
-    def leave_out_missing(self, present: Iterable[Location]) -> None:
-        """Leave out of ``files`` what is not present."""
         ...
 
     def restore_counters(self, step: int, trained_batches: int) -> None:
@@ -260,16 +249,16 @@ class Resumption:
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)
-        run.files = past.files
-        run.followed = Followed(file, state.history, (len(past.epochs), len(past.decisions), len(run.file_log)))
+        run.files.replace(past.files)
+        run.followed = Followed(file, state.history, (len(past.epochs), len(past.decisions), len(run.files.log)))
         listed, refusal = self._of_plain_plugins.listed(past.files, self.checkpoint.path)
         if refusal:
             self._warn("%s", refusal)
         for problem in self._owned.gone(listed):
             self._warn("%s", problem)
         own = self._start.identity(self.checkpoint.path)
-        run.files = listed if own in map(self._start.identity, listed) else [*listed, self.checkpoint.path]
-        run.leave_out_missing(existing(run.files))
+        run.files.replace(listed if own in map(self._start.identity, listed) else [*listed, self.checkpoint.path])
+        run.files.leave_out_missing(existing(run.files))
 
     def restore_epoch(self, run: Resumable) -> None:
         """Restore the metrics and counters of the interrupted epoch; its loop may count its batches otherwise."""
