@@ -59,9 +59,10 @@ class Run:
         callbacks: Callbacks, their settings as plain data, or objects with hook implementations; called in this order.
         verbose: What to print: 0 nothing; 1 a progress bar and every decision; 2 a line for each epoch and every
             decision; "auto" is 1 in a terminal or a notebook, else 2; None follows the callbacks' ``verbose``.
-        resume: The checkpoint to continue from; a directory, to use its newest intact checkpoint; or "auto", to use the
-            newest one that the callbacks have written, or to start from the beginning if there is none. The resumed run
-            makes the same decisions as a run that was never interrupted.
+        resume: The checkpoint to continue from; a directory, to use its newest intact checkpoint; "auto", to use the
+            newest one that the callbacks have written, or to start from the beginning if there is none; or what
+            ``state_dict`` returned, if somebody else has restored the subject. The resumed run makes the same decisions
+            as a run that was never interrupted.
         resume_strict: Whether to refuse to resume if the callbacks differ from those of the checkpoint. Otherwise each
             difference is logged, the new settings are used, and states that are still valid are kept.
         resume_learning_rates: Which rates to use if the script sets other learning rates than when the checkpoint's run
@@ -103,7 +104,7 @@ class Run:
         callbacks: CallbackLike | Sequence[CallbackLike] = (),
         *,
         verbose: Verbose | None = None,
-        resume: Source | None = None,
+        resume: Source | Mapping[str, Any] | None = None,
         resume_strict: bool = False,
         resume_learning_rates: RateSource = "checkpoint",
         start: Mapping[str, Any] | None = None,
@@ -349,19 +350,21 @@ class Run:
 
     # --- the events that an adapter reports
 
-    def begin(self, loop_is_alive: Callable[[], bool] = lambda: True) -> None:
+    def begin(self, loop_is_alive: Callable[[], bool] = lambda: True, *, keeps_state: bool = False) -> None:
         """Begin the training.
 
         Args:
             loop_is_alive: Returns whether the loop is still running; called when a signal arrives, for loops that may
                 end without an event. If no loop is running, the signal has its usual effect.
+            keeps_state: Whether ``state_dict`` may be called in the middle of an epoch, so that the states in which
+                the random generators begin an epoch are kept, as they are for callbacks that save.
 
         Raises:
             SettingsError: A plugin refuses its options.
             CheckpointError: Another run writes into the same directory.
         """
         self._bus = self._life.bus
-        self._life.begin(self, loop_is_alive)
+        self._life.begin(self, loop_is_alive, keeps_state=keeps_state)
         self._dropped = weakref.finalize(self, report_dropped, self.state.epoch_metrics, os.getpid())
 
     @checked("begin_epoch")
@@ -521,6 +524,31 @@ class Run:
     def result(self) -> Result:
         """How the run ended, or how far it is."""
         return Result.of(self.state, self._life.monitors.best(), self._life.failures.all)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state with which ``Run(resume=state)`` makes the same decisions as this run, without the subject.
+
+        A framework's own checkpoint carries it, beside the weights that the framework saves and restores. It is plain
+        JSON data, except for what is under "snapshots": name of each slot to what the subject's ``snapshot`` returned,
+        such as the best weights of ``EarlyStopping(restore_best_weights=True)``; empty if no plugin keeps any. With
+        several ranks, all of them call it at the same point, and the state that rank 0 gets is complete.
+
+        Raises:
+            LoopError: The run has not begun.
+
+        >>> from trainbus.plugins import EarlyStopping
+        >>> with Run(callbacks=EarlyStopping(monitor="loss", patience=1)) as run:
+        ...     for epoch in run.epochs(2):
+        ...         run.log(loss=1.0)
+        ...         if epoch == 0:
+        ...             state = run.state_dict()
+        >>> with Run(callbacks=EarlyStopping(monitor="loss", patience=1), resume=state) as again:
+        ...     for epoch in again.epochs(2):
+        ...         again.log(loss=1.0)
+        >>> again.history == run.history, again.result.reason == run.result.reason
+        (True, True)
+        """
+        return self._life.state_dict(self)
 
     @checked("monitor")
     def monitor(self, metric: str, mode: Mode = "auto", *, start_from_epoch: int = 0) -> Monitor:

@@ -107,6 +107,10 @@ class SnapshotStore:
         """Return whether a slot's snapshot can no longer be restored."""
         return slot in self._lost and slot not in self._kept
 
+    def lost(self) -> list[str]:
+        """Return the slots whose snapshots can no longer be restored."""
+        return sorted(self._lost - self._kept.keys())
+
     def drop(self, slot: str) -> bool:
         """Delete a slot and return whether it existed."""
         self._files.pop(slot, None)

@@ -122,7 +122,8 @@ class RankGroup:
             finish = partial(executor.finish_earlier, decision) if self._leads else ExecutionResult
             earlier = self._result_of_rank_0(*attempt(finish))
             record(earlier)
-        others, follower = self._states_of_others(decision, executor), Follower(executor)
+        saves = not executor.is_collective and any(isinstance(action, Save) for action in decision)
+        others, follower = self.states_of_others(executor) if saves else [], Follower(executor)
         step = partial(executor.execute, other_ranks=others, earlier=earlier) if self._leads else follower.execute
         result = self._result_of_rank_0(*attempt(step, decision))
         if any(isinstance(action, (Restore, Forget)) for action in decision):
@@ -131,9 +132,9 @@ class RankGroup:
                     follower.finish(decision)
         return result
 
-    def _states_of_others(self, decision: Decision, executor: Executor) -> list[RankState]:
-        """Return, on rank 0, the states of the other ranks to store if it writes a checkpoint alone."""
-        if executor.is_collective or not any(isinstance(action, Save) for action in decision):
+    def states_of_others(self, executor: Executor) -> list[RankState]:
+        """Return, on rank 0, the states of the other ranks as differences from its own; none once it has left."""
+        if self._coordinator.left:
             return []
         gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
         states = [RankState.model_validate(each) for each in gathered]

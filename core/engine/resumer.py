@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
 from ..errors import UnreadableCheckpoint
 from ..failures import LOG, Failures
+from ..resume.given_state import GivenState
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
 from ..resume.state import CheckpointState, Position, RankState
@@ -59,7 +60,7 @@ class Resumer:
     """Restores a run from its checkpoint, if it has one, and lets its loops continue.
 
     Args:
-        source: The checkpoint to resume from, a directory or "auto"; None to start from the beginning.
+        source: The checkpoint to resume from, a directory, "auto", or a given state; None to start from the beginning.
         locate: Finds the checkpoint.
         resumption: Makes the resumption from a checkpoint.
         state: The plain data of the run.
@@ -74,9 +75,9 @@ class Resumer:
 
     def __init__(
         self,
-        source: Source | None,
+        source: Source | GivenState | None,
         locate: Locate,
-        resumption: Callable[[Checkpoint], Resumption],
+        resumption: Callable[[Checkpoint, Mapping[str, object] | None], Resumption],
         state: RunState,
         snapshots: SnapshotStore,
         loops: LoopRecorder,
@@ -189,7 +190,9 @@ class Resumer:
             SettingsError: There is nothing to resume from, or the callbacks differ and ``strict`` forbids it.
             CheckpointError: The checkpoint is damaged or belongs to another subject.
         """
-        if self.source is not None:
+        if isinstance(self.source, GivenState):
+            self._bind("restore_given", self._load)(self.source.checkpoint, self.source.snapshots)
+        elif self.source is not None:
             self._restore_newest(self.source)
             if self._names_file:  # then a finished run continues to train
                 self._ignored_stops, self._state.stop_actions[:] = list(self._state.stop_actions), []
@@ -206,7 +209,9 @@ class Resumer:
     def _names_file(self) -> bool:
         """Whether the user has named the file to resume from."""
         return (
-            self._resumption is not None and followed(location(self.source or "")) == self._resumption.checkpoint.path
+            self._resumption is not None
+            and not isinstance(self.source, GivenState)
+            and followed(location(self.source or "")) == self._resumption.checkpoint.path
         )
 
     @property
@@ -230,11 +235,12 @@ class Resumer:
                     return
 
     def _find(self, damaged: Collection[Location]) -> Checkpoint | None:
-        return self._locate(self.source or AUTO, without=damaged)
+        source = AUTO if self.source is None or isinstance(self.source, GivenState) else self.source
+        return self._locate(source, without=damaged)
 
-    def _load(self, checkpoint: Checkpoint) -> None:
+    def _load(self, checkpoint: Checkpoint, given: Mapping[str, object] | None = None) -> None:
         with reading(checkpoint.path, "has a state that cannot be read"):
-            resumption = self._resumption_from(checkpoint)
+            resumption = self._resumption_from(checkpoint, given)
             resumption.check(self._state.subject)
         if self._strict:
             resumption.refuse_differences()

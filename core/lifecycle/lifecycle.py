@@ -18,6 +18,7 @@ from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
+from ..resume.given_state import PATH, state_dict_of
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
 from ..resume.script.start import check_best
@@ -124,9 +125,19 @@ class Lifecycle:
             self.state.record(result, lambda path: bool(self.executor.existing([path])))
             self.bus.announce(run, result)
 
+    def state_dict(self, run: object) -> dict[str, Any]:
+        """Return the state of the run without a checkpoint; every rank calls it, and that of rank 0 is complete."""
+        self.require_begun("state_dict()")
+        executor, collector, start = self.executor, self.collector, self.executor.writer.start
+        if self.state.phase == "open":  # what is being written belongs to the state
+            self.record(run, self.group.bind("last_files", partial(executor.collect, wait=True))())
+        state = collector.checkpoint_state(NOTHING, self.group.states_of_others(executor))
+        history = collector.history.whole(start.fixed(PATH).parent)
+        return state_dict_of(state, collector.progress(), history, executor.snapshots, start)
+
     # --- the run and its epochs
 
-    def begin(self, run: object, loop_is_alive: Callable[[], bool]) -> None:
+    def begin(self, run: object, loop_is_alive: Callable[[], bool], *, keeps_state: bool) -> None:
         """Begin the training, from a checkpoint if the run is resumed."""
         self.require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self.state.phase = "open"
@@ -137,7 +148,7 @@ class Lifecycle:
             self.group.begin(settings, self.stop_requests)
             directories = executor.note_directories(self.callbacks.values())
             executor.writer.contents = _contents_of(self.callbacks, run)
-            self.collector.enabled = bool(directories)
+            self.collector.enabled = bool(directories) or keeps_state
             self.ends.directories = self.collector.history.directories = directories
             state.files.start = executor.writer.start
             removed = partial(executor.report_removed, state.files)

@@ -26,6 +26,7 @@ from ..hooks import hookimpl
 from ..metrics.monitor import Monitors
 from ..metrics.origin import Origin
 from ..resume.end_record import EndRecord, EndRecords
+from ..resume.given_state import GivenState
 from ..resume.locate import check_resume, locate
 from ..resume.resumption import Resumption
 from ..resume.script.hparams import hparams_of
@@ -69,7 +70,7 @@ def assemble(
     callbacks: CallbackLike | Sequence[CallbackLike],
     *,
     verbose: Verbose | None,
-    resume: Source | None,
+    resume: Source | Mapping[str, Any] | None,
     resume_strict: bool,
     resume_learning_rates: str,
     signals: Iterable[str],
@@ -79,16 +80,23 @@ def assemble(
 ) -> Parts:
     """Return the parts of a run; ``Run`` documents the arguments and the errors."""
     check_subject(subject)
-    check_resume(resume)
+    state_given = GivenState.of(resume) if isinstance(resume, Mapping) else None
+    source = check_resume(resume) if state_given is None else state_given
     check_source(resume_learning_rates)
     if not isinstance(cast("object", resume_strict), bool):
         raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
     state, origin = RunState(subject), origin_of(start)
     state.hparams = hparams_of(hparams)
-    given = run_id_of(run_id)
+    given = run_id_of(run_id) or (None if state_given is None else state_given.run_id)
     state.run_id = given or state.run_id
     group = group_for(subject, state)
-    run_start = RunStart(state.run_id, given=given is not None, resume=resume, world_size=group.size, subject=subject)
+    run_start = RunStart(
+        state.run_id,
+        given=given is not None,
+        resume=None if isinstance(source, GivenState) else source,
+        world_size=group.size,
+        subject=subject,
+    )
     failures = Failures()
     entries = build_plugins(callbacks, subject, verbose=verbose, start=run_start)
     state.has_own_id = run_start.is_own
@@ -118,7 +126,7 @@ def assemble(
         world_size=group.size,
     )
     resumer = Resumer(
-        resume,
+        source,
         find,
         match,
         state,

@@ -108,6 +108,25 @@ class RunningMeans(LazyMetrics):
             entry[0] = combine(entry[0], value)
             entry[1] += 1
 
+    def replace(self, name: str, value: Any, reduce: Reduce = "mean") -> None:
+        """Add a value in place of all that were added before under its name.
+
+        Args:
+            name: Name of the metric.
+            value: As in ``add``.
+            reduce: How the values of several ranks are reduced.
+
+        >>> means = RunningMeans()
+        >>> means.add("loss", 1.0, reduce="sum")
+        >>> means.replace("loss", 3.0)
+        >>> dict(means)
+        {'loss': 3.0}
+        """
+        self._sums.pop(name, None)
+        self._earlier.pop(name, None)
+        self.reduced.pop(name, None)
+        self.add(name, value, reduce=reduce)
+
     def _check_reduce(self, name: str, reduce: Reduce) -> None:
         if reduce not in REDUCTIONS:
             raise SettingsError(f"reduce={reduce!r} of {name!r}: give one of {', '.join(map(repr, REDUCTIONS))}")

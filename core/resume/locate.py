@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -150,14 +151,16 @@ def _is_checkpoint(directory: Location) -> bool:
     return isinstance(directory, Path) and any(directory.glob(f"{SHARDS}*")) and holds_parts(directory)
 
 
-def check_resume(source: object) -> None:
-    """Refuse what names nothing to resume from; None resumes nothing.
+def check_resume(source: object) -> Source | None:
+    """Return what names a checkpoint to resume from; None resumes nothing.
 
     Raises:
         SettingsError: It is no path, or an empty one.
     """
     given = shown(source)
-    if not (source is None or (isinstance(source, (str, os.PathLike, RemotePath)) and source != "")):
-        raise SettingsError(
-            f"resume={given}: give the path of a checkpoint, a directory, or 'auto'; None starts from the beginning"
-        )
+    if source is None or (isinstance(source, (str, os.PathLike, RemotePath)) and source != ""):
+        return cast("Source | None", source)
+    raise SettingsError(
+        f"resume={given}: give the path of a checkpoint, a directory, 'auto', or what run.state_dict() "
+        "returned; None starts from the beginning"
+    )

@@ -34,6 +34,7 @@ from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
 from .checkpoint_loading import load_with_snapshots
 from .checks.state_check import check_state
+from .given_state import keep_given
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
@@ -86,6 +87,8 @@ class Resumption:
 
     Args:
         checkpoint: The checkpoint from which the run continues.
+        given: The snapshots of a state that was given without a file, whose subject somebody else has restored; None
+            for a checkpoint.
         plugins: Name of each plugin of the run to the plugin.
         callbacks: Name of a plugin to the callback that made it.
         subject: What is trained.
@@ -100,6 +103,7 @@ class Resumption:
     def __init__(
         self,
         checkpoint: Checkpoint,
+        given: Mapping[str, object] | None,
         plugins: Mapping[str, object],
         callbacks: Mapping[str, Callback],
         subject: object = None,
@@ -108,7 +112,7 @@ class Resumption:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.checkpoint, self._start = checkpoint, StartDirectory()
+        self.checkpoint, self._given, self._start = checkpoint, given, StartDirectory()
         saved = with_other_ranks(checkpoint, state_of(checkpoint), rank, world_size)
         self.state = saved.for_rank(rank, world_size).found_at(checkpoint.path, self._start)
         self.stored = self.state.model_copy(update={"world_size": world_size, "other_ranks": []})
@@ -188,13 +192,18 @@ class Resumption:
             self._warn("%s", each)
 
     def restore_subject(self, subject: object, snapshots: SnapshotStore) -> None:
-        """Load the checkpoint into the subject, and its snapshots into memory.
+        """Load the checkpoint into the subject, and its snapshots into memory; of a given state, only the snapshots.
 
         Raises:
             MissingCapability: The subject cannot load files.
             UnreadableCheckpoint: The checkpoint cannot be read; the subject is unchanged.
             CheckpointError: A file is damaged, or belongs to another subject.
         """
+        if self._given is not None:
+            self._report_lost(keep_given(self.state.slots, self._given, snapshots))
+            snapshots.begun_elsewhere = True
+            self._script_rates, self._script_options = self.state.script_learning_rates, self.state.script_options
+            return
         why = missing(subject, Restorable)
         if why:
             raise MissingCapability(f"resume needs Restorable, but {why}")
@@ -208,8 +217,7 @@ class Resumption:
         except Exception as error:
             error.add_note(f"while resuming from {str(path)!r}{_other_suffixes(subject, path)}")
             raise
-        for slot, flaw in lost.items():
-            self._warn("the snapshot %r is lost: %s", slot, flaw)
+        self._report_lost(lost)
         snapshots.begun_elsewhere = True
         directory = self._owned.directory_for(path)
         if directory != path.parent:
@@ -257,7 +265,8 @@ class Resumption:
         for problem in self._owned.gone(listed):
             self._warn("%s", problem)
         own = self._start.identity(self.checkpoint.path)
-        run.files.replace(listed if own in map(self._start.identity, listed) else [*listed, self.checkpoint.path])
+        is_file = self._given is None and own not in map(self._start.identity, listed)
+        run.files.replace([*listed, self.checkpoint.path] if is_file else listed)
         run.files.leave_out_missing(existing(run.files))
 
     def restore_epoch(self, run: Resumable) -> None:
@@ -325,6 +334,10 @@ class Resumption:
         saved = self.state.rank_state.subject
         if saved is not None and has(subject, HasRunState):
             subject.load_run_state(from_json_data(saved))
+
+    def _report_lost(self, lost: Mapping[str, str]) -> None:
+        for slot, flaw in lost.items():
+            self._warn("the snapshot %r is lost: %s", slot, flaw)
 
     def _warn(self, problem: str, *values: object) -> None:
         """Log a problem on rank 0."""

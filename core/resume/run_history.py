@@ -95,6 +95,16 @@ class RunHistory:
         done[:] = map(max, done, until)
         return log
 
+    def whole(self, directory: Location) -> HistoryReference:
+        """Return everything until now as a reference without a file.
+
+        Args:
+            directory: The absolute directory that paths are also given relative to.
+        """
+        source = self._source
+        now = len(source.epoch_metrics), len(source.decision_log), len(source.files.log)
+        return HistoryReference(records=list(self._records((0, 0, 0), now, directory)))
+
     def _make_again(self, directory: Location, own: Location, flaw: str) -> None:
         """Write a history again that someone has changed; if that fails, begin another one with all that is known."""
         log = self._logs[own][0]

@@ -97,7 +97,7 @@ def test_what_a_collector_stores_a_resumption_restores(
     stored = CheckpointState.model_validate_json(memory).model_dump() | {"history": log.reference(folder).model_dump()}
     checkpoint = Checkpoint(path=folder / "m.npz", entry=entry.model_copy(update={"run_state": stored}))
     plugin, back, failures = Remembers(), RunState(LineSubject()), Failures()
-    resumption = Resumption(checkpoint, {"p": plugin}, {})
+    resumption = Resumption(checkpoint, None, {"p": plugin}, {})
     resumption.restore_run(back)
     resumption.restore_plugins(back.subject, failures)
     assert (resumption.mid_epoch, resumption.position, resumption.last_decision.decision()) == (
@@ -132,6 +132,7 @@ def test_a_save_that_a_signal_asked_for_stores_no_decision() -> None:
             path=Path("m.npz"),
             entry=ManifestEntry(digest="", size=0, epoch=0, step=0, run_state=stored.model_dump()),
         ),
+        None,
         {},
         {},
     ).last_decision.decision() == Decision(frozenset())

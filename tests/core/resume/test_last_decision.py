@@ -21,7 +21,7 @@ def left_after(asked: Decision, *missing: str) -> Decision:
     for name in missing:
         Path(name).unlink()
         Path(f"trainbus.{name}.json").unlink()
-    return Resumption(read(Path("a.npz")), {"Saver": object()}, {}, LineSubject()).last_decision.remaining()[0]
+    return Resumption(read(Path("a.npz")), None, {"Saver": object()}, {}, LineSubject()).last_decision.remaining()[0]
 
 
 SAVED = decision.save("a.npz")
@@ -59,7 +59,7 @@ def test_every_file_of_a_decision_stores_the_whole_decision_and_the_same_state(f
         Path(name).unlink()
         Path(f"trainbus.{name}.json").unlink()
     again = parts_for(LineSubject())
-    resumption = Resumption(read(Path(first)), {"Saver": object()}, {}, LineSubject())
+    resumption = Resumption(read(Path(first)), None, {"Saver": object()}, {}, LineSubject())
     with again.collector.holding(resumption.stored):
         again.executor.execute(resumption.last_decision.remaining()[0])
 

@@ -1,0 +1,6 @@
+"""What a binding needs: an adapter for a framework that owns its loop."""
+
+from .options import RunOptions
+from .run_driver import RunDriver
+
+__all__ = ["RunDriver", "RunOptions"]
