@@ -18,7 +18,7 @@ from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
-from ..resume.given_state import PATH, state_dict_of
+from ..resume.script.given_state import PATH, state_dict_of
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
 from ..resume.script.start import check_best

@@ -26,9 +26,9 @@ from ..hooks import hookimpl
 from ..metrics.monitor import Monitors
 from ..metrics.origin import Origin
 from ..resume.end_record import EndRecord, EndRecords
-from ..resume.given_state import GivenState
 from ..resume.locate import check_resume, locate
 from ..resume.resumption import Resumption
+from ..resume.script.given_state import GivenState
 from ..resume.script.hparams import hparams_of
 from ..resume.script.rates import check_source
 from ..resume.script.start import origin_of

@@ -10,7 +10,6 @@ from ..callback import Callback
 from ..capabilities import (
     HasLearningRate,
     HasRunState,
-    HasStateDict,
     Restorable,
     Saveable,
     SnapshotsMore,
@@ -23,9 +22,8 @@ from ..checkpoints.history.history_reader import history_file
 from ..checkpoints.run_files import RunFiles
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision, Stop
-from ..errors import CheckpointError, MissingCapability, SettingsError, TrainbusError
-from ..failures import LOG, Failures, add_plugin_note, is_observer
-from ..limits import MESSAGE
+from ..errors import CheckpointError, MissingCapability, SettingsError
+from ..failures import LOG, Failures
 from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.origin import Origin
 from ..metrics.running_means import RunningMeans
@@ -34,15 +32,16 @@ from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
 from .checkpoint_loading import load_with_snapshots
 from .checks.state_check import check_state
-from .given_state import keep_given
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
-from .matching import match_plugins
 from .other_ranks import with_other_ranks
 from .owned_files import OwnedFiles
+from .plugins.matching import match_plugins
+from .plugins.state_loading import load_states
 from .rng_state import restore_rng_state
 from .run_history import Followed, Past, read_past
+from .script.given_state import keep_given
 from .script.hparams import merged_hparams
 from .script.options import options_of, report_script_options
 from .script.rates import apply_script_rates, rates_of
@@ -283,24 +282,7 @@ class Resumption:
             CheckpointError: A plugin that decides cannot load its state.
         """
         self._restore_run_state(subject)
-        for name, saved in self._match.states.items():
-            plugin = self._plugins[name]
-            if saved.state_dict is None or not has(plugin, HasStateDict):
-                continue
-            try:
-                plugin.load_state_dict(from_json_data(saved.state_dict))
-            except Exception as error:
-                if is_observer(plugin):
-                    failures.record_hook_error(name, "load_state_dict", error)
-                    continue
-                add_plugin_note(error, "load_state_dict", name)
-                if isinstance(error, TrainbusError):
-                    raise
-                why = f"{type(error).__name__}: {' '.join(str(error).split())[:MESSAGE]}"
-                raise CheckpointError(
-                    f"{str(self.checkpoint.path)!r} has a state of {name} that its load_state_dict refuses: {why}; "
-                    "resume from another checkpoint, or correct that method if it refuses all of them"
-                ) from error
+        load_states(self._match.states, self._plugins, failures, self.checkpoint.path)
 
     def restore_rng(self, subject: object) -> None:
         """Restore the random generators."""
