@@ -55,11 +55,11 @@ class ComparisonSettings(MonitoredCallback):
     @property
     def relative(self) -> bool:
         """Whether ``min_delta`` is a fraction of the best value."""
-        return is_relative(dict(self))
+        return is_relative(vars(self))
 
     def better(self) -> dict[str, Any]:
         """Return the arguments of a rule that say what counts as better."""
-        return better_arguments(dict(self))
+        return better_arguments(vars(self))
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings without those that have no effect."""
