@@ -166,10 +166,6 @@ class RunningMeans(LazyMetrics):
         validated = {name: self._reduced(name, self._entry(name)) for name in self if is_validated(name)}
         return {name: plain_number(value) for name, value in on_host({**latest, **validated}).items()}
 
-    def last_names(self) -> list[str]:
-        """Return the names in ``last_values``, without waiting for a device."""
-        return [*(self._last or {}), *filter(is_validated, self)]
-
     def stamp(self, name: str) -> tuple[int, float]:
         """Return the number of the validation that has logged a metric, and the samples or values since it began.
 
