@@ -17,10 +17,10 @@ from .errors import LoopError, SettingsError
 from .failures import Failure
 from .lifecycle.lifecycle import Lifecycle, report_dropped
 from .lifecycle.parts import assemble
-from .metrics.combining import Reduce
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.names import is_validated
+from .metrics.reductions import Reduce
 from .result import Result
 from .resume.script.rates import RateSource
 from .run_record import life_of, record_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -176,15 +176,15 @@ class Executor:
         found = set(existing(places.values()))
         return [path for path, place in places.items() if place in found]
 
-    def report_removed(self, files_of_run: Callable[[], Iterable[Location]], directory: Location) -> None:
+    def report_removed(self, files_of_run: Collection[Location], directory: Location) -> None:
         """Report that a directory was removed during the run, and what is lost with it; a writing thread may call this.
 
         Args:
-            files_of_run: Returns the checkpoints of the run.
+            files_of_run: The checkpoints of the run.
             directory: The directory, which is made again.
         """
         self.removed = True
-        files = list(files_of_run())
+        files = list(files_of_run)
         present = set(self.existing(files))
         start = self.writer.start
         gone = [repr(str(start.shown(each))) for each in files if each not in present]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..callback import Callback
+from ..callback.planned_training import PlannedTraining
 from ..capabilities import HasLearningRate, has
 from ..engine.plan import StepPlan
 from ..engine.run_state import RunState
-from ..planned_training import PlannedTraining
 
 
 class IdleCallbacks:

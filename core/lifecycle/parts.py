@@ -26,11 +26,12 @@ from ..hooks import hookimpl
 from ..metrics.monitor import Monitors
 from ..metrics.origin import Origin
 from ..resume.end_record import EndRecord, EndRecords
-from ..resume.given_data import hparams_of, origin_of
-from ..resume.given_state import GivenState
 from ..resume.locate import check_resume, locate
 from ..resume.resumption import Resumption
+from ..resume.script.given_state import GivenState
+from ..resume.script.hparams import hparams_of
 from ..resume.script.rates import check_source
+from ..resume.script.start import origin_of
 from ..settings.plugin_list import CallbackLike, build_plugins
 from ..settings.run_id import RunStart, run_id_of
 from ..settings.subjects import check_subject

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_vali
 
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import Mode
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.capabilities import ReportsMeans, has
-from trainbus.planned_training import PlannedTraining
 
 from ..frequency import EVERY_EPOCH, Frequency, frequency_text
 from .better import better_arguments, is_relative
@@ -55,11 +55,11 @@ class ComparisonSettings(MonitoredCallback):
     @property
     def relative(self) -> bool:
         """Whether ``min_delta`` is a fraction of the best value."""
-        return is_relative(dict(self))
+        return is_relative(vars(self))
 
     def better(self) -> dict[str, Any]:
         """Return the arguments of a rule that say what counts as better."""
-        return better_arguments(dict(self))
+        return better_arguments(vars(self))
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings without those that have no effect."""

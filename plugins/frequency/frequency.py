@@ -7,8 +7,8 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.metrics.names import nearest
-from trainbus.planned_training import PlannedTraining
 from trainbus.settings.durations import SHORT, duration_in_words, duration_text, seconds_in
 
 Unit: TypeAlias = Literal["epoch", "epoch from 0", "validation", "batch", "step", "second", "percent"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.capabilities import (
     BackgroundSaveable,
     Saveable,
@@ -25,7 +26,6 @@ from trainbus.checkpoints.names.filename_template import (
     suffix_in,
     truncated_glob,
 )
-from trainbus.planned_training import PlannedTraining
 from trainbus.settings.run_id import RunStart, filled
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for

@@ -198,7 +198,7 @@ class Saver:
     def _signal_files(self, run: Run) -> list[str]:
         """Return the files of the run that were written for a signal; also one of the usual name without a state."""
         usual = self.names.usual_signal
-        return list(filter(run.state.has_file, {self.signal or usual: None, usual: None}))
+        return [path for path in dict.fromkeys([self.signal or usual, usual]) if location(path) in run.state.files]
 
     def _report_nothing_saved(self, run: Run) -> None:
         """Log that a run that has trained to its end, from the beginning, has written no file of the template."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.planned_training import PlannedTraining
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.frequency import Frequency
 
