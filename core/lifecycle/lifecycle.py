@@ -131,13 +131,14 @@ class Lifecycle:
         executor, collector, start = self.executor, self.collector, self.executor.writer.start
         if self.state.phase == "open":  # what is being written belongs to the state
             self.record(run, self.group.bind("last_files", partial(executor.collect, wait=True))())
-        state = collector.checkpoint_state(NOTHING, self.group.states_of_others(executor))
+        states = self.group.bind("gather_states", lambda: [collector.rank_state()])()
+        state = collector.checkpoint_state(NOTHING, states[1:])
         history = collector.history.whole(start.fixed(PATH).parent)
         return state_dict_of(state, collector.progress(), history, executor.snapshots, start)
 
     # --- the run and its epochs
 
-    def begin(self, run: object, loop_is_alive: Callable[[], bool], *, keeps_state: bool) -> None:
+    def begin(self, run: object, loop_is_alive: Callable[[], bool], *, keeps_state: bool = False) -> None:
         """Begin the training, from a checkpoint if the run is resumed."""
         self.require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self.state.phase = "open"
