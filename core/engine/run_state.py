@@ -18,7 +18,7 @@ from ..metrics.running_means import RunningMeans
 from ..resume.run_history import Followed
 from ..resume.state import Position
 from ..settings.arguments import whole_number
-from ..storage.paths import Location, StartDirectory, location
+from ..storage.paths import Location, Source, StartDirectory, location
 from .counters import Counters
 from .end_reason import reason_of
 from .execution_result import ExecutionResult
@@ -130,6 +130,8 @@ class RunState:
         self.followed: Followed | None = None
         """The history that a resumed run continues."""
         self._pending_deletes: dict[Location, Location] = {}
+        self.resume: Source | None = None
+        """What the run was to be resumed from, as it was given."""
         self.resumed: Checkpoint | None = None
         """The checkpoint that the run was resumed from; None if it was not."""
         self.stays_over = False

@@ -83,7 +83,7 @@ def assemble(
     if not isinstance(cast("object", resume_strict), bool):
         raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
     state, origin = RunState(subject), origin_of(start)
-    state.hparams = hparams_of(hparams)
+    state.hparams, state.resume = hparams_of(hparams), resume
     given = run_id_of(run_id)
     state.run_id = given or state.run_id
     group = group_for(subject, state)

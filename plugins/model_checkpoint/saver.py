@@ -96,7 +96,7 @@ class Saver:
         self.names = FileNames(template, suffix, fixed, parts)
         self.names.check_history(run)
         if run.rank == 0:
-            check_earlier(settings, run.callbacks.values(), subject, resumed=run.resumed is not None)
+            check_earlier(settings, run.callbacks.values(), subject, run.state.resume, resumed=run.resumed is not None)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         tied = settings.tie_breaker
         second = run.monitor(tied, settings.tie_breaker_mode) if monitor is not None and tied else None
