@@ -93,8 +93,8 @@ class CheckpointWriter:
         """The directory in which relative paths start."""
         self.contents: Mapping[str, Callable[[], Any]] = {}
         """Name of a plugin to the function that returns the content of its files, if it is not the training state."""
-        self.may_save: Callable[[Location], bool] = lambda _: False
-        """Returns whether a callback of the run would save a file at an absolute path."""
+        self.may_delete: Callable[[Location], bool] = lambda _: False
+        """Returns whether another file of a save, at an absolute path, belongs to the run."""
         self._beside: dict[Location, list[Location]] = {}
         """Each file that this run has saved together with others, to these."""
         self._subject = subject
@@ -205,9 +205,9 @@ class CheckpointWriter:
         return raised or bool(lost)
 
     def remove(self, place: Location) -> None:
-        """Remove the files of a save: of those that a manifest names, only what this run has saved, or would save."""
+        """Remove the files of a save: of those that a manifest names, only those of the run."""
         saved = self._beside.pop(place, [])
-        remove(place, lambda each: each in saved or self.may_save(each))
+        remove(place, lambda each: each in saved or self.may_delete(each))
         self._snapshots.note_change(place)
 
     def _links(self, given: Iterable[tuple[str, str]]) -> tuple[Link, ...]:
