@@ -117,6 +117,8 @@ class RunState:
         """The epochs with extreme metrics, and the last."""
         self.decision_log: list[tuple[int, Decision]] = []
         """Each decision that was executed, with its epoch, including those before a resume."""
+        self.idle: list[object] = []
+        """The callbacks that can never act in what the loop trains, as was reported before the training."""
         self.stop_actions: list[Stop] = []
         """The stops that end the run."""
         self.checkpoints: list[SavedCheckpoint] = []

@@ -48,7 +48,7 @@ class IdleCallbacks:
         for name, callback in list(self._callbacks.items()):
             reason = callback.idle_reason(planned)
             if reason:
-                del self._callbacks[name]
+                self._state.idle.append(self._callbacks.pop(name))
                 self._report(f"{name}: {reason}")
 
     def _planned(self, accumulate: int | None) -> PlannedTraining | None:

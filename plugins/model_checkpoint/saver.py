@@ -201,10 +201,13 @@ class Saver:
         return list(filter(run.state.has_file, {self.signal or usual: None, usual: None}))
 
     def _report_nothing_saved(self, run: Run) -> None:
-        """Log that a run that has trained to its end, from the beginning, has written no file of the template."""
+        """Log that a run that has trained to its end, from the beginning, has written no file of the template.
+
+        If none could ever be due, the run has reported it before the training.
+        """
         state = run.state
         over = state.epochs_finished and run.error is None and not state.interrupted and run.resumed is None
-        if self.saved or not over or run.rank:
+        if self.saved or not over or run.rank or (not self.due and self.settings in state.idle):
             return
         why = self.selection.why_none() if self.due else ""
         why = why or f"save_freq={self.settings.save_freq!r} was never due"
