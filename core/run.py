@@ -264,13 +264,16 @@ class Run:
 
         If the block raises an error, its metrics are removed: the last complete validation of the epoch counts.
 
+        In the body of a batch, put the block behind the weight update: the batch counts when the block begins, so that
+        everything about the validation has the step after this update.
+
         Raises:
             LoopError: No epoch is open, or the block is inside another one.
         """
         self._life.require_epoch("validation()")
-        self._life.loops.step_training.require_due(self.state)
         if self.state.validating:
             raise LoopError("validation() was called inside another validation(); end the first `with` block before it")
+        self._life.loops.count_batch()
         self.begin_validation()
         self.state.validating = True
         try:
