@@ -195,6 +195,8 @@ class Run:
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training.
 
+        A batch counts at the end of its body, or when a validation in its body begins.
+
         Args:
             loader: Any iterable of batches.
             accumulate: Batches in one weight update, which ``step`` counts; None if the loop sets ``step`` itself.
