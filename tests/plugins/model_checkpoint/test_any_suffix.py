@@ -255,7 +255,7 @@ CHANGES: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("before", "after", "options"), CHANGES)
-@pytest.mark.parametrize("by", ["path", "directory"])
+@pytest.mark.parametrize("by", ["path", pytest.param("directory", marks=pytest.mark.exhaustive)])
 def test_a_run_that_is_resumed_with_another_suffix_knows_the_files_from_before(
     before: str, after: str, options: dict[str, Any], by: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -153,7 +153,7 @@ OTHERS: list[tuple[list[Any], set[str]]] = [
 
 
 @pytest.mark.parametrize(("others", "names"), OTHERS)
-@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("first", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("on_error", ["raise", "warn"])
 def test_content_that_fails_keeps_no_other_file_from_being_written(
     others: list[Any], names: set[str], first: bool, on_error: Any

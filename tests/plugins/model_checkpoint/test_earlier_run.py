@@ -126,7 +126,7 @@ def damage(pattern: str) -> None:
         ("m-*", {"filepath": "run/m"}, "of these names; to continue from one, give its path as resume"),
     ],
 )
-@pytest.mark.parametrize("existing", ["replace", "refuse"])
+@pytest.mark.parametrize("existing", ["replace", pytest.param("refuse", marks=pytest.mark.exhaustive)])
 def test_a_run_for_which_auto_finds_nothing_says_why(
     hurt: str, options: dict[str, Any], why: str, existing: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
