@@ -137,6 +137,13 @@ class Callback(BaseModel):
         """
         return ""
 
+    def unused_options(self) -> str:
+        """Return which given options have no effect beside the others, and what to do; an empty text if all have one.
+
+        A run logs it in one line before the first epoch.
+        """
+        return ""
+
     def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
         """Return absolute paths that only one callback of a run on ``subject`` may write."""
         return ()

@@ -19,7 +19,7 @@ from ..metrics.running_means import RunningMeans
 from ..resume.run_history import Followed
 from ..resume.state import Position
 from ..settings.arguments import whole_number
-from ..storage.paths import Location
+from ..storage.paths import Location, Source
 from .counters import Counters
 from .end_reason import reason_of
 from .execution_result import ExecutionResult
@@ -118,6 +118,8 @@ class RunState:
         """The epochs with extreme metrics, and the last."""
         self.decision_log: list[tuple[int, Decision]] = []
         """Each decision that was executed, with its epoch, including those before a resume."""
+        self.idle: list[object] = []
+        """The callbacks that can never act in what the loop trains, as was reported before the training."""
         self.stop_actions: list[Stop] = []
         """The stops that end the run."""
         self.checkpoints: list[SavedCheckpoint] = []
@@ -126,6 +128,8 @@ class RunState:
         """The checkpoints that were written and not deleted since."""
         self.followed: Followed | None = None
         """The history that a resumed run continues."""
+        self.resume: Source | None = None
+        """What the run was to be resumed from, as it was given; None for nothing, or for a state."""
         self.resumed: Checkpoint | None = None
         """The checkpoint that the run was resumed from; None if it was not."""
         self.stays_over = False

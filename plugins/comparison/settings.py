@@ -24,10 +24,11 @@ class ComparisonSettings(MonitoredCallback):
     """Smallest change that counts as an improvement; its sign does not matter."""
     min_delta_mode: Literal["abs", "rel"] | None = None
     """Whether ``min_delta`` is a difference ("abs", the default) or a fraction of the magnitude of the best value
-    ("rel"), so that 0.01 means 1 %."""
+    ("rel"), so that 0.01 means 1 %. Without a ``min_delta``, "rel" has no effect, and the run says so."""
     cumulative_delta: bool = True
     """Whether small improvements add up: the value to beat is that of the last improvement. With False, each better
-    value becomes the one to beat, even if it is too close to the last to count as an improvement."""
+    value becomes the one to beat, even if it is too close to the last to count as an improvement. Without a
+    ``min_delta``, False has no effect, and the run says so."""
     ties: Literal["older", "newer"] = "older"
     """Which of equal values is the better one. With "newer", a value that equals the one to beat is an improvement: the
     best value, or with a ``min_delta`` the value that is better by exactly that."""
@@ -69,6 +70,18 @@ class ComparisonSettings(MonitoredCallback):
         unused += [] if self.frequency.in_batches else ["value"]
         settings["min_delta_mode"] = "rel" if self.relative else "abs"
         return {name: each for name, each in settings.items() if name not in unused}
+
+    def unused_options(self) -> str:
+        """Return the options that say how ``min_delta`` counts, if there is none."""
+        given = {
+            "min_delta_mode='rel'": self.min_delta_mode == "rel",
+            "cumulative_delta=False": not self.cumulative_delta,
+        }
+        names = [name for name, is_given in given.items() if is_given and not self.min_delta]
+        if not names:
+            return ""
+        have, them = ("have", "them") if len(names) > 1 else ("has", "it")
+        return f"{' and '.join(names)} {have} no effect without min_delta; give min_delta, or leave {them} out"
 
     def epoch_options(self) -> Mapping[str, str]:
         """Return ``every`` if it counts several epochs."""
