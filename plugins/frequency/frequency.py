@@ -98,6 +98,11 @@ class Frequency(NamedTuple):
         """Whether it is due at the end of epochs."""
         return self.unit in ("epoch", "epoch from 0")
 
+    @property
+    def skips_values(self) -> bool:
+        """Whether a metric may get several values between two times at which it is due; the last of them waits."""
+        return self.in_batches or self.every > 1
+
     def share_of(self, total: int) -> Fraction:
         """Return how much of a planned total lies between two times at which a frequency in percents is due.
 
