@@ -42,7 +42,8 @@ class ComparisonSettings(MonitoredCallback):
     validation, also of several in an epoch; "100 batches", at the end of each 100th batch; "500 steps", at the end of
     the batch in which the weight updates of the run reach a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a
     ``timedelta``, at the end of the first batch that ends so long after the last look; "10%" at each tenth of the
-    planned epochs. A look counts only if the metric has a new value, and ``patience`` counts looks."""
+    planned epochs. A look counts only if the metric has a new value since the last look, of which it reads the last, and
+    ``patience`` counts looks."""
     value: Literal["mean", "last"] = "mean"
     """What a look inside an epoch reads of a metric that batches log: its mean since the epoch began, or the value of
     the last batch."""

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.storage.dying import MEMORY, in_child
-from tests.plugins.comparison.loops import Plan, plan, plans
+from tests.plugins.comparison.loops import Plan, plan, plans, sparse_plans, validated
 from trainbus import Decision, Run, hookimpl
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import read, replay, sweep
@@ -83,10 +83,6 @@ def trained(
     return until_stop(witness.made)
 
 
-def validated(epochs: Plan) -> list[int]:
-    return [number for number, epoch in enumerate(epochs, 1) if any(each.validation for each in epoch)]
-
-
 def until_stop(made: list[Made]) -> list[Made]:
     end = next(((each.epoch, each.look) for each in made if each.action == "stop"), None)
     wanted = ("keep", "scale_learning_rate", "stop")
@@ -100,6 +96,7 @@ def replayed(*callbacks: Any, exact: bool = True) -> list[Made]:
     return until_stop([Made(each.epoch, each.look, each.step, each.action) for each in outcome.decisions])
 
 
+looks = st.sampled_from(["validation", "validation", "epoch", "2 epochs", "3 epochs", "2 epochs from 0"])
 comparison: dict[str, st.SearchStrategy[Any]] = {
     "patience": st.integers(0, 4),
     "min_delta": st.sampled_from([0.0, 0.5]),
@@ -107,7 +104,7 @@ comparison: dict[str, st.SearchStrategy[Any]] = {
     "cumulative_delta": st.booleans(),
     "ties": st.sampled_from(["older", "newer"]),
     "tie_breaker": st.none() | st.just("val_accuracy"),
-    "every": st.just("validation"),
+    "every": looks,
 }
 stoppers = st.fixed_dictionaries(
     {
@@ -123,13 +120,9 @@ stoppers = st.fixed_dictionaries(
 reducers = st.fixed_dictionaries(
     {**comparison, "cooldown": st.integers(0, 2), "min_lr": st.sampled_from([0.0, 0.03])}
 ).map(lambda options: ReduceLROnPlateau(factor=0.5, **options))
-sparse = st.lists(plans.map(lambda epochs: epochs[0]) | st.just(plan([1.0, 1.0])[0]), min_size=1, max_size=6).filter(
-    lambda epochs: bool(validated(epochs))
-)
-"""Epochs of which some have no validation."""
 
 
-@given(plans | sparse, stoppers, st.none() | reducers)
+@given(plans | sparse_plans, stoppers, st.none() | reducers)
 def test_the_journal_of_a_run_replayed_gives_its_decisions(
     epochs: Plan, stopper: EarlyStopping, reducer: ReduceLROnPlateau | None
 ) -> None:
