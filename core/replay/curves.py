@@ -184,9 +184,9 @@ def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curve
             steps[row, columns] = recording.steps[logged]
         if recording.times is not None:
             times[row, columns] = recording.times[logged]
-            begin[row], end[row] = recording.times[0], recording.times[-1]
-    first = np.array([recording.epochs[0] for recording in recordings], dtype=np.int64)
-    last = np.array([recording.epochs[-1] for recording in recordings], dtype=np.int64)
+            begin[row], end[row] = recording.times[[0, -1]] if recording.times.size else (np.nan, np.nan)
+    first = np.array([recording.epochs[:1].sum() for recording in recordings], dtype=np.int64)
+    last = np.array([recording.epochs[-1:].sum() for recording in recordings], dtype=np.int64)
     names = tuple(recording.name for recording in recordings)
     units: tuple[Unit, ...] = tuple(recording.unit for recording in recordings)
     return Curves(names, choice.mode, scores, epochs, lengths, first, last, times, end, begin, units, steps, rows)

@@ -14,6 +14,7 @@ from trainbus import BestValue, SettingsError
 from trainbus.plugins.frequency import Frequency
 
 from ..engine.plan import Unit
+from ..metrics.names import is_validated
 
 UNKNOWN: Final = int(np.iinfo(np.int64).max)
 """In place of weight updates that are not recorded; no minimum of them is above it."""
@@ -98,6 +99,20 @@ class Recording:
         """The number of each row among those of its epoch, counted from 0."""
         return np.asarray(np.arange(len(self.epochs)) - np.searchsorted(self.epochs, self.epochs), np.int64)
 
+    @property
+    def validated(self) -> NDArray[np.bool_]:
+        """Which rows have a validation; if the record does not say, each row of an epoch.
+
+        In a loop by steps that validates, only the last row may end before its validation, with the loop.
+        """
+        if self.validations is not None:
+            return np.isin(self.epochs, self.validations.epochs)
+        names = [name for name, each in self.metrics.items() if is_validated(name) and each.logged.any()]
+        found = np.full(len(self.epochs), self.unit == "epoch" or bool(names))
+        if self.unit == "validation":
+            found[-1:] = any(self.metrics[name].logged[-1] for name in names)
+        return found
+
     def goes_on_after(self, action: SimulatedAction) -> bool:
         """Return whether the epoch of an action has further validations after it."""
         found = self.validations
@@ -115,7 +130,7 @@ class Recording:
         """Return at the end of which rows something of this frequency is due; None if it may be due elsewhere too.
 
         Args:
-            frequency: The frequency; if it is in validations, each row is one.
+            frequency: The frequency; of every validation, each row is one, else those of ``validated`` count.
 
         A share of the training may be reached inside an epoch, unless the run has made no weight updates.
 
@@ -126,7 +141,8 @@ class Recording:
         if frequency.in_epochs:
             return np.asarray(frequency.includes(self.epochs), np.bool_)
         if frequency.unit == "validation":
-            return np.asarray((np.arange(len(self.epochs)) + 1) % int(frequency.every) == 0, np.bool_)
+            validated = self.validated if frequency.every > 1 else np.ones(len(self.epochs), np.bool_)
+            return np.asarray(validated & (np.cumsum(validated) % int(frequency.every) == 0), np.bool_)
         if frequency.unit != "percent" or not self.planned:
             return None
         share = frequency.share_of(self.planned)

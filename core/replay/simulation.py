@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.names.filename_template import render, template_fields
-from trainbus.metrics.names import canonical, is_validated, resolve
+from trainbus.metrics.names import canonical, resolve
 from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.plugins.rate_groups import unknown_rate
@@ -260,8 +260,8 @@ def simulate_saves(
     if due is None:
         return [], []
     if frequency.unit == "validation":
-        due &= _has_validation(recording)
-    waits, waiting = callback.monitors() and (frequency.in_epochs or frequency.unit == "percent"), False
+        due &= recording.validated
+    waits, waiting = callback.monitors(), False
     saves_last = recording.unit == "validation" and callback.keep_last is not None and not callback.save_best_only
     saves_now = frequency.in_epochs or saves_last
     monitor = choice.name_in(recording) if choice is not None else None
@@ -322,20 +322,6 @@ def sort_actions(
     return tuple(
         each._replace(exact=each.moment <= limit and each.by not in unsure) for each in ranked if each.epoch <= stop
     )
-
-
-def _has_validation(recording: Recording) -> NDArray[np.bool_]:
-    """Return which rows end with a validation, of an epoch also those without a value.
-
-    In a loop by steps that validates, only the last row may end before its validation, with the loop.
-    """
-    count = len(recording.epochs)
-    if recording.unit == "epoch":
-        return np.ones(count, np.bool_)
-    logged = [series.logged for name, series in recording.metrics.items() if is_validated(name) and series.logged.any()]
-    found = np.full(count, bool(logged))
-    found[-1:] = any(each[-1] for each in logged)
-    return found
 
 
 def _value_at(recording: Recording, name: str | None, index: int) -> float | None:

@@ -29,13 +29,13 @@ from trainbus import (
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import REQUEST, Action, ScaleLearningRate, SetLearningRate
-from trainbus.failures import is_observer
 from trainbus.metrics.scalars import plain_number, to_scalars
-from trainbus.resume.checks.plugin_values import Score, Seconds, Step, Text, parsed
+from trainbus.resume.checks.plugin_values import Seconds, Step, Text, parsed
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from ..append_only_file import AppendOnlyFile
 from ..environment import environment
+from .epoch_validations import EpochValidations, SavedValidations
 from .journal_file import open_journal
 
 PATIENCE = 5.0
@@ -54,7 +54,7 @@ class _Saved(TypedDict):
     length: Step
     seconds: Seconds
     elapsed: Seconds
-    validations: NotRequired[list[tuple[Step, dict[Text, Score]]]]
+    validations: NotRequired[SavedValidations]
 
 
 class DisabledJournal:
@@ -95,7 +95,7 @@ class JournalRecorder:
         self.earlier_seconds = 0.0  # of the processes that trained the run before it was resumed
         self.in_epoch = False
         self.resumed_seconds = 0.0  # of the present epoch, if the run was resumed in the middle of it
-        self.validations: list[journal.ValidationRecord] = []  # of the present epoch
+        self.validations = EpochValidations()
 
     # --- events
 
@@ -132,20 +132,16 @@ class JournalRecorder:
     @hookimpl(tryfirst=True)
     def on_validation_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Note the metrics of the validation: the epoch's are those of its last one."""
-        subject = run.subject
-        rates = subject.learning_rates() if has(subject, HasLearningRate) else {}
-        self.validations.append(journal.ValidationRecord(step=run.step, metrics=to_scalars({**metrics, **rates})))
+        self.validations.add(run, metrics)
 
     @hookimpl(tryfirst=True)  # the epoch's metrics are recorded even if another plugin refuses them
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        known: dict[str, Any] = {"metrics": shown, "stats": dict(run.state.stats), "unit": run.state.plan.unit}
-        validations, self.validations = self.validations, []
-        if len(validations) > 1 or any(each.step != run.step for each in validations):
-            known["validations"] = validations if _shares_validations(run) else None
-        self._write(run, journal.EpochEnded(**_now(run), seconds=seconds, **known))
+        known = {**_now(run), "unit": run.state.plan.unit, "validations": self.validations.take(run)}
+        stats = dict(run.state.stats)
+        self._write(run, journal.EpochEnded(**known, seconds=seconds, metrics=shown, stats=stats))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
@@ -225,7 +221,7 @@ class JournalRecorder:
             "length": length,
             "seconds": self._seconds(),
             "elapsed": time.monotonic() - self.epoch_start if self.in_epoch else 0.0,
-            "validations": [(each.step, each.metrics) for each in self.validations],
+            "validations": self.validations.state(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -234,8 +230,7 @@ class JournalRecorder:
             state = parsed(_Saved, saved)
             self.run, self.valid_size = state["run"], max(state["length"], 0)
             self.resumed_seconds, self.earlier_seconds = state["elapsed"], state["seconds"]
-            saved_ones = state.get("validations", [])
-            self.validations = [journal.ValidationRecord(step=step, metrics=own) for step, own in saved_ones]
+            self.validations.load(state.get("validations", []))
 
     # --- inner workings
 
@@ -314,12 +309,6 @@ class JournalRecorder:
 def _now(run: Run) -> dict[str, Any]:
     """Return when an event happens."""
     return {"time": time.time(), "epoch": run.epoch, "step": run.step}
-
-
-def _shares_validations(run: Run) -> bool:
-    """Return whether the metrics of a validation are those of all ranks, as they are where a plugin decides."""
-    deciding = (each for each in run.plugins.values() if hasattr(each, "on_validation_end") and not is_observer(each))
-    return run.world_size == 1 or any(True for _ in deciding)
 
 
 def _line(event: journal.Event) -> bytes:

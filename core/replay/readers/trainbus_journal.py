@@ -74,12 +74,12 @@ def _validations(run: journal.RunJournal, recording: Recording, times: Mapping[i
     """Return the run with a row for each validation; None if some are not known."""
     if any(event.validations is None for event in run.epochs):
         return None
-    validates = any(is_validated(name) for name in recording.metrics)
+    each_row = recording.unit == "epoch" and not any(map(is_validated, recording.metrics))
     table, moments = Table(), list[tuple[int, int]]()
     for event in run.epochs:
         several = [(each.step, each.metrics) for each in event.validations or ()]
         for step, metrics in several or [(event.step, event.metrics)]:
-            if several or not validates or any(map(is_validated, metrics)):  # an epoch may have none
+            if several or each_row or any(map(is_validated, metrics)):  # an epoch may have none
                 table.add(metrics.items())
                 moments.append((event.epoch, step))
     metrics = dict[str, Series]()

@@ -96,7 +96,9 @@ def replayed(*callbacks: Any, exact: bool = True) -> list[Made]:
     return until_stop([Made(each.epoch, each.look, each.step, each.action) for each in outcome.decisions])
 
 
-looks = st.sampled_from(["validation", "validation", "epoch", "2 epochs", "3 epochs", "2 epochs from 0"])
+looks = st.sampled_from(
+    ["validation", "validation", "2 validations", "3 validations", "epoch", "2 epochs", "3 epochs", "2 epochs from 0"]
+)
 comparison: dict[str, st.SearchStrategy[Any]] = {
     "patience": st.integers(0, 4),
     "min_delta": st.sampled_from([0.0, 0.5]),

@@ -344,6 +344,43 @@ def test_a_value_that_waits_ties_by_the_last_second_value(seconds: list[float], 
     assert run.result.epochs == stopped
 
 
+# --- every few validations
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("epochs", [[4, 4, 4, 4], [1] * 16, [7, 0, 2, 7], [3, 5, 1, 0, 7], [16], [0, 15, 1]], ids=repr)
+def test_every_few_validations_of_the_whole_run(every: int, epochs: list[int]) -> None:
+    """Counted over the ends of epochs: with a patience of 2, the third look stops."""
+    batches = plan(*[[(1.0, 0)] * number or [1.0] for number in epochs])
+    run = train(batches, stopper(every=f"{every} validations" if every > 1 else "1 validation"))
+    steps = [number for number, each in enumerate((each for epoch in batches for each in epoch), 1) if each.validation]
+    looks = steps[every - 1 :: every]
+    assert run.step == (looks[2] if len(looks) > 2 else sum(map(len, batches)))
+
+
+@pytest.mark.parametrize(("lacking", "stopped"), [([], 9), ([3], 9), ([3, 6], 9), ([2, 3], 9), ([1, 2, 3], 12)])
+def test_a_value_of_a_validation_between_two_looks_waits(lacking: list[int], stopped: int) -> None:
+    """If the third validation does not log the metric, its look reads that of the second or the first."""
+    with Run(callbacks=stopper(every="3 validations"), verbose=0) as run:
+        for _ in run.epochs(1):
+            for batch in run.batches(range(15)):
+                with run.validation():
+                    run.log(f1=1.0)
+                    if batch + 1 not in lacking:
+                        run.log(loss=1.0)
+    assert run.step == stopped
+
+
+def test_every_few_validations_of_a_loop_by_steps() -> None:
+    """And of one with too few of them, the callback is reported before the training."""
+    with Run(callbacks=stopper(every="2 validations"), verbose=0) as run:
+        for _ in run.steps(range(7), 100, validate_every=5):
+            if run.validation_due:
+                with run.validation():
+                    run.log(loss=1.0)
+    assert run.step == 30
+
+
 # --- resume
 
 OPTIONS: dict[str, list[Any]] = {
@@ -396,6 +433,10 @@ OPTIONS: dict[str, list[Any]] = {
         stopper(stopping_threshold=0.6, divergence_threshold=2.5, min_epochs=2, check_finite=True, patience=9)
     ],
     "smoothed": [stopper("loss", every="1 step", smoothing="median 3", patience=3, start_from_epoch=1)],
+    "every few validations": [
+        stopper(every="2 validations", restore_best_weights=True),
+        ReduceLROnPlateau(every="3 validations", patience=1, mode="min", tie_breaker="val_f1", tie_breaker_mode="max"),
+    ],
     "every few epochs": [
         stopper(every="2 epochs", patience=1, min_epochs=3),
         ReduceLROnPlateau(every="3 epochs", patience=1, mode="min", tie_breaker="val_f1", tie_breaker_mode="max"),
@@ -417,7 +458,11 @@ def test_a_resumed_run_decides_as_the_unbroken_one(name: str, epochs: Plan, plac
 
 
 @settings(max_examples=6)
-@given(st.sampled_from(["every few epochs", "validations", "shares of the training"]), sparse_plans, st.integers(0, 99))
+@given(
+    st.sampled_from(["every few epochs", "every few validations", "shares of the training"]),
+    sparse_plans,
+    st.integers(0, 99),
+)
 def test_a_value_that_waits_is_not_lost_by_a_resume(name: str, epochs: Plan, place: int) -> None:
     """With epochs of which some have no validation."""
     assert not wrong_after_resume(name, epochs, [place])
