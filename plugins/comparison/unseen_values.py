@@ -56,9 +56,10 @@ class UnseenValues:
                 continue
             seen.update(found)
             for other in others:
-                known = _logged(other, values) or resolve(other, self.waiting)
-                if known is not None:
-                    seen[known] = values[known] if known in values else self.waiting[known]
+                if (known := _logged(other, values)) is not None:
+                    seen[known] = values[known]
+                elif (known := resolve(other, self.waiting)) is not None:
+                    seen[known] = self.waiting[known]
         if not isinstance(values, LazyMetrics):  # the end of the epoch keeps those of its batches
             self._keep_others(compared, values)
         return seen

@@ -25,22 +25,22 @@ class EpochValidations:
     def add(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Note the metrics of a validation and the learning rates at its end."""
         subject = run.subject
-        rates = subject.learning_rates() if has(subject, HasLearningRate) else {}
-        self.records.append(journal.ValidationRecord(step=run.step, metrics=to_scalars({**metrics, **rates})))
+        shown = {**metrics, **subject.learning_rates()} if has(subject, HasLearningRate) else metrics
+        self.records.append(journal.ValidationRecord(step=run.step, metrics=to_scalars(shown)))
 
-    def take(self, run: Run) -> list[journal.ValidationRecord] | None:
+    def take(self, run: Run) -> tuple[journal.ValidationRecord, ...] | None:
         """Return the validations of the epoch that ends, and begin the next one.
 
         Returns:
-            An empty list if there was one at the end of the epoch, whose metrics are those of the epoch, or none. None
+            An empty tuple if there was one at the end of the epoch, whose metrics are those of the epoch, or none. None
             if they are not those of all ranks, as they are where a plugin decides.
         """
         records, self.records = self.records, []
         shown = (each.step == run.step and any(map(is_validated, each.metrics)) for each in records)
         if len(records) <= 1 and all(shown):
-            return []
+            return ()
         listeners = [each for each in run.plugins.values() if hasattr(each, "on_validation_end")]
-        return records if run.world_size == 1 or not all(map(is_observer, listeners)) else None
+        return tuple(records) if run.world_size == 1 or not all(map(is_observer, listeners)) else None
 
     def state(self) -> SavedValidations:
         """Return what a resumed run needs."""

@@ -139,7 +139,7 @@ class JournalRecorder:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        known = {**_now(run), "unit": run.state.plan.unit, "validations": self.validations.take(run)}
+        known: dict[str, Any] = {**_now(run), "unit": run.state.plan.unit, "validations": self.validations.take(run)}
         stats = dict(run.state.stats)
         self._write(run, journal.EpochEnded(**known, seconds=seconds, metrics=shown, stats=stats))
 

@@ -82,13 +82,13 @@ def _validations(run: journal.RunJournal, recording: Recording, times: Mapping[i
             if several or each_row or any(map(is_validated, metrics)):  # an epoch may have none
                 table.add(metrics.items())
                 moments.append((event.epoch, step))
-    metrics = dict[str, Series]()
+    found = dict[str, Series]()
     for label, (rows, values) in table.cells().items():
-        metrics[label] = Series(np.full(table.count, np.nan), np.zeros(table.count, np.bool_))
-        metrics[label].values[rows], metrics[label].logged[rows] = values, True
+        found[label] = Series(np.full(table.count, np.nan), np.zeros(table.count, np.bool_))
+        found[label].values[rows], found[label].logged[rows] = values, True
     epochs, steps = np.array(moments, np.int64).reshape(-1, 2).T
     ends = np.array([times[epoch] for epoch in epochs.tolist()])
-    return replace(recording, epochs=epochs, metrics=metrics, times=ends, steps=steps)
+    return replace(recording, epochs=epochs, metrics=found, times=ends, steps=steps)
 
 
 def _planned(run: journal.RunJournal) -> int | None:
