@@ -18,11 +18,9 @@ from .runs import read_one
 STEPWISE = EarlyStopping(every="validation", patience=9)
 
 
-def recorded(
-    *validations: dict[int, list[float | None]], callbacks: Any = ()
-) -> list[list[tuple[int, dict[str, Any]]]]:
-    """Return the recorded validations of each epoch of 3 batches, with these values in these batches; 3 is after them."""
-    with Run(LineSubject(0.5), [*callbacks, Journal("a.jsonl")], verbose=0) as run:
+def recorded(*validations: dict[int, list[float | None]]) -> list[list[tuple[int, dict[str, Any]]]]:
+    """Return the recorded validations of epochs of 3 batches that validate in these batches; 3 is after them."""
+    with Run(LineSubject(0.5), Journal("a.jsonl"), verbose=0) as run:
         for epoch in run.epochs(len(validations), validation_freq=[n for n, each in enumerate(validations, 1) if each]):
             for batch in range(4):
                 for _ in run.batches([batch]) if batch < 3 else ():
