@@ -179,8 +179,6 @@ class _Reducer:
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
-        if not self.settings.frequency.includes(run.epoch):
-            return None
         return self.look(run, metrics, required=True)
 
     def look_between(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:

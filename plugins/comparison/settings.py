@@ -38,12 +38,13 @@ class ComparisonSettings(MonitoredCallback):
     tie_breaker_mode: Annotated[Mode, AfterValidator(check_tie_breaker_mode)] = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
     every: Annotated[str, BeforeValidator(frequency_text)] = "epoch"
-    """When the callback looks at the metric: "epoch", at the end of every epoch; "2 epochs", of each whose number
-    is a multiple of 2, "2 epochs from 0" where this number is counted from 0; "validation", at the end of every
-    validation, also of several in an epoch; "100 batches", at the end of each 100th batch; "500 steps", at the end of
-    the batch in which the weight updates of the run reach a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a
-    ``timedelta``, at the end of the first batch that ends so long after the last look; "10%" at each tenth of the
-    planned epochs. A look counts only if the metric has a new value, and ``patience`` counts looks."""
+    """When the callback looks at the metric: "epoch", at the end of every epoch; "2 epochs", of each whose number is a
+    multiple of 2, "2 epochs from 0" where this number is counted from 0; "validation", at the end of every validation,
+    also of several in an epoch; "3 validations", of every third of the run; "100 batches", at the end of each 100th
+    batch; "500 steps", at the end of the batch in which the weight updates of the run reach a multiple of 500; "30
+    seconds", "10 minutes", "2 hours" or a ``timedelta``, at the end of the first batch that ends so long after the last
+    look; "10%" at each tenth of the planned epochs. A look counts only if the metric has a new value since the last
+    look, of which it reads the last, and ``patience`` counts looks."""
     value: Literal["mean", "last"] = "mean"
     """What a look inside an epoch reads of a metric that batches log: its mean since the epoch began, or the value of
     the last batch."""
