@@ -1,0 +1,371 @@
+"""One call of ``Trainer.train`` and its run."""
+
+# The types of Transformers are partly unknown
+# pyright: basic
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import has_length
+
+from trainbus import Run, SettingsError
+from trainbus.binding import RunDriver
+from trainbus.failures import LOG
+from trainbus.metrics.missing_metric import MetricAdvice
+
+from ..torch import TorchSubject
+from . import run_file
+from .prepared_loader import PreparedLoader
+from .train_call import TrainCall
+
+_NO_METRICS = {"epoch", "learning_rate", "num_input_tokens_seen", "total_flos"}
+_SPEEDS = ("_runtime", "_samples_per_second", "_steps_per_second", "_tokens_per_second", "_model_preparation_time")
+"""How the names end that the trainer gives to times and speeds, which differ each time."""
+_ADVICE = MetricAdvice(
+    "give Trainer eval_dataset=, and TrainingArguments eval_strategy='epoch'",
+    "return it from compute_metrics, or call self.log({{{name!r}: value}}) in the trainer; the training loss needs "
+    "logging_strategy='epoch'",
+)
+
+
+class TrainSession:
+    """One call of ``Trainer.train`` and its run.
+
+    Args:
+        callbacks: As in ``trainbus.Run``.
+        call: The call.
+        args: The arguments of the trainer.
+        state: The state of the trainer.
+        parts: What the trainer passes to its callbacks: the model, the optimizer and others.
+        of_subject: Further arguments of ``TorchSubject``.
+        options: Further arguments of ``trainbus.Run``.
+        given: The state of the run in the trainer's checkpoint; empty if it has none.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Any],
+        call: TrainCall,
+        args: TrainingArguments,
+        state: TrainerState,
+        parts: Mapping[str, Any],
+        of_subject: Mapping[str, Any],
+        options: Mapping[str, Any],
+        given: str,
+    ) -> None:
+        self._call, self._args, self._state = call, args, state
+        loader = parts["train_dataloader"]
+        self._loader = PreparedLoader(loader)
+        self._batches: int | None = None
+        """Batches of the run in an epoch: weight updates."""
+        self._short_update = False
+        """Whether the last update of an epoch has fewer batches of the loader than others."""
+        if has_length(loader):
+            self._batches = max(math.ceil(len(loader) / args.gradient_accumulation_steps), 1)
+            self._short_update = len(loader) % args.gradient_accumulation_steps > 0
+        self._epoch = 0
+        """The number of the next epoch of the trainer."""
+        if call.resume_from is not None:
+            self._epoch = state.global_step // (self._batches or state.max_steps)
+        subject = TorchSubject(
+            parts["model"], parts["optimizer"], scheduler=parts["lr_scheduler"], scaler=call.scaler, **of_subject
+        )
+        self._driver = RunDriver(
+            subject, callbacks, prefixes={"eval_": "val_"}, reduce=None, **{**options, **self._beginning(given)}
+        )
+        self._own_resume = False
+        """Whether the run was restored, and the trainer begins anew."""
+        self._first_step = self._logged = state.global_step
+        self._left_out = False
+        """Whether the trainer leaves out the present epoch."""
+        self._offset = 0.0
+        """The part of the present epoch that the trainer leaves out."""
+        self._end_after = ""
+        """What the end of the epoch comes after: "log", "evaluation", or nothing."""
+        self._early_epoch = False
+        """Whether an evaluation before the first epoch has begun it."""
+        self._validating = False
+        self._measured: dict[str, Any] = {}
+        """The metrics of the data sets that were evaluated so far."""
+        self._gathered: dict[str, Any] | None = None
+        """With several processes, the state of the run that they have put together."""
+        self._empty_epochs = _EmptyEpochs()
+
+    def _beginning(self, given: str) -> dict[str, Any]:
+        """Return the arguments of the run if the trainer was restored from a checkpoint."""
+        source = self._call.resume_from
+        if source is None:
+            return {}
+        if given:
+            return {"resume": run_file.read(given, Path(source))}
+        if self._state.is_world_process_zero:
+            LOG.warning(
+                "%r was written without a TransformersCallback: its run begins in epoch %d with step %d, and without "
+                "history",
+                source,
+                self._epoch + 1,
+                self._state.global_step,
+            )
+        return {"start": {"epoch": self._epoch, "step": self._state.global_step}}
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._driver.run
+
+    def begin(self, control: TrainerControl) -> None:
+        """Begin the run; let the trainer begin where a resumed run continues."""
+        driver, state, args = self._driver, self._state, self._args
+        driver.begin(
+            None if state.num_train_epochs == sys.maxsize else state.num_train_epochs,
+            batches=self._batches,
+            validation_freq=self._evaluated_epochs(),
+            advice=_ADVICE,
+            loop_is_alive=self._call.is_running,
+        )
+        if self._call.loop is not None:  # it is freed with the traceback of an error that no callback is told
+            self._finalizer = weakref.finalize(self._call.loop, driver.abandon)
+            self._finalizer.atexit = False
+        resumer = self.run.resumer
+        if self._call.resume_from is None:
+            if self.run.resumed is not None or driver.first_epoch:
+                self._continue_run()
+        elif args.ignore_data_skip and resumer.mid_epoch:
+            self._warn("ignore_data_skip=True: the epoch in which the run was interrupted begins with its first batch")
+        elif resumer.mid_epoch and self._epoch == driver.first_epoch + 1 and self._evaluates_at_the_end():
+            self._end_after = "evaluation"  # which the trainer was about to make when it was interrupted
+            self._eval_on_start, args.eval_on_start = args.eval_on_start, True
+        if driver.stopped:
+            control.should_training_stop = True
+
+    def _evaluated_epochs(self) -> Sequence[int] | None:
+        strategy, delay = str(self._args.eval_strategy.value), math.ceil(self._args.eval_delay)
+        return {"no": (), "epoch": range(max(delay, 1), sys.maxsize)}.get(strategy)
+
+    def _evaluates_at_the_end(self) -> bool:
+        return self._args.eval_strategy.value == "epoch" and self._args.eval_delay <= self._epoch
+
+    def _continue_run(self) -> None:
+        """Let the trainer leave out what the resumed run has trained."""
+        driver, state, resumer = self._driver, self._state, self.run.resumer
+        self._own_resume, batches = True, resumer.batches_to_skip
+        problem = ""
+        if not self._loader.can_skip:
+            problem = "its batches, since Accelerate dispatches them or has not prepared their loader"
+        elif 0 < batches < (self._batches or sys.maxsize) and self._short_update:
+            problem = (
+                "a part of an epoch whose last weight update has fewer batches (gradient_accumulation_steps="
+                f"{self._args.gradient_accumulation_steps})"
+            )
+        if problem and not driver.stopped:
+            error = SettingsError(
+                f"resume= continues in epoch {driver.first_epoch + 1} after {batches} weight updates, but Trainer "
+                f"cannot leave out {problem}; save with its save_strategy, too, and call "
+                "trainer.train(resume_from_checkpoint=True)"
+            )
+            driver.end(error)
+            raise error
+        if self._args.load_best_model_at_end:
+            self._warn(
+                "load_best_model_at_end: the trainer does not know its best model from before the resume; use "
+                "EarlyStopping(restore_best_weights=True), or trainer.train(resume_from_checkpoint=...)"
+            )
+        state.global_step = self._first_step = self._logged = self.run.step
+        state.epoch = driver.first_epoch + (batches / self._batches if self._batches else 0)
+
+    def _warn(self, line: str) -> None:
+        if self.run.rank == 0:
+            LOG.warning("%s", line)
+
+    @property
+    def _open(self) -> bool:
+        return self.run.state.phase == "open"
+
+    # --- epochs and batches
+
+    def begin_epoch(self, control: TrainerControl) -> None:
+        """Begin the next epoch; leave it out if it is done, or if the run has stopped."""
+        number, driver = self._epoch, self._driver
+        self._epoch += 1
+        self._left_out = driver.stopped or (self._own_resume and number < driver.first_epoch)
+        if not self._left_out and self._open:
+            self._enter(number)
+            self._left_out = driver.stopped  # by a decision at its begin
+        if self._left_out:
+            control.should_epoch_stop = True
+            self._leave_out(None)
+        elif self._own_resume:
+            self._leave_out(driver.batches_to_skip)
+
+    def _enter(self, number: int) -> None:
+        if self._early_epoch:
+            self._early_epoch = False
+        else:
+            self._driver.begin_epoch(number)
+
+    def _leave_out(self, batches: int | None) -> None:
+        """Leave out the first batches of the epoch; all of it if it is None."""
+        self._offset = 0.0
+        if not self._loader.can_skip:
+            return
+        if batches is None or (self._batches is not None and batches >= self._batches):
+            self._empty_epochs.expect()
+            self._loader.leave_out_all()
+        elif batches:
+            self._offset = batches / self._batches if self._batches else 0.0
+            self._loader.leave_out(batches * self._args.gradient_accumulation_steps)
+        else:
+            self._loader.leave_out_none()
+
+    def begin_batch(self) -> None:
+        """Begin a weight update; those before it that were left out are done."""
+        driver = self._driver
+        while driver.batches_to_skip:
+            driver.begin_batch()
+        driver.begin_batch()
+
+    def end_batch(self, control: TrainerControl) -> None:
+        """End a weight update."""
+        self._state.epoch += self._offset
+        self._driver.end_batch()
+        self._obey(control)
+
+    def log(self, logs: dict[str, Any], control: TrainerControl) -> None:
+        """Log what the trainer logs, except the results of evaluations, which ``end_validation`` gets."""
+        step = self._state.global_step
+        if self._own_resume:
+            self._correct_means(logs, step)
+        if any(name.endswith("_runtime") for name in logs):
+            return
+        count, self._logged = max(step - self._logged, 1), step
+        if self._open and self.run.state.epoch_open:
+            values = {name: value for name, value in logs.items() if name not in _NO_METRICS}
+            self.run.log(values, count=count, reduce=None)
+        if self._end_after == "log":
+            self._end_epoch(control)
+
+    def _correct_means(self, logs: dict[str, Any], step: int) -> None:
+        """Correct a mean that the trainer has taken over all steps since it began, but the run began later."""
+        name = "train_loss" if "train_loss" in logs else "loss"
+        if name in logs and step > self._first_step and (name == "train_loss" or self._logged == self._first_step):
+            logs[name] *= step / (step - self._first_step)
+            self._state.log_history[-1][name] = logs[name]
+
+    # --- validations and the end of an epoch
+
+    def begin_validation(self) -> None:
+        """Begin a validation, at its first batch."""
+        if not self._validating and self._open:
+            self._validating = True
+            if not self.run.state.epoch_open and not self._left_out and not self._driver.stopped:
+                self._enter_early()
+            self._driver.begin_validation()
+
+    def _enter_early(self) -> None:
+        """Begin the first epoch, or the one that was interrupted, when an evaluation comes before it."""
+        self._driver.begin_epoch(self._driver.first_epoch if self._end_after else self._epoch)
+        self._early_epoch = not self._end_after
+
+    def end_validation(self, metrics: Mapping[str, Any], control: TrainerControl) -> None:
+        """End the evaluation of a data set: a validation, with those of the other data sets."""
+        measured = {
+            name: value for name, value in metrics.items() if name not in _NO_METRICS and not name.endswith(_SPEEDS)
+        }
+        if not any(name.startswith("eval_") for name in metrics):  # of other data, by another callback
+            if self._open and self.run.state.epoch_open:
+                self.run.log(measured, reduce=None)
+            return
+        self._measured |= measured
+        names = self._call.data_names
+        if names and f"eval_{names[-1]}_runtime" not in metrics:
+            return
+        self.begin_validation()
+        self._validating = False
+        measured, self._measured = self._measured, {}
+        self._driver.end_validation(measured)
+        if self._end_after == "evaluation":
+            self._end_epoch(control)
+        else:
+            self._obey(control)
+
+    def end_epoch(self, control: TrainerControl) -> None:
+        """End the epoch, now or after what the trainer does at its end."""
+        if self._left_out:
+            control.should_log = control.should_evaluate = control.should_save = False
+        elif control.should_evaluate:
+            self._end_after = "evaluation"
+        elif control.should_log and self._state.global_step > self._logged:
+            self._end_after = "log"
+        else:
+            self._end_epoch(control)
+        if self._own_resume and self._epoch <= self._driver.first_epoch + 1:  # an epoch without a batch has stopped it
+            control.should_log = control.should_log and self._state.global_step > self._logged
+            control.should_training_stop = self._driver.stopped or self._state.global_step >= self._state.max_steps
+        self._empty_epochs.over()
+
+    def _end_epoch(self, control: TrainerControl) -> None:
+        self._end_after = ""
+        if hasattr(self, "_eval_on_start"):
+            self._args.eval_on_start = self._eval_on_start
+            del self._eval_on_start
+        self._driver.end_epoch()
+        self._obey(control)
+
+    def _obey(self, control: TrainerControl) -> None:
+        """Stop the trainer if the run has stopped; let all processes put their state together if it is to be saved."""
+        if self._driver.stopped:
+            control.should_training_stop = True
+        if self.run.world_size > 1 and (control.should_save or self._args.save_strategy.value == "best"):
+            self._gathered = self.run.state_dict()
+
+    # --- the checkpoints of the trainer, and the end
+
+    def state(self) -> str:
+        """Return the state of the run as text; write its snapshots into the directory of the checkpoint."""
+        if not self._open:
+            return ""
+        state = self.run.state_dict() if self.run.world_size == 1 else self._gathered
+        directory = Path(self._args.output_dir) / f"checkpoint-{self._state.global_step}"
+        return "" if state is None else run_file.stored(state, directory)
+
+    def abandon(self) -> None:
+        """End the run of a ``train`` that has not notified its callbacks of its end."""
+        self._close()
+        self._driver.abandon()
+
+    def end(self) -> None:
+        """End the run."""
+        self._close()
+        self._driver.end()
+
+    def _close(self) -> None:
+        self._empty_epochs.over()
+        if self._own_resume and self._loader.can_skip:
+            self._loader.leave_out_none()
+        if self._call.loop is not None:
+            self._finalizer.detach()
+
+
+class _EmptyEpochs(logging.Filter):
+    """Keeps the trainer from warning of epochs without a batch, which it leaves out."""
+
+    _LOGGER = logging.getLogger("transformers.trainer")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("There seems not to be a single sample in your epoch_iterator")
+
+    def expect(self) -> None:
+        """Expect an epoch without a batch."""
+        self._LOGGER.addFilter(self)
+
+    def over(self) -> None:
+        """Expect no such epoch any more."""
+        self._LOGGER.removeFilter(self)
