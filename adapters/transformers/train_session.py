@@ -226,11 +226,14 @@ class TrainSession:
             self._loader.leave_out_none()
 
     def begin_batch(self) -> None:
-        """Begin a weight update; those before it that were left out are done."""
-        driver = self._driver
-        while driver.batches_to_skip:
-            driver.begin_batch()
-        driver.begin_batch()
+        """Begin a weight update."""
+        self._reach()
+        self._driver.begin_batch()
+
+    def _reach(self) -> None:
+        """Restore the state after the weight updates that the trainer has left out, and has loaded batches for."""
+        while self._driver.batches_to_skip:
+            self._driver.begin_batch()
 
     def end_batch(self, control: TrainerControl) -> None:
         """End a weight update."""
@@ -298,6 +301,8 @@ class TrainSession:
 
     def end_epoch(self, control: TrainerControl) -> None:
         """End the epoch, now or after what the trainer does at its end."""
+        if not self._left_out:
+            self._reach()  # if the epoch was interrupted after its last update
         if self._left_out:
             control.should_log = control.should_evaluate = control.should_save = False
         elif control.should_evaluate:
@@ -308,7 +313,8 @@ class TrainSession:
             self._end_epoch(control)
         if self._own_resume and self._epoch <= self._driver.first_epoch + 1:  # an epoch without a batch has stopped it
             control.should_log = control.should_log and self._state.global_step > self._logged
-            control.should_training_stop = self._driver.stopped or self._state.global_step >= self._state.max_steps
+            done = not self._left_out and self._state.global_step >= self._state.max_steps
+            control.should_training_stop = self._driver.stopped or done
         self._empty_epochs.over()
 
     def _end_epoch(self, control: TrainerControl) -> None:
