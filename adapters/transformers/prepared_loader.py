@@ -43,6 +43,17 @@ class PreparedLoader:
         """Give all batches from now on."""
         vars(self._loader.base_dataloader).pop("__iter__", None)
 
+    def call_before(self, function: Callable[[], object]) -> None:
+        """Call a function, once, when the loader begins to give batches."""
+        base = self._loader.base_dataloader
+
+        def batches() -> Iterator[Any]:
+            self.leave_out_none()
+            function()
+            return iter(base)
+
+        self._iterate(batches)
+
     def _iterate(self, iterate: Callable[[], Iterator[Any]]) -> None:
         # the prepared loader calls this method by its name, so that no other loader has to take its place
         vars(self._loader.base_dataloader)["__iter__"] = iterate

@@ -9,17 +9,19 @@ import logging
 import math
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import has_length
 
-from trainbus import Run, SettingsError
+from trainbus import Run, SettingsError, hookimpl
 from trainbus.binding import RunDriver
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
+from trainbus.resume.rng_state import get_rng_state, set_rng_state
 
 from ..torch import TorchSubject
 from . import run_file
@@ -78,20 +80,32 @@ class TrainSession:
         subject = TorchSubject(
             parts["model"], parts["optimizer"], scheduler=parts["lr_scheduler"], scaler=call.scaler, **of_subject
         )
+        self._evaluations = _Evaluations()
+        callbacks = [*callbacks, self._evaluations]
         self._driver = RunDriver(
             subject, callbacks, prefixes={"eval_": "val_"}, reduce=None, **{**options, **self._beginning(given)}
         )
         self._own_resume = False
         """Whether the run was restored, and the trainer begins anew."""
+        self._done = 0
+        """The weight updates of the first epoch that the trainer leaves out."""
         self._first_step = self._logged = state.global_step
+        self._left_open = False
+        """Whether the trainer was interrupted between the last update of an epoch and its end, which it leaves out."""
         self._left_out = False
         """Whether the trainer leaves out the present epoch."""
         self._offset = 0.0
         """The part of the present epoch that the trainer leaves out."""
         self._end_after = ""
-        """What the end of the epoch comes after: "log", "evaluation", or nothing."""
+        """What the end of the batch or of the epoch comes after: "log of a batch", "log", "evaluation", or nothing."""
         self._early_epoch = False
-        """Whether an evaluation before the first epoch has begun it."""
+        """Whether an evaluation has begun the epoch before the trainer does."""
+        self._weights: Any = None
+        """The weights before an update that does not count."""
+        self._restore_rng: Callable[[], None] | None = None
+        """Restores the generators when the batches of the epoch were begun to be loaded."""
+        self._eval_on_start: bool | None = None
+        """The argument of the trainer, while it is replaced."""
         self._validating = False
         self._measured: dict[str, Any] = {}
         """The metrics of the data sets that were evaluated so far."""
@@ -123,7 +137,7 @@ class TrainSession:
 
     def begin(self, control: TrainerControl) -> None:
         """Begin the run; let the trainer begin where a resumed run continues."""
-        driver, state, args = self._driver, self._state, self._args
+        driver, state = self._driver, self._state
         driver.begin(
             None if state.num_train_epochs == sys.maxsize else state.num_train_epochs,
             batches=self._batches,
@@ -131,55 +145,68 @@ class TrainSession:
             advice=_ADVICE,
             loop_is_alive=self._call.is_running,
         )
-        if self._call.loop is not None:  # it is freed with the traceback of an error that no callback is told
+        if self._call.loop is not None:  # it is freed with the traceback of an error of which no callback is told
             self._finalizer = weakref.finalize(self._call.loop, driver.abandon)
             self._finalizer.atexit = False
-        resumer = self.run.resumer
-        if self._call.resume_from is None:
-            if self.run.resumed is not None or driver.first_epoch:
-                self._continue_run()
-        elif args.ignore_data_skip and resumer.mid_epoch:
-            self._warn("ignore_data_skip=True: the epoch in which the run was interrupted begins with its first batch")
-        elif resumer.mid_epoch and self._epoch == driver.first_epoch + 1 and self._evaluates_at_the_end():
-            self._end_after = "evaluation"  # which the trainer was about to make when it was interrupted
-            self._eval_on_start, args.eval_on_start = args.eval_on_start, True
+        if self._call.resume_from is not None:
+            self._continue_with_trainer()
+        elif self.run.resumed is not None or driver.first_epoch:
+            self._continue_run()
         if driver.stopped:
             control.should_training_stop = True
 
     def _evaluated_epochs(self) -> Sequence[int] | None:
-        strategy, delay = str(self._args.eval_strategy.value), math.ceil(self._args.eval_delay)
+        strategy, delay = self._args.eval_strategy.value, math.ceil(self._args.eval_delay)
         return {"no": (), "epoch": range(max(delay, 1), sys.maxsize)}.get(strategy)
 
-    def _evaluates_at_the_end(self) -> bool:
-        return self._args.eval_strategy.value == "epoch" and self._args.eval_delay <= self._epoch
+    def _continue_with_trainer(self) -> None:
+        """Continue where the trainer does."""
+        args, mid_epoch = self._args, self.run.resumer.mid_epoch
+        self._left_open = mid_epoch and self._epoch == self._driver.first_epoch + 1
+        if self._left_open and args.eval_strategy.value == "epoch" and args.eval_delay <= self._epoch:
+            self._end_after = "evaluation"
+            self._evaluate_first()
+        elif args.ignore_data_skip and mid_epoch and not self._left_open:
+            self._warn("ignore_data_skip=True: the epoch in which the run was interrupted begins with its first batch")
 
     def _continue_run(self) -> None:
         """Let the trainer leave out what the resumed run has trained."""
-        driver, state, resumer = self._driver, self._state, self.run.resumer
-        self._own_resume, batches = True, resumer.batches_to_skip
+        driver, state, args = self._driver, self._state, self._args
+        self._own_resume, self._done = True, self.run.resumer.batches_to_skip
         problem = ""
         if not self._loader.can_skip:
             problem = "its batches, since Accelerate dispatches them or has not prepared their loader"
-        elif 0 < batches < (self._batches or sys.maxsize) and self._short_update:
+        elif 0 < self._done < (self._batches or sys.maxsize) and self._short_update:
             problem = (
                 "a part of an epoch whose last weight update has fewer batches (gradient_accumulation_steps="
-                f"{self._args.gradient_accumulation_steps})"
+                f"{args.gradient_accumulation_steps})"
             )
         if problem and not driver.stopped:
             error = SettingsError(
-                f"resume= continues in epoch {driver.first_epoch + 1} after {batches} weight updates, but Trainer "
+                f"resume= continues in epoch {driver.first_epoch + 1} after {self._done} weight updates, but Trainer "
                 f"cannot leave out {problem}; save with its save_strategy, too, and call "
                 "trainer.train(resume_from_checkpoint=True)"
             )
             driver.end(error)
             raise error
-        if self._args.load_best_model_at_end:
+        if args.load_best_model_at_end:
             self._warn(
                 "load_best_model_at_end: the trainer does not know its best model from before the resume; use "
                 "EarlyStopping(restore_best_weights=True), or trainer.train(resume_from_checkpoint=...)"
             )
-        state.global_step = self._first_step = self._logged = self.run.step
-        state.epoch = driver.first_epoch + (batches / self._batches if self._batches else 0)
+        state.global_step = self._first_step = self._logged = step = self.run.step
+        state.epoch = driver.first_epoch + (self._done / self._batches if self._batches else 0)
+        due = step % state.eval_steps == 0 and step >= args.eval_delay if state.eval_steps else False
+        missed = self.run.resumer.mid_epoch and self._evaluations.step != step
+        if args.eval_strategy.value == "steps" and missed and (due or step >= state.max_steps):
+            self._evaluate_first()
+            self._early_epoch = True
+
+    def _evaluate_first(self) -> None:
+        """Let the trainer begin with the evaluation that it was about to make when it was interrupted."""
+        self._driver.begin_epoch(self._driver.first_epoch)
+        self._reach()
+        self._eval_on_start, self._args.eval_on_start = self._args.eval_on_start, True
 
     def _warn(self, line: str) -> None:
         if self.run.rank == 0:
@@ -196,27 +223,36 @@ class TrainSession:
         number, driver = self._epoch, self._driver
         self._epoch += 1
         self._left_out = driver.stopped or (self._own_resume and number < driver.first_epoch)
-        if not self._left_out and self._open:
-            self._enter(number)
-            self._left_out = driver.stopped  # by a decision at its begin
-        if self._left_out:
-            control.should_epoch_stop = True
-            self._leave_out(None)
+        if self._left_out or not self._open:
+            self._leave_out_epoch(control)
+            return
+        if not self._early_epoch:
+            driver.begin_epoch(number)
+        subject = self.run.subject
+        restore = partial(set_rng_state, get_rng_state(subject), subject)
+        if self._early_epoch:  # an evaluation was made first; beginning to load batches draws numbers
+            self._restore_rng, self._early_epoch = restore, False
+        elif self._left_open and self._loader.can_skip:  # the trainer restores generators from before its evaluation
+            self._loader.call_before(restore)
+            self._left_open = False
+        if driver.stopped:  # by a decision at its begin
+            self._left_out = True
+            self._leave_out_epoch(control)
         elif self._own_resume:
-            self._leave_out(driver.batches_to_skip)
+            self._leave_out(self._done)
+            self._done = 0
 
-    def _enter(self, number: int) -> None:
-        if self._early_epoch:
-            self._early_epoch = False
-        else:
-            self._driver.begin_epoch(number)
+    def _leave_out_epoch(self, control: TrainerControl) -> None:
+        control.should_epoch_stop = True
+        self._leave_out(None)
 
     def _leave_out(self, batches: int | None) -> None:
         """Leave out the first batches of the epoch; all of it if it is None."""
         self._offset = 0.0
         if not self._loader.can_skip:
             return
-        if batches is None or (self._batches is not None and batches >= self._batches):
+        over = self._state.global_step >= self._state.max_steps
+        if batches is None or over or (self._batches is not None and batches >= self._batches):
             self._empty_epochs.expect()
             self._loader.leave_out_all()
         elif batches:
@@ -227,7 +263,13 @@ class TrainSession:
 
     def begin_batch(self) -> None:
         """Begin a weight update."""
+        if self._left_out or self._state.global_step >= self._state.max_steps:
+            self._weights = self.run.subject.snapshot()  # the trainer makes one after a resume, although it is to stop
+            return
         self._reach()
+        if self._restore_rng is not None:
+            self._restore_rng()
+            self._restore_rng = None
         self._driver.begin_batch()
 
     def _reach(self) -> None:
@@ -236,8 +278,19 @@ class TrainSession:
             self._driver.begin_batch()
 
     def end_batch(self, control: TrainerControl) -> None:
-        """End a weight update."""
+        """End a weight update, after the trainer has logged its loss if it does so."""
         self._state.epoch += self._offset
+        if self._weights is not None:
+            self.run.subject.restore(self._weights)
+            self._weights, control.should_training_stop = None, True
+            control.should_log = control.should_evaluate = control.should_save = False
+        elif control.should_log:
+            self._end_after = "log of a batch"
+        else:
+            self._end_batch(control)
+
+    def _end_batch(self, control: TrainerControl) -> None:
+        self._end_after = ""
         self._driver.end_batch()
         self._obey(control)
 
@@ -252,7 +305,9 @@ class TrainSession:
         if self._open and self.run.state.epoch_open:
             values = {name: value for name, value in logs.items() if name not in _NO_METRICS}
             self.run.log(values, count=count, reduce=None)
-        if self._end_after == "log":
+        if self._end_after == "log of a batch":
+            self._end_batch(control)
+        elif self._end_after == "log":
             self._end_epoch(control)
 
     def _correct_means(self, logs: dict[str, Any], step: int) -> None:
@@ -265,17 +320,15 @@ class TrainSession:
     # --- validations and the end of an epoch
 
     def begin_validation(self) -> None:
-        """Begin a validation, at its first batch."""
-        if not self._validating and self._open:
+        """Begin a validation, at its first batch; one before the training is in the first epoch."""
+        if self._validating or not self._open:
+            return
+        if not self.run.state.epoch_open and not self._epoch and self.run.resumed is None:
+            self._driver.begin_epoch(0)
+            self._early_epoch = True
+        if self.run.state.epoch_open:
             self._validating = True
-            if not self.run.state.epoch_open and not self._left_out and not self._driver.stopped:
-                self._enter_early()
             self._driver.begin_validation()
-
-    def _enter_early(self) -> None:
-        """Begin the first epoch, or the one that was interrupted, when an evaluation comes before it."""
-        self._driver.begin_epoch(self._driver.first_epoch if self._end_after else self._epoch)
-        self._early_epoch = not self._end_after
 
     def end_validation(self, metrics: Mapping[str, Any], control: TrainerControl) -> None:
         """End the evaluation of a data set: a validation, with those of the other data sets."""
@@ -292,6 +345,8 @@ class TrainSession:
             return
         self.begin_validation()
         self._validating = False
+        if self._eval_on_start is not None:
+            self._args.eval_on_start, self._eval_on_start = self._eval_on_start, None
         measured, self._measured = self._measured, {}
         self._driver.end_validation(measured)
         if self._end_after == "evaluation":
@@ -319,9 +374,6 @@ class TrainSession:
 
     def _end_epoch(self, control: TrainerControl) -> None:
         self._end_after = ""
-        if hasattr(self, "_eval_on_start"):
-            self._args.eval_on_start = self._eval_on_start
-            del self._eval_on_start
         self._driver.end_epoch()
         self._obey(control)
 
@@ -348,8 +400,11 @@ class TrainSession:
         self._driver.abandon()
 
     def end(self) -> None:
-        """End the run."""
+        """End the run, and an epoch that the trainer has not continued, since it was the last one."""
         self._close()
+        if self._left_open and self.run.resumer.mid_epoch:
+            self._driver.begin_epoch(self._driver.first_epoch)
+            self._driver.end_epoch()
         self._driver.end()
 
     def _close(self) -> None:
@@ -358,6 +413,22 @@ class TrainSession:
             self._loader.leave_out_none()
         if self._call.loop is not None:
             self._finalizer.detach()
+
+
+class _Evaluations:
+    """A plugin that remembers after which weight update the trainer has evaluated last."""
+
+    step = -1
+
+    @hookimpl
+    def on_validation_end(self, run: Run) -> None:
+        self.step = run.step
+
+    def state_dict(self) -> int:
+        return self.step
+
+    def load_state_dict(self, saved: int) -> None:
+        self.step = saved
 
 
 class _EmptyEpochs(logging.Filter):
