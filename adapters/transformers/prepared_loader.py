@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from accelerate import skip_first_batches
 from accelerate.data_loader import DataLoaderShard
 from torch.utils.data import DataLoader, IterableDataset
+
+_LOGGER = logging.getLogger("transformers.trainer")
 
 
 class PreparedLoader:
@@ -27,7 +30,8 @@ class PreparedLoader:
         """Whether it can leave out batches: one that Accelerate has prepared for each process itself."""
 
     def leave_out_all(self) -> None:
-        """Give no batch from now on, and load none."""
+        """Give no batch from now on, and load none; the trainer does not warn of it."""
+        _LOGGER.addFilter(_is_no_warning)
         self._iterate(_no_batches)
 
     def leave_out(self, batches: int) -> None:
@@ -41,7 +45,9 @@ class PreparedLoader:
 
     def leave_out_none(self) -> None:
         """Give all batches from now on."""
-        vars(self._loader.base_dataloader).pop("__iter__", None)
+        _LOGGER.removeFilter(_is_no_warning)
+        if self.can_skip:
+            vars(self._loader.base_dataloader).pop("__iter__", None)
 
     def call_before(self, function: Callable[[], object]) -> None:
         """Call a function, once, when the loader begins to give batches."""
@@ -57,6 +63,10 @@ class PreparedLoader:
     def _iterate(self, iterate: Callable[[], Iterator[Any]]) -> None:
         # the prepared loader calls this method by its name, so that no other loader has to take its place
         vars(self._loader.base_dataloader)["__iter__"] = iterate
+
+
+def _is_no_warning(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("There seems not to be a single sample in your epoch_iterator")
 
 
 def _no_batches() -> Iterator[Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import weakref
@@ -17,25 +16,17 @@ from typing import Any
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import has_length
 
-from trainbus import Run, SettingsError, hookimpl
+from trainbus import Run, SettingsError
 from trainbus.binding import RunDriver
 from trainbus.failures import LOG
-from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.resume.rng_state import get_rng_state, set_rng_state
 
 from ..torch import TorchSubject
 from . import run_file
+from .evaluations import ADVICE, Evaluations, evaluated_epochs, is_due_after
+from .logs import correct_mean, is_summary, metrics_in
 from .prepared_loader import PreparedLoader
 from .train_call import TrainCall
-
-_NO_METRICS = {"epoch", "learning_rate", "num_input_tokens_seen", "total_flos"}
-_SPEEDS = ("_runtime", "_samples_per_second", "_steps_per_second", "_tokens_per_second", "_model_preparation_time")
-"""How the names end that the trainer gives to times and speeds, which differ each time."""
-_ADVICE = MetricAdvice(
-    "give Trainer eval_dataset=, and TrainingArguments eval_strategy='epoch'",
-    "return it from compute_metrics, or call self.log({{{name!r}: value}}) in the trainer; the training loss needs "
-    "logging_strategy='epoch'",
-)
 
 
 class TrainSession:
@@ -80,7 +71,7 @@ class TrainSession:
         subject = TorchSubject(
             parts["model"], parts["optimizer"], scheduler=parts["lr_scheduler"], scaler=call.scaler, **of_subject
         )
-        self._evaluations = _Evaluations()
+        self._evaluations = Evaluations()
         callbacks = [*callbacks, self._evaluations]
         self._driver = RunDriver(
             subject, callbacks, prefixes={"eval_": "val_"}, reduce=None, **{**options, **self._beginning(given)}
@@ -111,7 +102,6 @@ class TrainSession:
         """The metrics of the data sets that were evaluated so far."""
         self._gathered: dict[str, Any] | None = None
         """With several processes, the state of the run that they have put together."""
-        self._empty_epochs = _EmptyEpochs()
 
     def _beginning(self, given: str) -> dict[str, Any]:
         """Return the arguments of the run if the trainer was restored from a checkpoint."""
@@ -141,8 +131,8 @@ class TrainSession:
         driver.begin(
             None if state.num_train_epochs == sys.maxsize else state.num_train_epochs,
             batches=self._batches,
-            validation_freq=self._evaluated_epochs(),
-            advice=_ADVICE,
+            validation_freq=evaluated_epochs(self._args),
+            advice=ADVICE,
             loop_is_alive=self._call.is_running,
         )
         if self._call.loop is not None:  # it is freed with the traceback of an error of which no callback is told
@@ -154,10 +144,6 @@ class TrainSession:
             self._continue_run()
         if driver.stopped:
             control.should_training_stop = True
-
-    def _evaluated_epochs(self) -> Sequence[int] | None:
-        strategy, delay = self._args.eval_strategy.value, math.ceil(self._args.eval_delay)
-        return {"no": (), "epoch": range(max(delay, 1), sys.maxsize)}.get(strategy)
 
     def _continue_with_trainer(self) -> None:
         """Continue where the trainer does."""
@@ -196,9 +182,7 @@ class TrainSession:
             )
         state.global_step = self._first_step = self._logged = step = self.run.step
         state.epoch = driver.first_epoch + (self._done / self._batches if self._batches else 0)
-        due = step % state.eval_steps == 0 and step >= args.eval_delay if state.eval_steps else False
-        missed = self.run.resumer.mid_epoch and self._evaluations.step != step
-        if args.eval_strategy.value == "steps" and missed and (due or step >= state.max_steps):
+        if self.run.resumer.mid_epoch and self._evaluations.step != step and is_due_after(step, args, state):
             self._evaluate_first()
             self._early_epoch = True
 
@@ -253,13 +237,10 @@ class TrainSession:
             return
         over = self._state.global_step >= self._state.max_steps
         if batches is None or over or (self._batches is not None and batches >= self._batches):
-            self._empty_epochs.expect()
             self._loader.leave_out_all()
         elif batches:
             self._offset = batches / self._batches if self._batches else 0.0
             self._loader.leave_out(batches * self._args.gradient_accumulation_steps)
-        else:
-            self._loader.leave_out_none()
 
     def begin_batch(self) -> None:
         """Begin a weight update."""
@@ -297,25 +278,17 @@ class TrainSession:
     def log(self, logs: dict[str, Any], control: TrainerControl) -> None:
         """Log what the trainer logs, except the results of evaluations, which ``end_validation`` gets."""
         step = self._state.global_step
-        if self._own_resume:
-            self._correct_means(logs, step)
-        if any(name.endswith("_runtime") for name in logs):
+        if self._own_resume and correct_mean(logs, step, self._first_step, first=self._logged == self._first_step):
+            self._state.log_history[-1] |= {name: logs[name] for name in logs.keys() & self._state.log_history[-1]}
+        if is_summary(logs):
             return
         count, self._logged = max(step - self._logged, 1), step
         if self._open and self.run.state.epoch_open:
-            values = {name: value for name, value in logs.items() if name not in _NO_METRICS}
-            self.run.log(values, count=count, reduce=None)
+            self.run.log(metrics_in(logs), count=count, reduce=None)
         if self._end_after == "log of a batch":
             self._end_batch(control)
         elif self._end_after == "log":
             self._end_epoch(control)
-
-    def _correct_means(self, logs: dict[str, Any], step: int) -> None:
-        """Correct a mean that the trainer has taken over all steps since it began, but the run began later."""
-        name = "train_loss" if "train_loss" in logs else "loss"
-        if name in logs and step > self._first_step and (name == "train_loss" or self._logged == self._first_step):
-            logs[name] *= step / (step - self._first_step)
-            self._state.log_history[-1][name] = logs[name]
 
     # --- validations and the end of an epoch
 
@@ -332,9 +305,7 @@ class TrainSession:
 
     def end_validation(self, metrics: Mapping[str, Any], control: TrainerControl) -> None:
         """End the evaluation of a data set: a validation, with those of the other data sets."""
-        measured = {
-            name: value for name, value in metrics.items() if name not in _NO_METRICS and not name.endswith(_SPEEDS)
-        }
+        measured = metrics_in(metrics)
         if not any(name.startswith("eval_") for name in metrics):  # of other data, by another callback
             if self._open and self.run.state.epoch_open:
                 self.run.log(measured, reduce=None)
@@ -370,7 +341,8 @@ class TrainSession:
             control.should_log = control.should_log and self._state.global_step > self._logged
             done = not self._left_out and self._state.global_step >= self._state.max_steps
             control.should_training_stop = self._driver.stopped or done
-        self._empty_epochs.over()
+        self._loader.leave_out_none()
+        self._restore_rng = None
 
     def _end_epoch(self, control: TrainerControl) -> None:
         self._end_after = ""
@@ -408,41 +380,6 @@ class TrainSession:
         self._driver.end()
 
     def _close(self) -> None:
-        self._empty_epochs.over()
-        if self._own_resume and self._loader.can_skip:
-            self._loader.leave_out_none()
+        self._loader.leave_out_none()
         if self._call.loop is not None:
             self._finalizer.detach()
-
-
-class _Evaluations:
-    """A plugin that remembers after which weight update the trainer has evaluated last."""
-
-    step = -1
-
-    @hookimpl
-    def on_validation_end(self, run: Run) -> None:
-        self.step = run.step
-
-    def state_dict(self) -> int:
-        return self.step
-
-    def load_state_dict(self, saved: int) -> None:
-        self.step = saved
-
-
-class _EmptyEpochs(logging.Filter):
-    """Keeps the trainer from warning of epochs without a batch, which it leaves out."""
-
-    _LOGGER = logging.getLogger("transformers.trainer")
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("There seems not to be a single sample in your epoch_iterator")
-
-    def expect(self) -> None:
-        """Expect an epoch without a batch."""
-        self._LOGGER.addFilter(self)
-
-    def over(self) -> None:
-        """Expect no such epoch any more."""
-        self._LOGGER.removeFilter(self)
