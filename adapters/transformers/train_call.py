@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from transformers import Trainer
@@ -28,8 +28,7 @@ class TrainCall:
         self._trainer = weakref.ref(trainer)
         self.resume_from: str | None = variables["resume_from_checkpoint"]
         """The checkpoint from which the trainer has restored itself; None if it begins anew."""
-        self.loop: Any = variables.get("inner_training_loop")
-        """An object that lives as long as the call, and the traceback of an error in it."""
+        self._loop = weakref.ref(variables["inner_training_loop"]) if "inner_training_loop" in variables else None
         self.scaler = trainer.accelerator.scaler
         data = trainer.eval_dataset
         self.data_names: tuple[str, ...] = tuple(data) if isinstance(data, dict) else ()
@@ -47,6 +46,22 @@ class TrainCall:
             if frame.f_code.co_name == "train" and isinstance(frame.f_locals.get("self"), Trainer):
                 return cls(frame.f_locals["self"], frame.f_locals)
         raise LoopError("TransformersCallback has its run in trainer.train(); give it to Trainer(callbacks=[...])")
+
+    def when_over(self, function: Callable[[], object]) -> Callable[[], object]:
+        """Call a function when the call is over, or the traceback of an error in it is released.
+
+        Args:
+            function: The function.
+
+        Returns:
+            A function that revokes this.
+        """
+        loop = None if self._loop is None else self._loop()  # lives as long as the variables of the call
+        if loop is None:
+            return lambda: None
+        finalizer = weakref.finalize(loop, function)
+        finalizer.atexit = False
+        return finalizer.detach
 
     def is_running(self) -> bool:
         """Return whether any thread is inside of the call."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import sys
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -100,6 +99,8 @@ class TrainSession:
         self._validating = False
         self._measured: dict[str, Any] = {}
         """The metrics of the data sets that were evaluated so far."""
+        self._revoke: Callable[[], object] = lambda: None
+        """Revokes that the run ends when the call of ``train`` is over."""
         self._gathered: dict[str, Any] | None = None
         """With several processes, the state of the run that they have put together."""
 
@@ -135,9 +136,7 @@ class TrainSession:
             advice=ADVICE,
             loop_is_alive=self._call.is_running,
         )
-        if self._call.loop is not None:  # it is freed with the traceback of an error of which no callback is told
-            self._finalizer = weakref.finalize(self._call.loop, driver.abandon)
-            self._finalizer.atexit = False
+        self._revoke = self._call.when_over(driver.abandon)  # of an error no callback is told
         if self._call.resume_from is not None:
             self._continue_with_trainer()
         elif self.run.resumed is not None or driver.first_epoch:
@@ -381,5 +380,4 @@ class TrainSession:
 
     def _close(self) -> None:
         self._loader.leave_out_none()
-        if self._call.loop is not None:
-            self._finalizer.detach()
+        self._revoke()
