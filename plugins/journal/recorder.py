@@ -8,10 +8,9 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -28,22 +27,19 @@ from trainbus import (
 )
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
-from trainbus.decision import REQUEST, Action, ScaleLearningRate, SetLearningRate
-from trainbus.metrics.scalars import plain_number, to_scalars
+from trainbus.decision import REQUEST, ScaleLearningRate, SetLearningRate
+from trainbus.metrics.scalars import to_scalars
 from trainbus.resume.checks.plugin_values import Seconds, Step, Text, parsed
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from ..append_only_file import AppendOnlyFile
 from ..environment import environment
+from .epoch_validations import EpochValidations, SavedValidations
 from .journal_file import open_journal
+from .records import action_record, described, outcome_of, plugin_record, recorded_value
 
 PATIENCE = 5.0
 """Seconds that a thread waits for the one that writes."""
-COMMON_FIELDS = tuple(each.name for each in fields(Action))
-"""The fields that every action has; the others are its options."""
-
-MAX_TEXT = 200
-"""The characters that are recorded of a text in an event of the loop."""
 
 
 class _Saved(TypedDict):
@@ -53,6 +49,7 @@ class _Saved(TypedDict):
     length: Step
     seconds: Seconds
     elapsed: Seconds
+    validations: NotRequired[SavedValidations]
 
 
 class DisabledJournal:
@@ -93,6 +90,7 @@ class JournalRecorder:
         self.earlier_seconds = 0.0  # of the processes that trained the run before it was resumed
         self.in_epoch = False
         self.resumed_seconds = 0.0  # of the present epoch, if the run was resumed in the middle of it
+        self.validations = EpochValidations()
 
     # --- events
 
@@ -126,13 +124,19 @@ class JournalRecorder:
         self.epoch_start = time.monotonic() - self.resumed_seconds
         self.resumed_seconds, self.in_epoch = 0.0, True
 
+    @hookimpl(tryfirst=True)
+    def on_validation_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
+        """Note the metrics of the validation: the epoch's are those of its last one."""
+        self.validations.add(run, metrics)
+
     @hookimpl(tryfirst=True)  # the epoch's metrics are recorded even if another plugin refuses them
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        stats, unit = dict(run.state.stats), run.state.plan.unit
-        self._write(run, journal.EpochEnded(**_now(run), unit=unit, seconds=seconds, metrics=shown, stats=stats))
+        known: dict[str, Any] = {**_now(run), "unit": run.state.plan.unit, "validations": self.validations.take(run)}
+        stats = dict(run.state.stats)
+        self._write(run, journal.EpochEnded(**known, seconds=seconds, metrics=shown, stats=stats))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
@@ -146,12 +150,12 @@ class JournalRecorder:
         changes = (ScaleLearningRate, SetLearningRate)
         if any(isinstance(action, changes) for action in decision) and has(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
-        self._write(run, journal.DecisionMade(**now, actions=tuple(map(_record_of, decision)), learning_rates=rates))
+        self._write(run, journal.DecisionMade(**now, actions=tuple(map(action_record, decision)), learning_rates=rates))
 
     @listens_to("*")
     def on_emitted(self, run: Run, event: str, count: int, values: Mapping[str, Any]) -> None:
         """Write an event of the loop."""
-        shown = {name: _recordable(value) for name, value in values.items()}
+        shown = {name: recorded_value(value) for name, value in values.items()}
         self._write(run, journal.EventEmitted(**_now(run), name=event, count=count, values=shown))
 
     @hookimpl
@@ -181,7 +185,7 @@ class JournalRecorder:
             return
         self.trains = True
         text = "".join(traceback.format_exception(error))
-        self._write(run, journal.ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
+        self._write(run, journal.ExceptionRaised(**_now(run), error=described(error), traceback=text))
 
     @hookimpl(tryfirst=True)
     def on_train_end(self, run: Run) -> None:
@@ -212,6 +216,7 @@ class JournalRecorder:
             "length": length,
             "seconds": self._seconds(),
             "elapsed": time.monotonic() - self.epoch_start if self.in_epoch else 0.0,
+            "validations": self.validations.state(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -220,6 +225,7 @@ class JournalRecorder:
             state = parsed(_Saved, saved)
             self.run, self.valid_size = state["run"], max(state["length"], 0)
             self.resumed_seconds, self.earlier_seconds = state["elapsed"], state["seconds"]
+            self.validations.load(state.get("validations", []))
 
     # --- inner workings
 
@@ -242,7 +248,7 @@ class JournalRecorder:
             self.file.append([_line(self._header(run, self.file))])
             self.header_written = True
         for failure in run.failures[self.failures_written :]:
-            plugin, hook, lost, error = failure.plugin, failure.hook, failure.lost, _describe(failure.error)
+            plugin, hook, lost, error = failure.plugin, failure.hook, failure.lost, described(failure.error)
             event = journal.FailureReported(time=time.time(), plugin=plugin, hook=hook, lost=lost, error=error)
             self.file.append([_line(event)])
             self.failures_written += 1
@@ -257,7 +263,7 @@ class JournalRecorder:
             "subject": None if run.subject is None else type(run.subject).__name__,
             ("planned_epochs" if plan.unit == "epoch" else "planned_steps"): plan.total,
             "validate_every": plan.validate_every,
-            "callbacks": {name: _plugin_record(run, name) for name in run.plugins},
+            "callbacks": {name: plugin_record(run, name) for name in run.plugins},
             "environment": environment(),
         }
         if run.resumed is None:
@@ -281,7 +287,7 @@ class JournalRecorder:
         result = run.result
         event = journal.RunEnded(
             time=time.time(),
-            outcome=_outcome(run),
+            outcome=outcome_of(run),
             reason=result.reason,
             epochs=result.epochs,
             step=run.step,
@@ -302,46 +308,3 @@ def _now(run: Run) -> dict[str, Any]:
 
 def _line(event: journal.Event) -> bytes:
     return f"{event.model_dump_json()}\n".encode()
-
-
-def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
-    callback = run.callbacks.get(name)
-    settings = {} if callback is None else callback.settings()
-    return journal.PluginRecord(callback=settings.pop("callback", ""), settings=settings)
-
-
-def _record_of(action: Action) -> journal.ActionRecord:
-    kind: Any = type(action)
-    options = {name: _plain(getattr(action, name)) for name in _options_of(kind)}
-    common = {name: getattr(action, name) for name in COMMON_FIELDS}
-    return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
-
-
-def _plain(option: Any) -> Any:
-    """Return an option of an action, a frozen mapping as a dict."""
-    return dict(cast("Mapping[str, Any]", option)) if isinstance(option, Mapping) else option
-
-
-def _recordable(value: object) -> bool | float | str | None:
-    """Return a value of an event as the journal has it: a number, text, or else the name of its type."""
-    if isinstance(value, str):
-        return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}..."
-    number = value if value is None or isinstance(value, (bool, int)) else plain_number(value)
-    return number if number is None or isinstance(number, (bool, int, float)) else f"<{type(value).__name__}>"
-
-
-@cache
-def _options_of(kind: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind) if each.name not in COMMON_FIELDS)
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _outcome(run: Run) -> Literal["finished", "stopped", "interrupted", "failed"]:
-    if run.state.interrupted or isinstance(run.error, KeyboardInterrupt):
-        return "interrupted"
-    if run.error is not None:
-        return "failed"
-    return "stopped" if run.stopped or run.state.left else "finished"
