@@ -13,6 +13,7 @@ from ..engine.plan import EpochPlan
 from ..errors import LoopError
 from ..metrics.combining import Reduce
 from ..metrics.missing_metric import MetricAdvice
+from ..metrics.names import is_validated
 from ..run import Run
 from ..settings.arguments import check_metrics, checked
 from ..settings.plugin_list import CallbackLike
@@ -49,7 +50,7 @@ class RunDriver:
     >>> driver.end()
     False
     >>> driver.run.history, driver.run.result.reason
-    ({'val_loss': [1.0, 1.0]}, 'val_loss 1 did not improve on 1 (epoch 1)')
+    ({'val_loss': [1.0, 1.0]}, 'val_loss 1 did not improve on 1 (epoch 1) for the 1st time')
     """
 
     @checked("RunDriver")
@@ -147,7 +148,8 @@ class RunDriver:
         """Compare where the framework continues with where the run was interrupted."""
         saved, mid_epoch = self.run.resumer.saved.position, self.run.resumer.mid_epoch
         batches = saved.batches if mid_epoch else 0
-        if mid_epoch and (epoch, batch) == (self.first_epoch + 1, 0):  # the framework had ended that epoch
+        planned = self.run.state.planned_batches
+        if mid_epoch and (epoch, batch) == (self.first_epoch + 1, 0) and batches >= (planned or 0):  # it had ended that
             self._enter(self.first_epoch)
             self.end_epoch()
         elif epoch < self.first_epoch or (epoch, batch) > (self.first_epoch, batches):
@@ -236,7 +238,10 @@ class RunDriver:
             with self._ending():
                 if self.batches_to_skip:  # the framework has skipped the rest of the epoch
                     self._skip(self.batches_to_skip)
-                self._replace(self._renamed(metrics or {}))
+                renamed = self._renamed(metrics or {})
+                if any(map(is_validated, renamed)):  # some frameworks tell of a validation only at the end of the epoch
+                    self.run.state.validated = True
+                self._replace(renamed)
                 self.run.end_epoch()
 
     def end(self, error: BaseException | None = None) -> bool:
