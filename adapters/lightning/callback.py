@@ -226,16 +226,13 @@ class LightningCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch."""
         if self._driver is not None:
-            self._driver.begin_epoch(trainer.current_epoch)
-            if self._driver.run.state.epoch_open:
-                self._driver.run.resumer.begin_loop(trainer.fit_loop._combined_loader)
+            self._driver.run.subject.loops.begin_epoch(self._driver)
             self._before, self._validated = dict(trainer.callback_metrics), {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Begin a batch."""
         if self._driver is not None:
-            loops = self._driver.run.subject.loops
-            loops.in_batch, loops.awaits_validation = True, False
+            self._driver.run.subject.loops.begin_batch()
             self._driver.begin_batch()
 
     def on_train_batch_end(
@@ -245,10 +242,8 @@ class LightningCallback(Callback):
         driver = self._driver
         if driver is None:
             return
-        loops, run = driver.run.subject.loops, driver.run
-        loops.in_batch, loops.awaits_validation = False, True
-        if loops.earlier:
-            loops.add_earlier_sums()
+        run = driver.run
+        run.subject.loops.end_batch()
         step, self._step = self._step, trainer.global_step
         driver.end_batch(self._training_metrics(trainer) if run.has_batch_listeners else None, self._step - step)
         if driver.stopped:
@@ -280,7 +275,7 @@ class LightningCallback(Callback):
     def _end_epoch(self, trainer: Trainer) -> None:
         driver = self._driver
         if driver is not None:
-            driver.end_epoch({**driver.run.subject.loops.earlier_means(), **self._training_metrics(trainer)})
+            driver.end_epoch({**driver.run.subject.loops.earlier_metrics(), **self._training_metrics(trainer)})
             if driver.stopped:
                 trainer.should_stop = True
 
