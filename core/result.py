@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .checkpoints.run_files import RunFiles
 from .decision import Decision, Stop
 from .failures import Failure
 from .metrics.best_value import BestValue
 from .metrics.history import History
-from .storage.paths import Location, StartDirectory
+from .storage.paths import Location
 from .terminal import plural, shortened
 
 
@@ -21,16 +22,11 @@ class RunData(Protocol):
     epoch_metrics: list[tuple[int, Mapping[str, Any]]]
     decision_log: list[tuple[int, Decision]]
     stop_actions: list[Stop]
-    start: StartDirectory
+    files: RunFiles
 
     @property
     def step(self) -> int:
         """Weight updates of the run."""
-        ...
-
-    @property
-    def files(self) -> Sequence[Location]:
-        """The checkpoints of the run."""
         ...
 
     @property
@@ -89,7 +85,7 @@ class Result:
             stopped=bool(state.stop_actions),
             reason=state.reason,
             best=best,
-            checkpoints=tuple(map(state.start.shown, state.files)),
+            checkpoints=tuple(map(state.files.start.shown, state.files)),
             learning_rates={name: each for name, each in history.items() if name.split("/")[0] == "learning_rate"},
             failures=tuple(failures),
             decisions=tuple(state.decision_log),

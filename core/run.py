@@ -17,10 +17,10 @@ from .errors import LoopError, SettingsError
 from .failures import Failure
 from .lifecycle.lifecycle import Lifecycle, report_dropped
 from .lifecycle.parts import assemble
-from .metrics.combining import Reduce
 from .metrics.history import History
 from .metrics.monitor import Monitor
 from .metrics.names import is_validated
+from .metrics.reductions import Reduce
 from .result import Result
 from .resume.script.rates import RateSource
 from .run_record import life_of, record_of
@@ -196,6 +196,8 @@ class Run:
     def batches(self, loader: Iterable[T], *, accumulate: int | None = 1) -> Iterator[T]:
         """Iterate over the batches of one epoch, or until a decision ends the training.
 
+        A batch counts at the end of its body, or when a validation in its body begins.
+
         Args:
             loader: Any iterable of batches.
             accumulate: Batches in one weight update, which ``step`` counts; None if the loop sets ``step`` itself.
@@ -265,13 +267,16 @@ class Run:
 
         If the block raises an error, its metrics are removed: the last complete validation of the epoch counts.
 
+        In the body of a batch, put the block behind the weight update: the batch counts when the block begins, so that
+        everything about the validation has the step after this update.
+
         Raises:
             LoopError: No epoch is open, or the block is inside another one.
         """
         self._life.require_epoch("validation()")
-        self._life.loops.step_training.require_due(self.state)
         if self.state.validating:
             raise LoopError("validation() was called inside another validation(); end the first `with` block before it")
+        self._life.loops.count_batch()
         self.begin_validation()
         self.state.validating = True
         try:

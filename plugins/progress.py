@@ -184,7 +184,7 @@ def _formatted(metrics: Mapping[str, Any]) -> list[str]:
 
 def _shown(path: str, run: Run) -> Location:
     """Return the path, or the whole one if the loop has changed the working directory since."""
-    return run.state.start.shown(location(path))
+    return run.state.files.start.shown(location(path))
 
 
 def _line(action: Action, run: Run) -> str | None:

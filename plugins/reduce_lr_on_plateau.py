@@ -16,9 +16,9 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from trainbus import Decision, Run, TrainbusError, decision, hookimpl
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.decision import ScaleLearningRate
-from trainbus.planned_training import PlannedTraining
 from trainbus.resume.checks.plugin_values import Number, Score, Step, parsed
 from trainbus.rules import Plateau, plateau_rule, torch_plateau_rule
 
@@ -179,8 +179,6 @@ class _Reducer:
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
-        if not self.settings.frequency.includes(run.epoch):
-            return None
         return self.look(run, metrics, required=True)
 
     def look_between(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:

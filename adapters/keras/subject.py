@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainbus import CheckpointError, MissingDependency, SettingsError
+from trainbus import MissingDependency, SettingsError
 from trainbus.capabilities import (
     BackgroundSaveable,
     HasActivations,
@@ -36,7 +36,7 @@ except ImportError as error:
         f"{error}; pip install 'trainbus[keras]' and a backend (torch, jax or tensorflow), and name it in KERAS_BACKEND"
     ) from error
 
-from .activations import activations, in_numpy_type, why_unreadable
+from .activations import activations, why_unreadable
 from .files.loading import WHY_NOT, load_file
 from .layer_graph import is_functional, layer_nodes
 from .learning_rates import as_number, optimizers_of, options_of, rates_of, rounded_rates, set_rates, why_not_settable
@@ -44,6 +44,7 @@ from .metric_directions import declared_direction
 from .processes import has_global_metrics, is_sharded, local_assign, ranks
 from .rate_tracker import RateTracker
 from .rng import random_state, set_random_state
+from .weights import averages_of, gradients_of, named_weights, restore_snapshot, snapshot_of
 
 if not WHY_NOT:
     from .files import saving
@@ -181,7 +182,7 @@ class KerasSubject:
 
     def snapshot(self) -> list[np.ndarray[Any, Any]]:
         """Return copies of all weights, including non-trainable ones, and of the optimizer's averages (``use_ema``)."""
-        return [np.array(_array(each), copy=True) for each in (*self.model.weights, *self._averages())]
+        return snapshot_of(self.model)
 
     @local_assign()
     def restore(self, snapshot: Sequence[np.ndarray[Any, Any]]) -> None:
@@ -190,19 +191,7 @@ class KerasSubject:
         Raises:
             CheckpointError: The model's structure has changed since; nothing was restored.
         """
-        variables = [*self.model.weights, *self._averages()]
-        changed = [f"has {len(snapshot)} weights in the snapshot and {len(variables)} now"]
-        if len(variables) == len(snapshot):
-            pairs = zip(variables, snapshot, strict=True)
-            changed = [
-                f"has {one.path!r} with the shape {value.shape} in the snapshot and {tuple(one.shape)} now"
-                for one, value in pairs
-                if tuple(one.shape) != value.shape
-            ]
-        if changed:
-            raise CheckpointError(f"the weights cannot be restored, and nothing was changed: the model {changed[0]}")
-        for variable, value in zip(variables, snapshot, strict=True):
-            variable.assign(value)
+        restore_snapshot(self.model, snapshot)
         self._finalize()
 
     def run_state(self) -> Sequence[Any]:
@@ -279,9 +268,7 @@ class KerasSubject:
 
     def weights(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         """Yield every weight, including non-trainable ones, under its path in the model."""
-        taken = set[str]()
-        for variable in self.model.weights:
-            yield unique(variable.path, taken), in_numpy_type(_array(variable))
+        return named_weights(self.model)
 
     def graph(self) -> Sequence[Node]:
         """Return a node for each layer, with inner models as name scopes; subclassed models have no edges."""
@@ -303,16 +290,7 @@ class KerasSubject:
 
     def hold_gradients(self) -> Callable[[], Iterable[tuple[str, Any]]]:
         """Return a function that yields the gradients of the last update, which the torch backend keeps."""
-        return self._gradients
-
-    def _gradients(self) -> Iterator[tuple[str, Any]]:
-        taken = set[str]()
-        trained = {id(variable) for variable in self._model.trainable_variables}
-        for variable in self._model.weights:
-            name = unique(variable.path, taken)
-            gradient = variable.value.grad if id(variable) in trained else None
-            if gradient is not None:
-                yield name, np.array(gradient.detach().float().cpu())
+        return lambda: gradients_of(self._model)
 
     def iterations(self) -> int | None:
         """Return the number of weight updates that the optimizer has ever made; None without an optimizer."""
@@ -339,13 +317,8 @@ class KerasSubject:
             for each in optimizers
         )
 
-    def _averages(self) -> list[Any]:
-        optimizers = [each for each in optimizers_of(self.model) if each.use_ema]
-        averages = [each for one in optimizers for each in getattr(one, "_model_variables_moving_average", ())]
-        return [average for average in averages if average is not None]
-
     def _finalize(self) -> None:
-        if self.finalized and self._averages():
+        if self.finalized and averages_of(self.model):
             self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
 
 

@@ -11,9 +11,9 @@ from typing import Any, Unpack
 
 from ..engine.plan import EpochPlan
 from ..errors import LoopError
-from ..metrics.combining import Reduce
 from ..metrics.missing_metric import MetricAdvice
 from ..metrics.names import is_validated
+from ..metrics.reductions import Reduce
 from ..run import Run
 from ..settings.arguments import check_metrics, checked
 from ..settings.plugin_list import CallbackLike

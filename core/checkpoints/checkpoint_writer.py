@@ -93,8 +93,8 @@ class CheckpointWriter:
         """The directory in which relative paths start."""
         self.contents: Mapping[str, Callable[[], Any]] = {}
         """Name of a plugin to the function that returns the content of its files, if it is not the training state."""
-        self.may_save: Callable[[Location], bool] = lambda _: False
-        """Returns whether a callback of the run would save a file at an absolute path."""
+        self.may_delete: Callable[[Location], bool] = lambda _: False
+        """Returns whether another file of a save, at an absolute path, belongs to the run."""
         self._beside: dict[Location, list[Location]] = {}
         """Each file that this run has saved together with others, to these."""
         self._subject = subject
@@ -138,46 +138,76 @@ class CheckpointWriter:
             if isinstance(action, Save):
                 requested.setdefault(location(action.path), []).append(action)
         self._requested, self._pending = requested, True
-        ranks, leads = self._group.ranks, self._group.leads
         mirror: Write | None = None
-        job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=ranks is not None)
-        job.leads, job.report = leads, self._report_link
+        job = SaveJob([], lambda job: self._finish(job, mirror, after), collective=self._group.is_collective)
+        job.leads, job.report = self._group.leads, self._report_link
         with self._group.abort_all_on_error():
             writers = FileWriters(self._subject, self.contents, background=background)
-            try:
-                state = self._source.checkpoint_state(decision, other_ranks) if requested and leads else None
-                own = ""
-                if requested and not leads:
-                    own = self._source.rank_state().model_dump_json(exclude_defaults=True)
-                if self._group.left and requested:
-                    raise CheckpointError("all ranks save a sharded model together, but this rank has left the group")
-                for path, actions in requested.items():
-                    place, in_parts = self.start.fixed(path), self._sharded(suffix_of(path))
-                    log = None if state is None else self._source.history_for(place)
-                    metadata = self._metadata(place, actions, state, log)
-                    write, beside = writers.of(place, actions, weights_only=metadata["weights_only"])
-                    if others := [place.with_name(each.name) for each in beside if each.name]:
-                        self._beside[place] = others
-                    write_history = None if log is None else log.write
-                    links = self._links(next((each.links for each in actions if each.links), ()))
-                    job.files.append(
-                        PendingFile(place, write, metadata, in_parts, ranks, own, write_history, links, beside)
-                    )
-                held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
-                if self._snapshots.unsaved and not held and self._saves_snapshots():
-                    mirror = writers.state(weights_only=not self._snapshots_more)
-            except Exception as error:  # noqa: BLE001 - the state cannot be read or copied; raised unless it may fail
-                self._fail(job, self._tolerated(error))
-        if self._group.any_failed(failed=bool(job.failed)):
+            self._prepare(job, decision, other_ranks, writers)
+            mirror = self._mirror(job, writers)
+        if self._leave_out_failed(job):
             mirror = None
-            if not job.failed:
-                self._fail(job, CheckpointError("another rank cannot write its part of the state"))
-        self._writer.submit(job, background=background and bool(job.files or mirror))
+        # with a failure, all is written now, so that the failure is raised or reported now
+        self._writer.submit(job, background=background and not job.failed and bool(job.files or mirror))
+
+    def _prepare(
+        self, job: SaveJob, decision: Decision, other_ranks: Sequence[BaseModel], writers: FileWriters
+    ) -> None:
+        """Make the files of a job. One that cannot be made has failed; the others are written without it."""
+        group, requested = self._group, self._requested
+        if not requested:
+            return
+        try:
+            state = self._source.checkpoint_state(decision, other_ranks) if group.leads else None
+            own = "" if group.leads else self._source.rank_state().model_dump_json(exclude_defaults=True)
+            if group.left:
+                raise CheckpointError("all ranks save a sharded model together, but this rank has left the group")
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+            self._fail(job, requested, error)
+            return
+        for path, actions in requested.items():
+            try:
+                job.files.append(self._pending_file(path, actions, state, own, writers))
+            except Exception as error:  # noqa: BLE001 - the model's state cannot be read or copied
+                self._fail(job, [path], error)
+
+    def _pending_file(
+        self, path: Location, actions: list[Save], state: StorableState | None, own: str, writers: FileWriters
+    ) -> PendingFile:
+        place = self.start.fixed(path)
+        log = None if state is None else self._source.history_for(place)
+        metadata = self._metadata(place, actions, state, log)
+        write, beside = writers.of(place, actions, weights_only=metadata["weights_only"])
+        if others := [place.with_name(each.name) for each in beside if each.name]:
+            self._beside[place] = others
+        write_history = None if log is None else log.write
+        links = self._links(next((each.links for each in actions if each.links), ()))
+        in_parts = self._sharded(suffix_of(path))
+        return PendingFile(place, write, metadata, in_parts, self._group.ranks, own, write_history, links, beside)
+
+    def _mirror(self, job: SaveJob, writers: FileWriters) -> Write | None:
+        """Return the function that writes the snapshots that are not on disk yet; None if it is not needed."""
+        held = any(self._holds_snapshot(weights_only=each.metadata["weights_only"]) for each in job.files)
+        if not self._snapshots.unsaved or held or job.failed or not self._saves_snapshots():
+            return None
+        return writers.state(weights_only=not self._snapshots_more)
+
+    def _leave_out_failed(self, job: SaveJob) -> bool:
+        """Leave out of a job the files that any rank cannot write; return whether a rank has failed."""
+        mine, requested = {each.path for each in job.failed}, list(self._requested)
+        # the last one is no file: it has failed if a rank has raised an error
+        *failed, raised = self._group.failed_anywhere([*(path in mine for path in requested), False])
+        lost = [path for path, fails in zip(requested, failed, strict=True) if fails]
+        others = [path for path in lost if path not in mine]
+        self._fail(job, others, CheckpointError("another rank cannot write its part of the state"))
+        places = set(map(self.start.fixed, lost))
+        job.files = [each for each in job.files if each.path not in places]
+        return raised or bool(lost)
 
     def remove(self, place: Location) -> None:
-        """Remove the files of a save: of those that a manifest names, only what this run has saved, or would save."""
+        """Remove the files of a save: of those that a manifest names, only those of the run."""
         saved = self._beside.pop(place, [])
-        remove(place, lambda each: each in saved or self.may_save(each))
+        remove(place, lambda each: each in saved or self.may_delete(each))
         self._snapshots.note_change(place)
 
     def _links(self, given: Iterable[tuple[str, str]]) -> tuple[Link, ...]:
@@ -188,18 +218,6 @@ class CheckpointWriter:
         if not self._link_failed:
             self._link_failed = True
             self._failures.record("checkpoints", error)
-
-    def _tolerated(self, error: Exception) -> CheckpointError:
-        """Return the error of a failed save; raise it unless every requested save may fail."""
-        if isinstance(error, CheckpointError):
-            return error
-        asked = [action for actions in self._requested.values() for action in actions]
-        if not asked or any(action.on_error == "raise" for action in asked):
-            raise error
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        tolerated = CheckpointError(f"the state cannot be saved: {error_text(error)}{notes}")
-        tolerated.__cause__ = error
-        return tolerated
 
     def collect(self, *, wait: bool) -> Written:
         """Return the results of the files since the last call.
@@ -281,9 +299,14 @@ class CheckpointWriter:
     def _saves_snapshots(self) -> bool:
         return bool(self.directories) and supports(self._subject, Saveable)
 
-    def _fail(self, job: SaveJob, error: CheckpointError) -> None:
-        job.failed = [FailedSave(path, self._source.progress()["step"], error) for path in self._requested]
-        job.files.clear()
+    def _fail(self, job: SaveJob, paths: Iterable[Location], error: Exception) -> None:
+        lost = error
+        if not isinstance(lost, CheckpointError):
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+            lost = CheckpointError(f"the state cannot be saved: {error_text(error)}{notes}")
+            lost.__cause__ = error
+        step = self._source.progress()["step"]
+        job.failed += [FailedSave(path, step, lost) for path in paths]
 
     def _finish(self, job: SaveJob, mirror: Write | None, after: Callable[[SaveJob], object]) -> None:
         """Mirror the snapshots to disk, then call ``after``."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from ..capabilities import Ranks, Sharded, has
 from ..storage.sharded_directory import EVERY_PART, VerificationShare
+
+_RAISED = 2.0
+"""What a rank sends that has raised an error; one with a file that it cannot write sends 1."""
 
 
 class WriterGroup:
@@ -47,18 +50,28 @@ class WriterGroup:
         ranks = self.ranks
         return EVERY_PART if ranks is None else VerificationShare(ranks.rank, ranks.size)
 
-    def any_failed(self, *, failed: bool) -> bool:
-        """Return whether any rank has failed; every rank calls this and passes whether it has failed."""
+    def failed_anywhere(self, failed: Sequence[bool]) -> list[bool]:
+        """Return which files any rank cannot write; every rank calls this with the same number of files.
+
+        Args:
+            failed: Which files this rank cannot write.
+        """
         ranks = self.ranks
-        return failed if ranks is None else bool(ranks.all_reduce_max([float(failed)])[0])
+        if ranks is None:
+            return list(failed)
+        worst = ranks.all_reduce_max([float(any(failed))])[0]
+        if worst != 1:  # a rank that has raised does not meet the others again
+            return [worst == _RAISED] * len(failed)
+        return list(map(bool, ranks.all_reduce_max(list(map(float, failed)))))
 
     @contextmanager
     def abort_all_on_error(self) -> Generator[None]:
-        """If the block raises, abort the save on all ranks; the other ranks call ``any_failed`` next."""
+        """If the block raises, abort the save on all ranks; the other ranks call ``failed_anywhere`` next."""
         try:
             yield
         except BaseException:
-            self.any_failed(failed=True)
+            if self.ranks is not None:
+                self.ranks.all_reduce_max([_RAISED])
             raise
 
     def leave(self) -> None:

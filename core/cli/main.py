@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any, NoReturn, cast
 from ..errors import CheckpointError, SettingsError, TrainbusError
 from ..limits import EPOCHS
 from ..metrics.names import hint
-from ..settings.built_in import VERSION
+from ..settings.built_in import DISTRIBUTION, VERSION
 from ..settings.registry import Group, installed, package_of, summary
 from ..terminal import ESCAPE_OR_DRAW, plural, printable
 from .replay import add_replay, add_sweep
@@ -97,7 +98,9 @@ def _build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--resume", action="store_true", help="continue the run in the output directory, if there is one")
     demo.set_defaults(command=_demo)
 
-    callbacks = commands.add_parser("callbacks", help="list the installed callbacks, adapters and plugins")
+    callbacks = commands.add_parser(
+        "callbacks", help="list the callbacks, adapters, bindings and plugins, and what they need that is not installed"
+    )
     callbacks.set_defaults(command=_callbacks)
 
     checkpoints = commands.add_parser("checkpoints", help="list the checkpoints in a directory, latest step first")
@@ -151,11 +154,16 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _callbacks(_: argparse.Namespace) -> int:
-    groups: tuple[Group, ...] = ("callbacks", "adapters", "plugins")
-    for group in groups:
+    groups: tuple[Group, ...] = ("callbacks", "adapters", "bindings", "plugins")
+    listed = {group: installed(group) for group in groups}
+    width = max(len(name) for points in listed.values() for name in points) + 2
+    for group, points in listed.items():
         print(group)
-        for name, point in installed(group).items():
-            print(f"  {name:<20}{(summary(point) or point.value).replace('``', '')} [{package_of(point)}]")
+        for name, point in points.items():
+            source, framework = package_of(point), group in ("adapters", "bindings")
+            if framework and importlib.util.find_spec(name) is None:  # such an entry point has the name of its package
+                source += f": needs pip install '{source}[{name}]'" if source == DISTRIBUTION else f": needs {name}"
+            print(f"  {name:<{width}}{(summary(point) or point.value).replace('``', '')} [{source}]")
     return 0
 
 

@@ -9,7 +9,6 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from ..decision import Decision
 from ..engine.execution_result import ExecutionResult
 from ..engine.executor import Executor
-from ..resume.state import RankState
 from .coordinator import StopReceiver
 
 P = ParamSpec("P")
@@ -70,10 +69,6 @@ class Group(Protocol):
         """
         ...
 
-    def states_of_others(self, executor: Executor) -> list[RankState]:
-        """Return, on rank 0, the states of the other ranks as differences from its own; every rank calls it."""
-        ...
-
     def request_stop(self, what: Mapping[str, str]) -> None:
         """Ask all ranks to end; may be called from a signal handler, and returns at once."""
         ...
@@ -117,10 +112,6 @@ class Solo:
     ) -> ExecutionResult:
         """Execute the decision."""
         return execute_alone(decision, executor, record)
-
-    def states_of_others(self, executor: Executor) -> list[RankState]:
-        """Return nothing."""
-        return []
 
     def request_stop(self, what: Mapping[str, str]) -> None:
         """Do nothing."""

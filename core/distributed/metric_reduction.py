@@ -7,7 +7,7 @@ from math import inf, isnan, nan, prod
 from typing import Any, NamedTuple
 
 from ..errors import SettingsError
-from ..metrics.combining import Reduce
+from ..metrics.reductions import Reduce
 from ..metrics.running_means import RunningMeans
 from ..metrics.scalars import on_host
 

@@ -83,6 +83,7 @@ class RankGroup:
             "last_decision": self._last_decision,
             "decision_about_error": self._last_decision,
             "last_files": self._last_files,
+            "gather_states": self._gather_states,
             "post_notice": notices.post,
             "read_notices": notices.read,
         }
@@ -123,7 +124,7 @@ class RankGroup:
             earlier = self._result_of_rank_0(*attempt(finish))
             record(earlier)
         saves = not executor.is_collective and any(isinstance(action, Save) for action in decision)
-        others, follower = self.states_of_others(executor) if saves else [], Follower(executor)
+        others, follower = self._gather_states(lambda: [executor.rank_state()])[1:] if saves else [], Follower(executor)
         step = partial(executor.execute, other_ranks=others, earlier=earlier) if self._leads else follower.execute
         result = self._result_of_rank_0(*attempt(step, decision))
         if any(isinstance(action, (Restore, Forget)) for action in decision):
@@ -132,13 +133,14 @@ class RankGroup:
                     follower.finish(decision)
         return result
 
-    def states_of_others(self, executor: Executor) -> list[RankState]:
-        """Return, on rank 0, the states of the other ranks as differences from its own; none once it has left."""
+    def _gather_states(self, step: Callable[[], list[RankState]]) -> list[RankState]:
+        """Return, on rank 0, the states of all ranks, those after the first as differences; none once it has left."""
         if self._coordinator.left:
             return []
-        gathered = self._coordinator.rendezvous.gather(executor.rank_state().compressed().model_dump())
+        (own,) = step()
+        gathered = self._coordinator.rendezvous.gather(own.compressed().model_dump())
         states = [RankState.model_validate(each) for each in gathered]
-        return [each.difference_from(states[0]) for each in states[1:]]
+        return [*states[:1], *(each.difference_from(states[0]) for each in states[1:])]
 
     def _propose(self, decision: Decision) -> None:
         """Keep the decision until the next barrier; ask all ranks to stop at once if it stops the run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,7 @@ class Executor:
         self._failures = failures
         self.removed = False
         """Whether a directory of the run was removed while it trained."""
+        self._may_save: Callable[[Location], bool] = lambda _: False
         self._patterns: list[Location] = []
         """What the callbacks may save, as patterns of ``glob``."""
         self._reached: list[Reach] = []
@@ -72,7 +73,8 @@ class Executor:
         owned = OwnedFiles.of(callbacks, self._subject)
         self._patterns = list(map(location, owned.patterns))
         self.writer.directories = owned.directories
-        self.writer.may_save = lambda place: not owned.flaw_of_saving(place)
+        self.writer.may_delete = owned.may_delete
+        self._may_save = lambda place: not owned.flaw_of_saving(place)
         self.writer.start = start = StartDirectory()
         places = {start.fixed(each.parent) for each in self._patterns}
         self._reached = [Reach.of(each) for each in places if isinstance(each, Path) and Reach.of(each).below]
@@ -92,7 +94,7 @@ class Executor:
         at_end.enter_context(lock_directories(directories, report=report, reached=self._reached))
         below = [each for reach in self._reached for each in reach.existing()]
         for directory in (*directories, *below):
-            remove_debris(directory, self.writer.may_save)
+            remove_debris(directory, self._may_save)
         for directory in directories:
             with suppress(OSError):  # they are removed at the end of the run
                 self._prune_histories(directory)
@@ -176,15 +178,15 @@ class Executor:
         found = set(existing(places.values()))
         return [path for path, place in places.items() if place in found]
 
-    def report_removed(self, files_of_run: Callable[[], Iterable[Location]], directory: Location) -> None:
+    def report_removed(self, files_of_run: Collection[Location], directory: Location) -> None:
         """Report that a directory was removed during the run, and what is lost with it; a writing thread may call this.
 
         Args:
-            files_of_run: Returns the checkpoints of the run.
+            files_of_run: The checkpoints of the run.
             directory: The directory, which is made again.
         """
         self.removed = True
-        files = list(files_of_run())
+        files = list(files_of_run)
         present = set(self.existing(files))
         start = self.writer.start
         gone = [repr(str(start.shown(each))) for each in files if each not in present]

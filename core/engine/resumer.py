@@ -12,9 +12,9 @@ from ..checkpoints.snapshots import SnapshotStore
 from ..decision import NOTHING, Action, Decision, Save, Stop
 from ..errors import UnreadableCheckpoint
 from ..failures import LOG, Failures
-from ..resume.given_state import GivenState
 from ..resume.resumption import Resumption
 from ..resume.rng_state import get_rng_state
+from ..resume.script.given_state import GivenState
 from ..resume.state import CheckpointState, Position, RankState
 from ..storage.atomic_file import reading
 from ..storage.paths import AUTO, Location, Source, location

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..checkpoints import Checkpoint
-from ..decision import REQUEST, Decision, Forget, Save, Stop
+from ..checkpoints.run_files import RunFiles
+from ..decision import REQUEST, Decision, Stop
 from ..errors import LoopError
 from ..limits import WHOLE_NUMBER
 from ..metrics.extremes import Extremes, known_epochs
@@ -18,7 +19,7 @@ from ..metrics.running_means import RunningMeans
 from ..resume.run_history import Followed
 from ..resume.state import Position
 from ..settings.arguments import whole_number
-from ..storage.paths import Location, StartDirectory, location
+from ..storage.paths import Location, Source
 from .counters import Counters
 from .end_reason import reason_of
 from .execution_result import ExecutionResult
@@ -117,19 +118,18 @@ class RunState:
         """The epochs with extreme metrics, and the last."""
         self.decision_log: list[tuple[int, Decision]] = []
         """Each decision that was executed, with its epoch, including those before a resume."""
+        self.idle: list[object] = []
+        """The callbacks that can never act in what the loop trains, as was reported before the training."""
         self.stop_actions: list[Stop] = []
         """The stops that end the run."""
         self.checkpoints: list[SavedCheckpoint] = []
         """Every checkpoint that was committed, including those that were replaced or deleted since."""
-        self.start = StartDirectory()
-        """Where relative paths start; the run fixes it when it begins."""
-        self._files: dict[Location, Location] = {}
-        """The identity of each file in ``files`` to its path as it was given."""
-        self.file_log: list[tuple[Location, bool]] = []
-        """Each change of ``files``: a path, and whether it was written or deleted."""
+        self.files = RunFiles()
+        """The checkpoints that were written and not deleted since."""
         self.followed: Followed | None = None
         """The history that a resumed run continues."""
-        self._pending_deletes: dict[Location, Location] = {}
+        self.resume: Source | None = None
+        """What the run was to be resumed from, as it was given; None for nothing, or for a state."""
         self.resumed: Checkpoint | None = None
         """The checkpoint that the run was resumed from; None if it was not."""
         self.stays_over = False
@@ -145,34 +145,11 @@ class RunState:
         self.error: BaseException | None = None
         """What ended the run, if an error did."""
 
-    @property
-    def files(self) -> list[Location]:
-        """The checkpoints that were written and not deleted since, in the order in which they were last written."""
-        return list(self._files.values())
-
-    @files.setter
-    def files(self, files: Iterable[Location]) -> None:
-        before, self._files = self._files, {self.start.identity(path): path for path in files}
-        self.file_log += [(path, False) for place, path in before.items() if place not in self._files]
-        self.file_log += [(path, True) for place, path in self._files.items() if place not in before]
-
     def continue_run(self, run_id: str) -> None:
         """Continue the run with this identifier, which becomes the run's unless it has one of its own."""
         self.continued_id = run_id
         if run_id and not self.has_own_id:
             self.run_id = run_id
-
-    def leave_out_missing(self, present: Iterable[Location]) -> None:
-        """Leave out of ``files`` what is not present when the run is resumed.
-
-        This is no change of the run: if a process has deleted a file and died, the resumed run deletes it again.
-        """
-        places = set(map(self.start.identity, present))
-        self._files = {place: path for place, path in self._files.items() if place in places}
-
-    def has_file(self, path: str, /) -> bool:
-        """Return whether ``files`` has the file at a path, in whichever form it was given."""
-        return self.start.identity(location(path)) in self._files
 
     @property
     def batch(self) -> int:
@@ -314,34 +291,14 @@ class RunState:
             result: What was executed, written, and not written.
             exists: Returns whether there is a checkpoint at a path; called only for saves that failed.
         """
-        saved = self._identities(action.path for action in result.done if isinstance(action, Save))
-        deleted = self._identities(action.source for action in result.done if isinstance(action, Forget))
-        known = {path: path for path in saved.values()}  # so that each path is in memory once
-        if result.failed:  # the files that the failed saves were to replace are not deleted
-            pending = self._pending_deletes.items()
-            kept = {place: path for place, path in pending if place not in self._files and exists(path)}
-            self._files = {**kept, **self._files}
-            self.file_log += [(path, True) for path in kept.values()]
-        if saved or deleted:
-            self._pending_deletes = {place: self._files[place] for place in deleted if place in self._files}
-            for place in (*deleted, *saved):
-                self._files.pop(place, None)
-            self._files.update(saved)
-            self.file_log += [(path, False) for place, path in deleted.items() if place not in saved]
-            self.file_log += [(path, True) for path in saved.values()]
+        saved = self.files.record(result.done, [each.path for each in result.failed], exists)
+        known = {path: path for path in saved}  # so that each path is in memory once
         self.checkpoints += [
             SavedCheckpoint(known.get(each.path, each.path), each.epoch, each.step) for each in result.committed
         ]
-        for failure in result.failed:  # a file that is saved again may be written only now
-            place = self.start.identity(failure.path)
-            if place in self._files and place not in saved and not exists(failure.path):
-                self.file_log.append((self._files.pop(place), False))
         self.stop_actions += [each for each in result.done if isinstance(each, Stop) and each not in self.stop_actions]
         if result.done:
             self.decision_log.append((self.epoch, result.done))
-
-    def _identities(self, paths: Iterable[str]) -> dict[Location, Location]:
-        return {self.start.identity(path): path for path in map(location, paths)}
 
     @property
     def decided_to_stop(self) -> bool:

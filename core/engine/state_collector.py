@@ -16,7 +16,7 @@ from ..failures import Failures, add_plugin_note, is_observer
 from ..metrics.scalars import fetch_together, to_scalars
 from ..resume.end_record import EndRecord
 from ..resume.loaders.dataloader_state import batch_size_of, capture_loader
-from ..resume.matching import settings_of
+from ..resume.plugins.matching import settings_of
 from ..resume.rng_state import get_rng_state
 from ..resume.run_history import RunHistory, storable
 from ..resume.script.options import options_of

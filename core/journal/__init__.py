@@ -26,6 +26,7 @@ from .events import (
     RunResumed,
     RunStarted,
     StopRequested,
+    ValidationRecord,
     schema,
 )
 from .run_journal import RunJournal, parse, read
@@ -49,6 +50,7 @@ __all__ = [
     "RunResumed",
     "RunStarted",
     "StopRequested",
+    "ValidationRecord",
     "parse",
     "read",
     "schema",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from math import inf, nan
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from ..limits import EPOCHS, STEPS
 
@@ -60,6 +69,15 @@ class BestRecord(_Model):
     epoch: Count
     step: Steps | None = None
     """Weight updates at that time, in a loop by steps."""
+
+
+class ValidationRecord(_Model):
+    """One validation of an epoch."""
+
+    step: Steps
+    """Weight updates of the run at its end."""
+    metrics: dict[str, Number]
+    """The metrics that it logged, and the learning rates at its end."""
 
 
 class ActionRecord(_Model):
@@ -138,6 +156,17 @@ class EpochEnded(_Event):
     """The metrics of the epoch that are single numbers, and its learning rates."""
     stats: dict[str, Number] = Field(default_factory=dict[str, Any])
     """Measurements of the epoch that are no metrics: of the ranks, and of DeviceStats."""
+    validations: tuple[ValidationRecord, ...] | None = ()
+    """The validations of the epoch, in order; left out if there was one at the end of the epoch, or none. None if they
+    are not known: no callback decided at validations, so the ranks did not share their values."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Most epochs have one validation, whose metrics are those of the epoch."""
+        data: dict[str, Any] = handler(self)
+        if self.validations == ():
+            del data["validations"]
+        return data
 
 
 class DecisionMade(_Event):

@@ -62,7 +62,7 @@ class Ending:
                     errors, over = self._act(run, error, record)
                 # a file that was being written, or whose directory was removed, may not exist
                 if errors or state.error is not None or executor.removed:
-                    state.files = executor.existing(state.files)
+                    state.files.replace(executor.existing(state.files))
             if over:  # the plugins have closed their files, so that no run counts as over that is not complete
                 self.group.bind("write_ends", self._write_ends)()
         close_loop()

@@ -1,14 +1,14 @@
-"""Reports callbacks that can never act in what the loop will train, before it trains."""
+"""Reports callbacks and options that can never act in what the loop will train, before it trains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from ..callback import Callback
+from ..callback.planned_training import PlannedTraining
 from ..capabilities import HasLearningRate, has
 from ..engine.plan import StepPlan
 from ..engine.run_state import RunState
-from ..planned_training import PlannedTraining
 
 
 class IdleCallbacks:
@@ -26,9 +26,12 @@ class IdleCallbacks:
         self._with_batches = False
 
     def begin_epoch(self, epoch: int) -> None:
-        """Report before the first epoch what its plan shows."""
+        """Report before the first epoch what its plan shows, and options without an effect."""
         if self._first is None:
             self._first = epoch
+            for name, callback in self._callbacks.items():
+                if unused := callback.unused_options():
+                    self._report(f"{name}: {unused}")
             self._check(accumulate=1)
 
     def begin_batches(self, accumulate: int | None) -> None:
@@ -48,7 +51,7 @@ class IdleCallbacks:
         for name, callback in list(self._callbacks.items()):
             reason = callback.idle_reason(planned)
             if reason:
-                del self._callbacks[name]
+                self._state.idle.append(self._callbacks.pop(name))
                 self._report(f"{name}: {reason}")
 
     def _planned(self, accumulate: int | None) -> PlannedTraining | None:

@@ -18,10 +18,10 @@ from ..hooks import EVENT_ARGUMENTS, check_event
 from ..metrics.names import check_name
 from ..metrics.origin import Origin
 from ..metrics.scalars import fetch_together
-from ..resume.given_data import check_best
-from ..resume.given_state import PATH, state_dict_of
+from ..resume.script.given_state import PATH, state_dict_of
 from ..resume.script.options import options_of
 from ..resume.script.rates import rates_of
+from ..resume.script.start import check_best
 from ..settings.arguments import check_metrics, whole_number
 from ..terminal import plural
 from .ending import Ending
@@ -131,13 +131,14 @@ class Lifecycle:
         executor, collector, start = self.executor, self.collector, self.executor.writer.start
         if self.state.phase == "open":  # what is being written belongs to the state
             self.record(run, self.group.bind("last_files", partial(executor.collect, wait=True))())
-        state = collector.checkpoint_state(NOTHING, self.group.states_of_others(executor))
+        states = self.group.bind("gather_states", lambda: [collector.rank_state()])()
+        state = collector.checkpoint_state(NOTHING, states[1:])
         history = collector.history.whole(start.fixed(PATH).parent)
         return state_dict_of(state, collector.progress(), history, executor.snapshots, start)
 
     # --- the run and its epochs
 
-    def begin(self, run: object, loop_is_alive: Callable[[], bool], *, keeps_state: bool) -> None:
+    def begin(self, run: object, loop_is_alive: Callable[[], bool], *, keeps_state: bool = False) -> None:
         """Begin the training, from a checkpoint if the run is resumed."""
         self.require("new", "a run cannot be used twice; make a new one with the same callbacks")
         self.state.phase = "open"
@@ -150,8 +151,8 @@ class Lifecycle:
             executor.writer.contents = _contents_of(self.callbacks, run)
             self.collector.enabled = bool(directories) or keeps_state
             self.ends.directories = self.collector.history.directories = directories
-            state.start = executor.writer.start
-            removed = partial(executor.report_removed, lambda: state.files)
+            state.files.start = executor.writer.start
+            removed = partial(executor.report_removed, state.files)
             bind("lock_directories", executor.lock_directories)(self.ending.locks, removed)
             self.stop_requests.listen(directories, loop_is_alive)
             self.ending.closed.callback(self.stop_requests.close_stop_file)

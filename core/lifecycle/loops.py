@@ -40,6 +40,8 @@ class Loops:
         self._kind = ""
         """The method of the run whose loop has begun, if one has: "epochs" or "steps"."""
         self._batches: Callable[[], Generator[Any] | None] = lambda: None
+        self._accumulate: int | None = None
+        """Batches in one weight update of the loop over the batches of an epoch."""
         self._epochs: Callable[[], EpochLoop | None] = lambda: None
 
     def epochs(
@@ -79,7 +81,7 @@ class Loops:
         training.require_epoch("batches()")
         if self._kind == "steps":
             raise LoopError("run.batches() inside of run.steps(), which gives the batches itself; leave it out")
-        state, bus = self.state, self.bus
+        state, bus, self._accumulate = self.state, self.bus, accumulate
         state.planned_batches = length_of(loader)
         self.idle_callbacks.begin_batches(accumulate)
         self._rates.first_batch()
@@ -125,6 +127,19 @@ class Loops:
     def _note_epochs(self, loop: EpochLoop) -> None:
         self._refuse_nested(loop, "epochs")
         self._epochs = weakref.ref(loop)
+
+    def count_batch(self) -> None:
+        """Count the batch in whose body a validation begins.
+
+        Raises:
+            LoopError: In a loop by steps, no validation is due after this batch.
+        """
+        if self._kind == "steps":
+            self.step_training.require_due(self.state)
+            return
+        loop = self._batches()
+        if loop is not None and getgeneratorstate(loop) == GEN_SUSPENDED:
+            self.state.counters.count_batch(self._accumulate)
 
     def _noted(self, loop: Generator[T]) -> Generator[T]:
         self._batches = weakref.ref(loop)

@@ -26,11 +26,12 @@ from ..hooks import hookimpl
 from ..metrics.monitor import Monitors
 from ..metrics.origin import Origin
 from ..resume.end_record import EndRecord, EndRecords
-from ..resume.given_data import hparams_of, origin_of
-from ..resume.given_state import GivenState
 from ..resume.locate import check_resume, locate
 from ..resume.resumption import Resumption
+from ..resume.script.given_state import GivenState
+from ..resume.script.hparams import hparams_of
 from ..resume.script.rates import check_source
+from ..resume.script.start import origin_of
 from ..settings.plugin_list import CallbackLike, build_plugins
 from ..settings.run_id import RunStart, run_id_of
 from ..settings.subjects import check_subject
@@ -85,14 +86,14 @@ def assemble(
     if not isinstance(cast("object", resume_strict), bool):
         raise SettingsError(f"resume_strict={resume_strict!r}: give True or False")
     state, origin = RunState(subject), origin_of(start)
-    state.hparams = hparams_of(hparams)
+    state.hparams, state.resume = hparams_of(hparams), None if isinstance(source, GivenState) else source
     given = run_id_of(run_id) or (None if state_given is None else state_given.run_id)
     state.run_id = given or state.run_id
     group = group_for(subject, state)
     run_start = RunStart(
         state.run_id,
         given=given is not None,
-        resume=None if isinstance(source, GivenState) else source,
+        resume=state.resume,
         world_size=group.size,
         subject=subject,
     )

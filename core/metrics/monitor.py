@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
-from ..capabilities import HasDirections, has, missing
+from ..capabilities import HasDirections, missing
 from ..decision import Value
 from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..failures import LOG
 from ..rules import Best, best_rule
 from .best_value import BestValue
-from .direction import direction_of
+from .direction import direction_for, direction_of
 from .history import STEP
 from .missing_metric import MetricAdvice, explain_missing
 from .names import check_name, is_validated, resolve
@@ -62,16 +62,6 @@ class MetricSource(Protocol):
     def validates(self, epoch: int) -> bool:
         """Return whether this epoch must log the metrics named ``val_...`` before it ends."""
         ...
-
-
-def direction_for(subject: object, metric: str) -> Literal["min", "max"]:
-    """Return the direction in which a metric improves, from the subject's metric object or, without one, from the name.
-
-    Raises:
-        UnknownDirection: The metric object and the name do not determine it.
-    """
-    declared = subject.direction_of(metric) if has(subject, HasDirections) else None
-    return declared or direction_of(metric)
 
 
 class Monitor:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from ..errors import SettingsError
 from ..limits import EPOCHS
 from ..terminal.text import shown
-from .combining import COMBINED, REDUCTIONS, Reduce, like, mean_of, number_of_samples, summable
 from .names import check_name, is_validated
+from .reductions import COMBINED, REDUCTIONS, Reduce, like, mean_of, number_of_samples, summable
 from .scalars import (
     LazyMetrics,
     is_numeric,
@@ -165,10 +165,6 @@ class RunningMeans(LazyMetrics):
         latest = {name: self._reduced(name, entry) for name, entry in (self._last or {}).items()}
         validated = {name: self._reduced(name, self._entry(name)) for name in self if is_validated(name)}
         return {name: plain_number(value) for name, value in on_host({**latest, **validated}).items()}
-
-    def last_names(self) -> list[str]:
-        """Return the names in ``last_values``, without waiting for a device."""
-        return [*(self._last or {}), *filter(is_validated, self)]
 
     def stamp(self, name: str) -> tuple[int, float]:
         """Return the number of the validation that has logged a metric, and the samples or values since it began.

@@ -50,6 +50,8 @@ class Curves:
     """What each run counts: epochs, or the validations of a loop by steps."""
     steps: NDArray[np.int64]
     """The weight updates until each value; ``UNKNOWN`` where they are not recorded."""
+    rows: NDArray[np.int64]
+    """The row of its recording in which each value is looked at; -1 in the padding."""
 
     @property
     def sign(self) -> int:
@@ -62,31 +64,40 @@ class Curves:
         finite = np.where(np.isfinite(self.scores), self.scores, -np.inf)
         return np.asarray(np.maximum.accumulate(finite, axis=1))
 
-    def at(self, epochs: Sequence[NDArray[np.int64]]) -> Curves:
-        """Return the curves of some epochs of each run.
+    def at(self, recordings: Sequence[Recording], due: Sequence[NDArray[np.bool_]]) -> Curves:
+        """Return the curves of what a callback sees that looks in some rows: each time the last value not seen before.
 
         Args:
-            epochs: The epochs of each run.
+            recordings: The runs of the curves.
+            due: In which rows of each run it looks.
         """
-        pairs = zip(self.epochs, epochs, strict=True)
-        wanted = (self.epochs >= 0) & np.array([np.isin(own, some) for own, some in pairs]).reshape(self.epochs.shape)
-        lengths = wanted.sum(axis=1)
+        places = [
+            last_unseen(own[:length], np.flatnonzero(some))
+            for own, length, some in zip(self.rows, self.lengths.tolist(), due, strict=True)
+        ]
+        lengths = np.array([len(columns) for columns, _ in places], dtype=np.int64)
         shape = len(self.names), int(lengths.max(initial=0))
-        scores, times, places = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
-        steps = np.full(shape, UNKNOWN)
-        for row, length in enumerate(lengths.tolist()):
-            scores[row, :length] = self.scores[row, wanted[row]]
-            times[row, :length] = self.times[row, wanted[row]]
-            places[row, :length] = self.epochs[row, wanted[row]]
-            steps[row, :length] = self.steps[row, wanted[row]]
-        return replace(self, scores=scores, times=times, epochs=places, lengths=lengths, steps=steps)
+        scores, times, epochs = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
+        steps, looks = np.full(shape, UNKNOWN), np.full(shape, -1, dtype=np.int64)
+        for row, (recording, (columns, seen)) in enumerate(zip(recordings, places, strict=True)):
+            filled = slice(0, len(columns))
+            scores[row, filled], looks[row, filled] = self.scores[row, columns], seen
+            epochs[row, filled] = recording.epochs[seen]
+            if recording.times is not None:
+                times[row, filled] = recording.times[seen]
+            if recording.steps is not None:
+                steps[row, filled] = recording.steps[seen]
+        return replace(self, scores=scores, times=times, epochs=epochs, lengths=lengths, steps=steps, rows=looks)
 
-    def scores_of(self, recordings: Sequence[Recording], choice: MetricChoice) -> NDArray[np.float64]:
-        """Return the scores of another metric in the epochs of these curves, [run, column]; -inf where it is missing.
+    def scores_of(
+        self, recordings: Sequence[Recording], choice: MetricChoice, *, last: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the scores of another metric in the rows of these curves, [run, column]; -inf where it is missing.
 
         Args:
             recordings: The runs of the curves.
             choice: The other metric.
+            last: Whether a row that does not log the metric has its last value from before.
         """
         found = np.full(self.scores.shape, -np.inf)
         for row, recording in enumerate(recordings):
@@ -94,9 +105,11 @@ class Curves:
             if name is None:
                 continue
             values, logged = recording.metrics[name]
+            if last:
+                values, logged = filled_forward(values, logged)
             scores = np.where(logged & ~np.isnan(values), choice.sign * values, -np.inf)
             columns = slice(0, self.lengths[row])
-            found[row, columns] = scores[np.searchsorted(recording.epochs, self.epochs[row, columns])]
+            found[row, columns] = scores[self.rows[row, columns]]
         return found
 
     def smoothed(self, setting: str | None) -> Curves:
@@ -119,8 +132,35 @@ class Curves:
         return replace(self, scores=smooth)
 
 
+def last_unseen(logged: NDArray[np.int64], looks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which values looks see that see the last value each, and the looks that see one; each value counts once.
+
+    Args:
+        logged: The rows that log a value.
+        looks: The rows with a look.
+
+    >>> [each.tolist() for each in last_unseen(np.array([0, 1, 2, 6]), np.array([1, 3, 5, 7]))]
+    [[1, 2, 3], [1, 3, 7]]
+    """
+    last = np.searchsorted(logged, looks, side="right") - 1
+    new = np.diff(last, prepend=-1) > 0
+    return last[new], looks[new]
+
+
+def filled_forward(
+    values: NDArray[np.float64], logged: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the last logged value up to each row, and whether there is one.
+
+    >>> [each.tolist() for each in filled_forward(np.array([0.0, 3.0, 0.0]), np.array([False, True, False]))]
+    [[0.0, 3.0, 3.0], [False, True, True]]
+    """
+    last = np.maximum.accumulate(np.where(logged, np.arange(len(logged)), -1))
+    return values[np.maximum(last, 0)], last >= 0
+
+
 def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curves:
-    """Return the chosen metric of recordings that each log it at least once.
+    """Return the chosen metric of recordings.
 
     >>> from .records import Series
     >>> loss = Series(np.array([2.0, np.nan, 1.0]), np.array([True, False, True]))
@@ -128,25 +168,25 @@ def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curve
     >>> curves.scores.tolist(), curves.epochs.tolist(), curves.last.tolist()
     ([[-2.0, -1.0]], [[0, 2]], [2])
     """
-    series = [recording.metrics[choice.name_in(recording) or choice.monitor] for recording in recordings]
+    series = [choice.series_in(recording) for recording in recordings]
     lengths = np.array([int(each.logged.sum()) for each in series], dtype=np.int64)
     shape = len(series), int(lengths.max(initial=0))
     scores, times = np.full(shape, np.nan), np.full(shape, np.nan)
-    epochs = np.full(shape, -1, dtype=np.int64)
+    epochs, rows = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
     begin, end = np.full(len(series), np.nan), np.full(len(series), np.nan)
     known = any(recording.steps is not None for recording in recordings)
     steps = np.full(shape, UNKNOWN) if known else np.broadcast_to(UNKNOWN, shape)
     for row, (recording, (values, logged)) in enumerate(zip(recordings, series, strict=True)):
         columns = slice(0, lengths[row])
         scores[row, columns] = choice.sign * values[logged]
-        epochs[row, columns] = recording.epochs[logged]
+        epochs[row, columns], rows[row, columns] = recording.epochs[logged], np.flatnonzero(logged)
         if recording.steps is not None:
             steps[row, columns] = recording.steps[logged]
         if recording.times is not None:
             times[row, columns] = recording.times[logged]
-            begin[row], end[row] = recording.times[0], recording.times[-1]
-    first = np.array([recording.epochs[0] for recording in recordings], dtype=np.int64)
-    last = np.array([recording.epochs[-1] for recording in recordings], dtype=np.int64)
+            begin[row], end[row] = recording.times[[0, -1]] if recording.times.size else (np.nan, np.nan)
+    first = np.array([recording.epochs[:1].sum() for recording in recordings], dtype=np.int64)
+    last = np.array([recording.epochs[-1:].sum() for recording in recordings], dtype=np.int64)
     names = tuple(recording.name for recording in recordings)
     units: tuple[Unit, ...] = tuple(recording.unit for recording in recordings)
-    return Curves(names, choice.mode, scores, epochs, lengths, first, last, times, end, begin, units, steps)
+    return Curves(names, choice.mode, scores, epochs, lengths, first, last, times, end, begin, units, steps, rows)

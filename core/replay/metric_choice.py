@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from trainbus import MonitoredCallback
 
 from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..metrics.direction import direction_of
 from ..metrics.names import canonical, hint, resolve
 from ..terminal import shortened
-from .records import Recording
+from .records import Recording, Series
 
 _SHOWN = 50
 """The maximum number of metrics that a message lists completely."""
@@ -37,6 +39,11 @@ class MetricChoice(NamedTuple):
     def name_in(self, recording: Recording) -> str | None:
         """Return the name of the metric in this recording; None if it has no such metric."""
         return resolve(self.monitor, recording.metrics)
+
+    def series_in(self, recording: Recording) -> Series:
+        """Return the values of the metric in this recording."""
+        count, name = len(recording.epochs), self.name_in(recording)
+        return Series(np.full(count, np.nan), np.zeros(count, np.bool_)) if name is None else recording.metrics[name]
 
     def is_logged_in(self, recording: Recording) -> bool:
         """Return whether this recording has at least one value of the metric."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from trainbus import BestValue, SettingsError
 from trainbus.plugins.frequency import Frequency
 
 from ..engine.plan import Unit
+from ..metrics.names import is_validated
 
 UNKNOWN: Final = int(np.iinfo(np.int64).max)
 """In place of weight updates that are not recorded; no minimum of them is above it."""
@@ -60,6 +62,9 @@ class Recording:
     planned: int | None = None
     """The number of the last planned epoch, counted from 1, or of the last planned step of a loop by steps; None if
     unknown."""
+    validations: Recording | None = None
+    """The same run with a row for each validation, so that an epoch may have several rows; None if the record has one
+    value of each metric for each epoch."""
 
     def __post_init__(self) -> None:
         """Check the steps."""
@@ -75,8 +80,57 @@ class Recording:
         """The seconds between the ends of the first and the last row; None if unknown."""
         return None if self.times is None or not self.times.size else float(self.times[-1] - self.times[0])
 
+    @property
+    def has_all_validations(self) -> bool:
+        """Whether each validation is known, also of several in an epoch."""
+        return self.unit == "validation" or self.validations is not None
+
+    @property
+    def validates_inside_epochs(self) -> bool:
+        """Whether an epoch has several validations, or one that is not known to be at its end."""
+        found = self.validations
+        if found is None or found.steps is None or self.steps is None:
+            return False
+        ends = self.steps[np.searchsorted(self.epochs, found.epochs)]
+        return bool((found.looks > 0).any() or (found.steps != ends).any())
+
+    @property
+    def looks(self) -> NDArray[np.int64]:
+        """The number of each row among those of its epoch, counted from 0."""
+        return np.asarray(np.arange(len(self.epochs)) - np.searchsorted(self.epochs, self.epochs), np.int64)
+
+    @property
+    def validated(self) -> NDArray[np.bool_]:
+        """Which rows have a validation; if the record does not say, each row of an epoch.
+
+        In a loop by steps that validates, only the last row may end before its validation, with the loop.
+        """
+        if self.validations is not None:
+            return np.isin(self.epochs, self.validations.epochs)
+        names = [name for name, each in self.metrics.items() if is_validated(name) and each.logged.any()]
+        found = np.full(len(self.epochs), self.unit == "epoch" or bool(names))
+        if self.unit == "validation":
+            found[-1:] = any(self.metrics[name].logged[-1] for name in names)
+        return found
+
+    def goes_on_after(self, action: SimulatedAction) -> bool:
+        """Return whether the epoch of an action has further validations after it."""
+        found = self.validations
+        if found is None or action.look is None:
+            return False
+        return action.look + 1 < int(np.count_nonzero(found.epochs == action.epoch))
+
+    def at(self, frequency: Frequency) -> Recording:
+        """Return the same run with a row for each moment at which something of this frequency may look."""
+        if frequency.unit != "validation" or self.validations is None:
+            return self
+        return replace(self.validations, name=self.name, validations=self.validations)
+
     def due(self, frequency: Frequency) -> NDArray[np.bool_] | None:
         """Return at the end of which rows something of this frequency is due; None if it may be due elsewhere too.
+
+        Args:
+            frequency: The frequency; of every validation, each row is one, else those of ``validated`` count.
 
         A share of the training may be reached inside an epoch, unless the run has made no weight updates.
 
@@ -86,8 +140,9 @@ class Recording:
         """
         if frequency.in_epochs:
             return np.asarray(frequency.includes(self.epochs), np.bool_)
-        if frequency.unit == "validation":  # each row is one
-            return np.ones(len(self.epochs), np.bool_)
+        if frequency.unit == "validation":
+            validated = self.validated if frequency.every > 1 else np.ones(len(self.epochs), np.bool_)
+            return np.asarray(validated & (np.cumsum(validated) % int(frequency.every) == 0), np.bool_)
         if frequency.unit != "percent" or not self.planned:
             return None
         share = frequency.share_of(self.planned)
@@ -115,7 +170,17 @@ class SimulatedAction(NamedTuple):
     """The epoch whose model is saved, kept, forgotten or restored; otherwise the same as ``epoch``."""
     exact: bool = True
     """False after a learning rate cut that the recorded run did not make. Training would have continued differently,
-    so the action assumes that the metric had stayed as recorded."""
+    so the action assumes that the metric had stayed as recorded. Also False if the callback looks at validations, and
+    the record does not have all of them."""
+    look: int | None = None
+    """After which validation of its epoch, counted from 0; None at the end of the epoch."""
+    step: int | None = None
+    """Weight updates until that validation; None at the end of the epoch, or if unknown."""
+
+    @property
+    def moment(self) -> tuple[int, float]:
+        """When it comes: its epoch, and after which validation of it."""
+        return self.epoch, inf if self.look is None else self.look
 
 
 @dataclass(frozen=True)
@@ -146,6 +211,8 @@ class RunOutcome:
     """What the run counts: epochs, or the validations of a loop by steps."""
     steps: Mapping[int, int] = field(default_factory=dict[int, int])
     """In a loop by steps, the weight updates until each validation; empty in a loop over epochs."""
+    unsure: tuple[str, ...] = ()
+    """The callbacks that look at validations of which the record may lack some, so that no action of them is exact."""
 
     @property
     def stop(self) -> SimulatedAction | None:
@@ -182,8 +249,10 @@ class RunOutcome:
     @property
     def hypothetical_from(self) -> int | None:
         """The epoch of the first cut that the record does not show; later actions are hypothetical."""
-        later = next((each.epoch for each in self.decisions if not each.exact), None)
-        return None if later is None else max(cut.epoch for cut in self.cuts if cut.epoch < later)
+        if self.stop is not None and self.stop.exact:
+            return None
+        later = next((each.moment for each in self.decisions if not each.exact and each.by not in self.unsure), None)
+        return None if later is None else max(cut.epoch for cut in self.cuts if cut.moment < later)
 
     def as_data(self) -> dict[str, Any]:
         """Return the outcome as plain data for machines.
@@ -238,6 +307,7 @@ class RunOutcome:
             "action": action.action,
             **self._when("of", action.of),
             "exact": action.exact,
+            **({} if action.look is None or self.unit != "epoch" else {"look": action.look, "step": action.step}),
         }
 
 

@@ -29,7 +29,7 @@ from .metric_choice import (
 from .records import Recording, RunOutcome, SimulatedAction, units_of
 from .simulation import add_cuts, add_stops, simulate_saves, sort_actions
 from .stepped_stops import NEVER, add_stepped_stops, needs_steps
-from .unrecorded import unanswered
+from .unrecorded import counts_rows, unanswered
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def replay(
     >>> run = Recording("a", np.arange(5), {"loss": Series(loss, np.isfinite(loss))})
     >>> result = replay([run], EarlyStopping(patience=2))
     >>> result.outcomes[0].stop, result.outcomes[0].quality_lost
-    (SimulatedAction(epoch=3, by='EarlyStopping', action='stop', of=3, exact=True), 1.0)
+    (SimulatedAction(epoch=3, by='EarlyStopping', action='stop', of=3, exact=True, look=None, step=None), 1.0)
     >>> replay([run], EarlyStopping(patience=3)).outcomes[0].censored
     True
     """
@@ -170,12 +170,12 @@ def replay(
     stops = np.full(len(runs), NEVER)
     for name, callback in deciders.items():
         if isinstance(callback, library.plateau.settings):
-            add_cuts(name, callback, curves[choices[name][0]], library.plateau, runs, actions, ties[name])
+            add_cuts(name, callback, choices[name][0], library.plateau, runs, actions, ties[name])
     for name, callback in deciders.items():  # after the cuts, on which they may depend
         if not isinstance(callback, library.stopping.settings):
             continue
         if isinstance(callback, EarlyStopping) and needs_steps(callback):
-            found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions, deciders)
+            found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions)
         else:
             found = add_stops(name, callback, curves[choices[name][0]], library.stopping, actions)
         stops = np.minimum(stops, found)
@@ -186,7 +186,7 @@ def replay(
                 saves, epochs = simulate_saves(name, callback, run, choice, int(stops[row]), ties[name])
                 actions[row] += saves
                 kept[row].update(epochs)
-    outcomes = _outcomes(runs, curves[first], stops, actions, kept)
+    outcomes = _outcomes(runs, first, curves[first], stops, actions, kept, deciders)
     notes = (*left_out, *_limitations(named, deciders, library, runs))
     return Replay(tuple(named.values()), library.name, first, tuple(outcomes), notes)
 
@@ -223,10 +223,12 @@ def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -
 
 def _outcomes(
     runs: Sequence[Recording],
+    choice: MetricChoice,
     curves: Curves,
     stops: NDArray[np.int64],
     actions: Sequence[Sequence[SimulatedAction]],
     kept: Sequence[set[int]],
+    callbacks: Mapping[str, MonitoredCallback],
 ) -> Iterator[RunOutcome]:
     for row, run in enumerate(runs):
         stop = int(stops[row])
@@ -236,20 +238,42 @@ def _outcomes(
         steps = dict[int, int]()
         if run.unit == "validation" and run.steps is not None:
             steps = dict(zip(run.epochs.tolist(), run.steps.tolist(), strict=True))
+        unsure = tuple(name for name, each in callbacks.items() if counts_rows(each, run))
+        decisions = sort_actions(actions[row], stop, run, unsure)
         stop_time = curves.times[row, until - 1] if stop <= curves.last[row] else curves.end[row]
         yield RunOutcome(
             run.name,
             first_epoch=int(curves.first[row]),
             last_epoch=int(curves.last[row]),
-            decisions=sort_actions(actions[row], stop),
+            decisions=decisions,
             best_seen=_best(scores[: len(epochs)], epochs, curves.sign, steps),
-            best_at_stop=_best(scores[:until], epochs, curves.sign, steps),
+            best_at_stop=_best(_seen_until(decisions, scores[:until], run, choice), epochs, curves.sign, steps),
             kept=tuple(sorted(kept[row])),
             seconds=_none_if_nan(curves.end[row] - curves.begin[row]),
             seconds_saved=_none_if_nan(curves.end[row] - stop_time),
             unit=run.unit,
             steps=steps,
+            unsure=unsure,
         )
+
+
+def _seen_until(
+    decisions: Sequence[SimulatedAction], scores: NDArray[np.float64], run: Recording, choice: MetricChoice
+) -> NDArray[np.float64]:
+    """Return the scores up to a stop, of which the last is that of the validation at which the run stops.
+
+    Args:
+        decisions: The actions, in order.
+        scores: The scores up to the end of the epoch of the stop.
+        run: The run.
+        choice: The metric.
+    """
+    stop = next((each for each in decisions if each.action == "stop"), None)
+    if stop is None or stop.look is None or run.validations is None or not run.goes_on_after(stop):
+        return scores
+    values, logged = choice.series_in(run.validations)
+    seen = (run.validations.epochs == stop.epoch) & (run.validations.looks <= stop.look) & logged
+    return np.append(scores[:-1], choice.sign * values[seen][-1:]) if logged.any() else scores
 
 
 def _best(

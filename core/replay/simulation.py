@@ -5,7 +5,7 @@ The rules of early stopping and plateaus step over all runs at once, column by c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import inf, nan
 from typing import Any, Final, NamedTuple, get_args
 
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.checkpoints.names.filename_template import render, template_fields
-from trainbus.metrics.names import canonical, is_validated, resolve
+from trainbus.metrics.names import canonical, resolve
 from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.plugins.rate_groups import unknown_rate
 from trainbus.rules import Best, Kept, best_rule, retention_rule
 
-from .curves import Curves
+from .curves import Curves, build_curves
 from .libraries.settings import RuleSpec
 from .metric_choice import MetricChoice
 from .records import Action, Recording, SimulatedAction
-from .stepped_stops import NEVER, stop_actions
+from .stepped_stops import NEVER, Look, look_at, stop_actions
 from .unrecorded import due_saves
 
 _ORDER: Final = get_args(Action)
@@ -88,12 +88,18 @@ def add_stops(
     smooth = curves.smoothed(options.get("smoothing"))
     columns, improved = simulate_stops(smooth, spec, options, improvements=True)
     stops = np.where(columns < 0, NEVER, curves.epochs[np.arange(len(columns)), columns])
-    for row, stop in enumerate(stops.tolist()):
-        kept = list[int]()
-        if restores and improved is not None:
-            kept = curves.epochs[row, np.flatnonzero(improved[:, row])].tolist()
-        actions[row] += stop_actions(name, None if stop == NEVER else stop, kept)
+    for row, stop in enumerate(columns.tolist()):
+        looks = np.flatnonzero(improved[:, row]).tolist() if restores and improved is not None else []
+        kept = [_look_in(curves, row, each) for each in looks]
+        actions[row] += stop_actions(name, None if stop < 0 else _look_in(curves, row, stop), kept)
     return stops
+
+
+def _look_in(curves: Curves, row: int, column: int) -> Look:
+    """Return the look at the end of an epoch."""
+    found = (each[row, column] for each in (curves.rows, curves.epochs, curves.steps))
+    place, epoch, step = map(int, found)
+    return Look(place, epoch, None, step)
 
 
 class RecordedRates(NamedTuple):
@@ -151,12 +157,12 @@ def read_rates(
     count = max(map(len, chosen), default=0) or 1
     at, before, after = np.full((3, count, *curves.scores.shape), np.nan)
     floors = np.zeros((count, len(recordings)))
-    for row, (recording, series) in enumerate(zip(recordings, chosen, strict=True)):
-        wanted = curves.epochs[row, : curves.lengths[row]]
+    for row, series in enumerate(chosen):
+        wanted = curves.rows[row, : curves.lengths[row]]
         for number, (name, rates) in enumerate(series.items()):
             floors[number, row] = convert(named.get(name, 0.0) if isinstance(min_lr, Mapping) else min_lr)
             known = np.flatnonzero(~np.isnan(rates))
-            index = np.searchsorted(recording.epochs[known], wanted, side="right") - 1
+            index = np.searchsorted(known, wanted, side="right") - 1
             for values, offset in ((at, 0), (before, -1), (after, 1)):
                 place = index + offset
                 inside = (place >= 0) & (place < known.size)
@@ -190,7 +196,7 @@ def _series_of(
 def add_cuts(
     name: str,
     callback: MonitoredCallback,
-    curves: Curves,
+    choice: MetricChoice,
     spec: RuleSpec,
     recordings: Sequence[Recording],
     actions: list[list[SimulatedAction]],
@@ -205,11 +211,16 @@ def add_cuts(
         SettingsError: An option names a rate that a run with rates has not logged.
     """
     options = callback.model_dump()
-    if isinstance(callback, ReduceLROnPlateau) and callback.frequency != EVERY_EPOCH:
-        due = [(each.epochs, each.due(callback.frequency)) for each in recordings]
-        curves = curves.at([epochs[[] if rows is None else rows] for epochs, rows in due])
+    frequency = callback.frequency if isinstance(callback, ReduceLROnPlateau) else EVERY_EPOCH
+    recordings = [each.at(frequency) for each in recordings]
+    curves = build_curves(recordings, choice)
+    if frequency.skips_values:
+        due = [each.due(frequency) for each in recordings]
+        never = [np.zeros(len(each.epochs), np.bool_) for each in recordings]
+        curves = curves.at(recordings, [no if each is None else each for each, no in zip(due, never, strict=True)])
     arguments = spec.arguments(options, curves.sign)
-    seconds = None if tie_breaker is None else curves.scores_of(recordings, tie_breaker)
+    last = frequency.skips_values
+    seconds = None if tie_breaker is None else curves.scores_of(recordings, tie_breaker, last=last)
     factor, smallest_change = options["factor"], options.get("eps", 0.0)
     bound = 0.0 if spec.floor is None else options["min_lr"]
     rates = read_rates(recordings, curves, bound, options.get("groups"), spec.floor or float)
@@ -228,8 +239,8 @@ def add_cuts(
         shown = cut & (scale == 1) & rates.show_cut(column, factor, lowered)
         scale = np.where(cut & ~shown, scale * factor, scale)
         for row in np.flatnonzero(cut).tolist():
-            epoch = int(curves.epochs[row, column])
-            actions[row].append(SimulatedAction(epoch, name, "scale_learning_rate", epoch, bool(shown[row])))
+            look = look_at(recordings[row], int(curves.rows[row, column]), frequency)
+            actions[row].append(look.action(name, "scale_learning_rate", exact=bool(shown[row])))
 
 
 def simulate_saves(
@@ -249,8 +260,8 @@ def simulate_saves(
     if due is None:
         return [], []
     if frequency.unit == "validation":
-        due &= _has_validation(recording)
-    waits, waiting = callback.monitors() and (frequency.in_epochs or frequency.unit == "percent"), False
+        due &= recording.validated
+    waits, waiting = callback.monitors(), False
     saves_last = recording.unit == "validation" and callback.keep_last is not None and not callback.save_best_only
     saves_now = frequency.in_epochs or saves_last
     monitor = choice.name_in(recording) if choice is not None else None
@@ -291,27 +302,26 @@ def simulate_saves(
     return actions, sorted(files.values())
 
 
-def sort_actions(actions: Sequence[SimulatedAction], stop: int) -> tuple[SimulatedAction, ...]:
-    """Return the actions up to the stop in the order of execution; those after an unrecorded cut are not exact."""
-    # the first cut itself is exact, and so is everything else in the same epoch
-    unrecorded = [each.epoch for each in actions if each.action == "scale_learning_rate" and not each.exact]
-    limit = min(unrecorded, default=stop)
-    ranked = sorted(actions, key=lambda each: (each.epoch, _ORDER.index(each.action), each.by, each.of))
-    return tuple(each._replace(exact=each.epoch <= limit) for each in ranked if each.epoch <= stop)
+def sort_actions(
+    actions: Sequence[SimulatedAction], stop: int, recording: Recording, unsure: Collection[str] = ()
+) -> tuple[SimulatedAction, ...]:
+    """Return the actions up to the stop in the order of execution; those after an unrecorded cut are not exact.
 
-
-def _has_validation(recording: Recording) -> NDArray[np.bool_]:
-    """Return which rows end with a validation, of an epoch also those without a value.
-
-    In a loop by steps that validates, only the last row may end before its validation, with the loop.
+    Args:
+        actions: The actions.
+        stop: The epoch of the stop.
+        recording: The run. If it has gone on in this epoch, with further validations, what follows there is not exact.
+        unsure: The callbacks of which no action is exact.
     """
-    count = len(recording.epochs)
-    if recording.unit == "epoch":
-        return np.ones(count, np.bool_)
-    logged = [series.logged for name, series in recording.metrics.items() if is_validated(name) and series.logged.any()]
-    found = np.full(count, bool(logged))
-    found[-1:] = any(each[-1] for each in logged)
-    return found
+    # the first cut itself is exact, and so is everything else until the next values
+    cuts = [each for each in actions if each.action == "scale_learning_rate" and not each.exact]
+    stops = [each for each in actions if each.action == "stop" and recording.goes_on_after(each)]
+    limits = (each.moment if recording.goes_on_after(each) else (each.epoch, inf) for each in (*cuts, *stops))
+    limit = min(limits, default=(stop, inf))
+    ranked = sorted(actions, key=lambda each: (each.moment, _ORDER.index(each.action), each.by, each.of))
+    return tuple(
+        each._replace(exact=each.moment <= limit and each.by not in unsure) for each in ranked if each.epoch <= stop
+    )
 
 
 def _value_at(recording: Recording, name: str | None, index: int) -> float | None:

@@ -1,41 +1,73 @@
-"""Early stopping on one recorded run, epoch by epoch, for options that depend on more than one metric."""
+"""Early stopping on one recorded run, look by look, for options that depend on more than one metric."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from math import inf, isnan
+from math import inf
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import Callback
 from trainbus.metrics.smoothing import Smoothing
 from trainbus.plugins import EarlyStopping
-from trainbus.plugins.comparison import ComparisonSettings
-from trainbus.plugins.frequency import EVERY_EPOCH
+from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.rules import Patience, early_stopping_rule, held_back, threshold_rule
 
+from .curves import filled_forward, last_unseen
 from .metric_choice import MetricChoice
-from .records import UNKNOWN, Recording, SimulatedAction
+from .records import UNKNOWN, Action, Recording, SimulatedAction
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 """The stop epoch of a run that no callback stops."""
 
 
-class Moment(NamedTuple):
-    """When a callback looks at the metrics."""
+class Look(NamedTuple):
+    """A row of a recording in which a callback looks at the metrics."""
 
+    row: int
     epoch: int
-    part: int
-    """0 at the end of the validation, 1 at the end of the epoch."""
+    """Counted from 0."""
+    look: int | None
+    """After which validation of its epoch, counted from 0; None at the end of the epoch."""
+    step: int
+    """Weight updates until then; ``UNKNOWN`` if they are not recorded."""
+
+    @property
+    def moment(self) -> tuple[int, float]:
+        """When it comes, as in ``SimulatedAction.moment``."""
+        return self.epoch, inf if self.look is None else self.look
+
+    def action(self, by: str, action: Action, of: int | None = None, *, exact: bool = True) -> SimulatedAction:
+        """Return an action that follows from it.
+
+        Args:
+            by: The name of the callback.
+            action: What it does.
+            of: The epoch whose model it concerns; None for this one.
+            exact: Whether the recorded run has done the same.
+        """
+        step = None if self.look is None or self.step == UNKNOWN else self.step
+        return SimulatedAction(self.epoch, by, action, self.epoch if of is None else of, exact, self.look, step)
+
+
+def look_at(rows: Recording, row: int, frequency: Frequency) -> Look:
+    """Return the look in a row of ``Recording.at``.
+
+    Args:
+        rows: What ``Recording.at`` returns.
+        row: The number of the row.
+        frequency: When the callback looks.
+    """
+    number = int(rows.looks[row]) if frequency.unit == "validation" else None
+    return Look(row, int(rows.epochs[row]), number, UNKNOWN if rows.steps is None else int(rows.steps[row]))
 
 
 class SteppedStops(NamedTuple):
-    """Where early stopping stops a run, and where the first metric was the best so far. Epochs count from 0."""
+    """Where early stopping stops a run, and where the first metric was the best so far."""
 
-    stop: int | None
-    bests: tuple[int, ...]
+    stop: Look | None
+    bests: tuple[Look, ...]
 
 
 def needs_steps(callback: EarlyStopping) -> bool:
@@ -48,11 +80,6 @@ def needs_steps(callback: EarlyStopping) -> bool:
     )
 
 
-def part_of(callback: Callback) -> int:
-    """Return in which part of an epoch a callback looks, as in ``Moment``."""
-    return int(not (isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation"))
-
-
 def add_stepped_stops(
     name: str,
     callback: EarlyStopping,
@@ -60,7 +87,6 @@ def add_stepped_stops(
     choices: Sequence[MetricChoice],
     tie_breaker: MetricChoice | None,
     actions: list[list[SimulatedAction]],
-    others: Mapping[str, Callback],
 ) -> NDArray[np.int64]:
     """Do the same as ``simulation.add_stops``, run by run; the lists of actions have the cuts already.
 
@@ -71,27 +97,25 @@ def add_stepped_stops(
         choices: The metrics that the callback monitors.
         tie_breaker: The metric that breaks ties.
         actions: The actions so far, to which those of the callback are added.
-        others: All callbacks by name.
 
     Returns:
         The epoch in which the callback stops each run, ``NEVER`` if it does not.
     """
     stops = np.full(len(recordings), NEVER)
     for row, recording in enumerate(recordings):
-        cut = (each for each in actions[row] if each.action == "scale_learning_rate")
-        cuts = {Moment(each.epoch, part_of(others[each.by])) for each in cut}
+        cuts = {each.moment for each in actions[row] if each.action == "scale_learning_rate"}
         found = step_stops(callback, recording, choices, tie_breaker, cuts)
-        stops[row] = NEVER if found.stop is None else found.stop
+        stops[row] = NEVER if found.stop is None else found.stop.epoch
         actions[row] += stop_actions(name, found.stop, found.bests if callback.restore_best_weights else ())
     return stops
 
 
-def stop_actions(name: str, stop: int | None, kept: Sequence[int]) -> list[SimulatedAction]:
-    """Return the actions of early stopping: keeping the weights of some epochs, the stop, restoring the last."""
-    actions = [SimulatedAction(epoch, name, "keep", epoch) for epoch in kept]
+def stop_actions(name: str, stop: Look | None, kept: Sequence[Look]) -> list[SimulatedAction]:
+    """Return the actions of early stopping: keeping the weights at some looks, the stop, restoring the last."""
+    actions = [each.action(name, "keep") for each in kept]
     if stop is not None:
-        actions.append(SimulatedAction(stop, name, "stop", stop))
-        actions += [SimulatedAction(stop, name, "restore", kept[-1])] if kept else []
+        actions.append(stop.action(name, "stop"))
+        actions += [stop.action(name, "restore", kept[-1].epoch)] if kept else []
     return actions
 
 
@@ -100,28 +124,30 @@ def step_stops(
     recording: Recording,
     choices: Sequence[MetricChoice],
     tie_breaker: MetricChoice | None = None,
-    cuts: Collection[Moment] = (),
+    cuts: Collection[tuple[int, float]] = (),
 ) -> SteppedStops:
-    """Step the rules of the live callback over the epochs of one run.
+    """Step the rules of the live callback over the looks at one run.
 
     Args:
         callback: The callback; without a known moment of each look, it never stops.
         recording: The run.
         choices: The metrics that the callback monitors.
         tie_breaker: The metric that breaks ties.
-        cuts: When the learning rate is cut.
+        cuts: The moments at which the learning rate is cut.
     """
-    metrics = [_Metric(callback, recording, each, tie_breaker) for each in choices]
-    stalled, bests = [False] * len(metrics), list[int]()
     frequency, by_epoch = callback.frequency, callback.frequency.in_epochs
-    looks, last, part = 0, Moment(-1, 0), part_of(callback)
-    due_rows = recording.due(frequency)
-    rows = [] if due_rows is None else np.flatnonzero(due_rows).tolist()
-    for index in rows:
-        epoch = int(recording.epochs[index])
-        if not by_epoch and epoch < callback.start_from_epoch:
-            continue
-        now = Moment(epoch, part)
+    rows = recording.at(frequency)
+    due = rows.due(frequency)
+    if due is None:
+        return SteppedStops(None, ())
+    used = np.ones(len(rows.epochs), np.bool_) if frequency == EVERY_EPOCH else rows.epochs >= callback.start_from_epoch
+    places = np.flatnonzero(due & used)
+    metrics = [_Metric(callback, rows, each, tie_breaker, used, places) for each in choices]
+    stalled, bests = [False] * len(metrics), list[Look]()
+    looks, last = 0, (-1, 0.0)
+    for index in places.tolist():
+        look = look_at(rows, index, frequency)
+        epoch, now = look.epoch, look.moment
         if callback.reset_on_lr_cut and any(last <= cut < now for cut in cuts):
             for each in metrics:
                 each.state = each.state._replace(wait=0)
@@ -132,29 +158,51 @@ def step_stops(
         last, looks = now, looks + 1
         stalled = [was if each is None else bool(each.stop) for was, each in zip(stalled, verdicts, strict=True)]
         if verdicts[0] is not None and verdicts[0].best:
-            bests.append(epoch)
+            bests.append(look)
         stops = [each is not None and bool(each.stop) for each in verdicts]
         at_once = any(each.crossed for each, stop in zip(metrics, stops, strict=True) if stop)
-        due = all(stalled) if callback.stop_when == "all" and not at_once else any(stops)
-        step = UNKNOWN if recording.steps is None else int(recording.steps[index])
-        if not due or held_back(epoch, step, min_epochs=callback.min_epochs, min_steps=callback.min_steps):
-            continue
-        if not (callback.reset_on_lr_cut and now in cuts):
-            return SteppedStops(epoch, tuple(bests))
+        asks = all(stalled) if callback.stop_when == "all" and not at_once else any(stops)
+        held = held_back(epoch, look.step, min_epochs=callback.min_epochs, min_steps=callback.min_steps)
+        if asks and not held and not (callback.reset_on_lr_cut and now in cuts):
+            return SteppedStops(look, tuple(bests))
     return SteppedStops(None, tuple(bests))
 
 
 class _Metric:
-    """One metric of a run, with the state of its rule."""
+    """One metric of a run, with the state of its rule.
+
+    Args:
+        callback: The callback.
+        rows: The rows in which it may look.
+        choice: The metric.
+        tie_breaker: The metric that breaks its ties.
+        used: The rows whose values are used.
+        looks: The rows in which it looks.
+    """
 
     def __init__(
-        self, callback: EarlyStopping, recording: Recording, choice: MetricChoice, tie_breaker: MetricChoice | None
+        self,
+        callback: EarlyStopping,
+        rows: Recording,
+        choice: MetricChoice,
+        tie_breaker: MetricChoice | None,
+        used: NDArray[np.bool_],
+        looks: NDArray[np.int64],
     ) -> None:
         self.state = Patience()
         self.crossed = False
         """Whether the last value has crossed a threshold, or was not finite where this stops the run."""
-        self.scores = _scores(recording, choice)
-        self.seconds = None if tie_breaker is None else _scores(recording, tie_breaker)
+        values, logged = choice.series_in(rows)
+        places = np.flatnonzero(logged & used)
+        columns, seen = last_unseen(places, looks)
+        self.scores = dict(zip(seen.tolist(), (choice.sign * values[places[columns]]).tolist(), strict=True))
+        """The row of each look that sees a value to its score."""
+        self.seconds = np.full(len(rows.epochs), -inf)
+        if tie_breaker is not None:
+            values, logged = tie_breaker.series_in(rows)
+            if callback.frequency.skips_values:
+                values, logged = filled_forward(values, logged & used)
+            self.seconds = np.where(logged & ~np.isnan(values), tie_breaker.sign * values, -inf)
         self.smoothing = Smoothing.parse(callback.smoothing) if callback.smoothing else None
         self.smoothing_state = self.smoothing.begin() if self.smoothing else ()
         by_epoch = callback.frequency.in_epochs
@@ -167,27 +215,14 @@ class _Metric:
         }
 
     def look(self, index: int, number: int) -> Any:
-        """Step the rule; return its verdict, None if the metric was not logged."""
-        score = self.scores[index]
+        """Step the rule; return its verdict, None if the metric has no new value."""
+        score = self.scores.get(index)
         if score is None:
             return None
         if self.smoothing is not None:
             self.smoothing_state, score = self.smoothing.step(self.smoothing_state, score)
-        second = None if self.seconds is None else self.seconds[index]
-        self.state, verdict = early_stopping_rule(
-            self.state, score, number, second=-inf if second is None or isnan(second) else second, **self.options
-        )
+        second = float(self.seconds[index])
+        self.state, verdict = early_stopping_rule(self.state, score, number, second=second, **self.options)
         thresholds = {name: bound for name, bound in self.bounds.items() if name != "baseline"}
         self.crossed = bool(threshold_rule(score, **thresholds).stop)
         return verdict
-
-
-def _scores(recording: Recording, choice: MetricChoice) -> list[float | None]:
-    """Return the score of each epoch; None where the metric was not logged."""
-    name = choice.name_in(recording)
-    if name is None:
-        return [None] * len(recording.epochs)
-    values, logged = recording.metrics[name]
-    return [
-        choice.sign * value if known else None for value, known in zip(values.tolist(), logged.tolist(), strict=True)
-    ]

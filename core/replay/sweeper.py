@@ -271,6 +271,8 @@ def sweep(
     choice = choices[0]
     runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
     notes += unanswered(called("fixed"), shared.callback, runs) if shared.callback else ()
+    if isinstance(shared.callback, EarlyStopping):
+        runs = [each.at(shared.callback.frequency) for each in runs]
     curves = build_curves(runs, choice)
     axes |= shared.axes
     if axes["min_delta"] is None and shared.relative:

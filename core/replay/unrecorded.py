@@ -27,6 +27,8 @@ def due_saves(callback: ModelCheckpoint, recording: Recording) -> NDArray[np.boo
     batches = recording.unit == "epoch" and recording.steps is not None and bool(recording.steps.any())
     if frequency.unit == "percent" and batches and callback.keep and callback.keep_last:
         return None  # it saves the last model when the last batch ends, and one to compare when the epoch ends
+    if frequency.unit == "validation" and recording.validates_inside_epochs:
+        return None
     return recording.due(frequency)
 
 
@@ -59,11 +61,22 @@ def unanswered(name: str, callback: MonitoredCallback, runs: Sequence[Recording]
         found = _elsewhere(f"save_freq={callback.save_freq!r}", "save", frequency, lacking, runs)
         yield from (f"{name}: {each}." for each in found)
     yield from (f"{name}: {each}." for each in _looks_elsewhere(callback, runs))
-    at_validations = isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation"
-    if at_validations and units_of(runs) != {"validation"}:
-        yield f"{name}: every='validation' counts each recorded value as one validation."
+    unsure = [each for each in runs if counts_rows(callback, each)]
+    if unsure and isinstance(callback, ComparisonSettings):
+        yield f"{name}: every={callback.every!r} counts each recorded value as one validation{_where(unsure, runs)}."
     if isinstance(callback, EarlyStopping):
         yield from _min_steps_notes(name, callback, runs)
+
+
+def counts_rows(callback: MonitoredCallback, recording: Recording) -> bool:
+    """Return whether the callback looks at validations, and the record may lack some.
+
+    Args:
+        callback: The callback.
+        recording: The run.
+    """
+    at_validations = isinstance(callback, ComparisonSettings) and callback.frequency.unit == "validation"
+    return at_validations and not recording.has_all_validations
 
 
 def _looks_elsewhere(callback: MonitoredCallback, runs: Sequence[Recording]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from ..failures import LOG
 from ..limits import EPOCHS, STEPS
 from ..storage.backend import backend_for
 from ..storage.paths import Location, absolute, absolute_entry
-from .matching import match_plugins
+from .plugins.matching import match_plugins
 from .serialization import decompress_log, from_json_data
 from .state import PluginState
 

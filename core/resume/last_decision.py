@@ -16,8 +16,8 @@ from ..storage.backend import existing
 from ..storage.paths import StartDirectory, location
 from .loaders.loader_resumption import Warn
 from .locate import state_of
-from .matching import PluginMatch
 from .owned_files import OwnedFiles
+from .plugins.matching import PluginMatch
 from .state import CheckpointState
 
 T = TypeVar("T")

@@ -15,6 +15,7 @@ from ..callback import Callback
 from ..capabilities import Saveable, supports
 from ..checkpoints import entries_of, payload_of
 from ..checkpoints.beside.files import names_beside
+from ..checkpoints.names.suffix import FORMATS, suffix_at_end
 from ..checkpoints.newest_link import place_of
 from ..checkpoints.snapshots import PREFIX
 from ..decision import Action, Forget, Save
@@ -57,6 +58,8 @@ class OwnedFiles:
         self._roots = [_resolved(each) for each in self.directories]
         self.patterns, self._suffixes = tuple(patterns), frozenset(suffixes)
         self._split_patterns = [_split_pattern(each) for each in self.patterns]
+        self._stems = [each.removesuffix(suffix_at_end(each)) for each in self.patterns]
+        self._split_stems = [_split_pattern(each) for each in self._stems]
 
     @classmethod
     def of(cls, callbacks: Iterable[Callback], subject: object = None) -> OwnedFiles:
@@ -95,7 +98,12 @@ class OwnedFiles:
     def flaw_of_listing(self, source: Source) -> str:
         """Return, in words, why a path is not that of a checkpoint of the run; empty if it may be one."""
         flaw = self._flaw_of_place(source)
-        return flaw if flaw or self._names_checkpoint(location(source)) else "it is not the path of a checkpoint"
+        if flaw or self._names_checkpoint(location(source)):
+            return flaw
+        suffix = _own_suffix(location(source))
+        if suffix and not location(source).name.startswith(_INTERNAL):
+            return f"no callback writes files with the suffix {suffix!r}; give a filepath with it"
+        return "it is not the path of a checkpoint"
 
     def flaw_of_saving(self, source: Source) -> str:
         """Return, in words, why the run would not write a checkpoint there; empty if it would."""
@@ -111,11 +119,15 @@ class OwnedFiles:
             return flaw or "it is a file, but not a checkpoint"
         return self.flaw_of_files_beside(source)
 
+    def may_delete(self, place: Location) -> bool:
+        """Return whether a file of a save belongs to the run: also one that it saved with another suffix."""
+        return self._matches(place) or self._had_other_suffix(place)
+
     def flaw_of_files_beside(self, source: Source) -> str:
         """Return, in words, why the run would not delete the other files of a save; empty if it would."""
         place = location(source)
         try:
-            foreign = [name for name in names_beside(entries_of(place)) if not self._matches(place.with_name(name))]
+            foreign = [name for name in names_beside(entries_of(place)) if not self.may_delete(place.with_name(name))]
         except OSError:
             return "its manifest cannot be read"
         return f"its file {min(foreign)!r} is not one of the run" if foreign else ""
@@ -147,7 +159,7 @@ class OwnedFiles:
         if not _is_at(action.path, written) and (flaw := self.flaw_of_saving(action.path)):
             return flaw
         for path in action.paths[1:]:
-            if flaw := self.flaw_of_saving(path):
+            if not self._is_part(location(path), location(action.path)) and (flaw := self.flaw_of_saving(path)):
                 return f"its file {path!r}: {flaw}"
             if location(path).parent != location(action.path).parent:
                 return f"its file {path!r}: it is in another directory"
@@ -155,6 +167,13 @@ class OwnedFiles:
             if flaw := self._flaw_of_link(location(path), link):
                 return f"its link: {flaw}"
         return ""
+
+    def _is_part(self, place: Location, saved: Location) -> bool:
+        """Return whether the run has saved a file together with another one."""
+        try:
+            return self.may_delete(place) and place.name in names_beside(entries_of(saved))
+        except (ValueError, OSError):
+            return False
 
     def _flaw_of_link(self, place: Location, link: str) -> str:
         return self.flaw_of_listing(place_of(link, place)) if isinstance(place, Path) else "a store has none"
@@ -188,10 +207,10 @@ class OwnedFiles:
             )
 
     def _present(self) -> Iterator[Location]:
-        """Yield what is at the paths to which the callbacks write."""
-        for each in self.patterns:
+        """Yield what is at the paths to which the callbacks write, also what was saved with another suffix."""
+        for each in (*self.patterns, *(f"{stem}.*" for stem in self._stems)):
             with suppress(OSError):
-                yield from backend_for(location(each)).glob()
+                yield from filter(self.may_delete, backend_for(location(each)).glob())
 
     def _flaw_of_place(self, source: Source, *, follow: bool = False) -> str:
         try:
@@ -206,16 +225,15 @@ class OwnedFiles:
     def _names_checkpoint(self, place: Location) -> bool:
         if place.name.startswith(_INTERNAL) or payload_of(place) is not None:
             return False
-        return not self._suffixes or suffix_of(place) in self._suffixes or self._matches(place)
+        return not self._suffixes or suffix_of(place) in self._suffixes or self.may_delete(place)
 
     def _matches(self, place: Location) -> bool:
-        parts = _resolved(place)
-        return any(
-            len(parts) == len(root) + len(pattern)
-            and parts[: len(root)] == root
-            and all(map(_part_matches, parts[len(root) :], pattern))
-            for root, pattern in self._split_patterns
-        )
+        return _fits(place, self._split_patterns)
+
+    def _had_other_suffix(self, place: Location) -> bool:
+        """Return whether a callback would write the file if its ``filepath`` had another suffix of the user's own."""
+        suffix = _own_suffix(place)
+        return suffix != "" and _fits(place.with_name(place.name.removesuffix(suffix)), self._split_stems)
 
 
 def _resolved(place: Location, *, follow: bool = False) -> Parts:
@@ -247,6 +265,23 @@ def _split_pattern(pattern: str) -> tuple[Parts, Sequence[str]]:
         below.insert(0, place.name)
         place = place.parent
     return _resolved(location(_ESCAPED.sub(r"\1", str(place))), follow=True), below
+
+
+def _fits(place: Location, patterns: Iterable[tuple[Parts, Sequence[str]]]) -> bool:
+    """Return whether a path fits a pattern."""
+    parts = _resolved(place)
+    return any(
+        len(parts) == len(root) + len(pattern)
+        and parts[: len(root)] == root
+        and all(map(_part_matches, parts[len(root) :], pattern))
+        for root, pattern in patterns
+    )
+
+
+def _own_suffix(place: Location) -> str:
+    """Return the suffix of a name if it is one of the user's own, which names no format; else an empty text."""
+    suffix = suffix_at_end(place.name)
+    return "" if suffix in FORMATS else suffix
 
 
 def _part_matches(part: str, pattern: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -10,7 +10,6 @@ from ..callback import Callback
 from ..capabilities import (
     HasLearningRate,
     HasRunState,
-    HasStateDict,
     Restorable,
     Saveable,
     SnapshotsMore,
@@ -20,11 +19,11 @@ from ..capabilities import (
 )
 from ..checkpoints import Checkpoint
 from ..checkpoints.history.history_reader import history_file
+from ..checkpoints.run_files import RunFiles
 from ..checkpoints.snapshots import SnapshotStore
 from ..decision import Decision, Stop
-from ..errors import CheckpointError, MissingCapability, SettingsError, TrainbusError
-from ..failures import LOG, Failures, add_plugin_note, is_observer
-from ..limits import MESSAGE
+from ..errors import CheckpointError, MissingCapability, SettingsError
+from ..failures import LOG, Failures
 from ..metrics.extremes import Extremes, known_epochs
 from ..metrics.origin import Origin
 from ..metrics.running_means import RunningMeans
@@ -33,16 +32,17 @@ from ..storage.backend import existing
 from ..storage.paths import Location, StartDirectory
 from .checkpoint_loading import load_with_snapshots
 from .checks.state_check import check_state
-from .given_data import merged_hparams
-from .given_state import keep_given
 from .last_decision import LastDecision
 from .loaders.loader_resumption import LoaderResumption
 from .locate import state_of
-from .matching import match_plugins
 from .other_ranks import with_other_ranks
 from .owned_files import OwnedFiles
+from .plugins.matching import match_plugins
+from .plugins.state_loading import load_states
 from .rng_state import restore_rng_state
 from .run_history import Followed, Past, read_past
+from .script.given_state import keep_given
+from .script.hparams import merged_hparams
 from .script.options import options_of, report_script_options
 from .script.rates import apply_script_rates, rates_of
 from .serialization import from_json_data
@@ -61,7 +61,7 @@ class Resumable(Protocol):
     followed: Followed | None
     metrics: Mapping[str, Any]
     decision_log: list[tuple[int, Decision]]
-    file_log: list[tuple[Location, bool]]
+    files: RunFiles
     stop_actions: list[Stop]
     epoch: int
     epochs_started: int
@@ -72,20 +72,8 @@ class Resumable(Protocol):
     script_learning_rates: Mapping[str, float]
     script_options: Mapping[str, str]
 
-    @property
-    def files(self) -> list[Location]:
-        """The checkpoints of the run."""
-        ...
-
-    @files.setter
-    def files(self, files: Iterable[Location]) -> None: ...
-
     def continue_run(self, run_id: str) -> None:
         """Continue the run with this identifier."""
-        ...
-
-    def leave_out_missing(self, present: Iterable[Location]) -> None:
-        """Leave out of ``files`` what is not present."""
         ...
 
     def restore_counters(self, step: int, trained_batches: int) -> None:
@@ -268,8 +256,8 @@ class Resumption:
         run.epoch = self.checkpoint.epoch
         run.epochs_started = run.epochs_finished = position.epochs
         run.restore_counters(self.checkpoint.step, position.batches)
-        run.files = past.files
-        run.followed = Followed(file, state.history, (len(past.epochs), len(past.decisions), len(run.file_log)))
+        run.files.replace(past.files)
+        run.followed = Followed(file, state.history, (len(past.epochs), len(past.decisions), len(run.files.log)))
         listed, refusal = self._of_plain_plugins.listed(past.files, self.checkpoint.path)
         if refusal:
             self._warn("%s", refusal)
@@ -277,8 +265,8 @@ class Resumption:
             self._warn("%s", problem)
         own = self._start.identity(self.checkpoint.path)
         is_file = self._given is None and own not in map(self._start.identity, listed)
-        run.files = [*listed, self.checkpoint.path] if is_file else listed
-        run.leave_out_missing(existing(run.files))
+        run.files.replace([*listed, self.checkpoint.path] if is_file else listed)
+        run.files.leave_out_missing(existing(run.files))
 
     def restore_epoch(self, run: Resumable) -> None:
         """Restore the metrics and counters of the interrupted epoch; its loop may count its batches otherwise."""
@@ -294,24 +282,7 @@ class Resumption:
             CheckpointError: A plugin that decides cannot load its state.
         """
         self._restore_run_state(subject)
-        for name, saved in self._match.states.items():
-            plugin = self._plugins[name]
-            if saved.state_dict is None or not has(plugin, HasStateDict):
-                continue
-            try:
-                plugin.load_state_dict(from_json_data(saved.state_dict))
-            except Exception as error:
-                if is_observer(plugin):
-                    failures.record_hook_error(name, "load_state_dict", error)
-                    continue
-                add_plugin_note(error, "load_state_dict", name)
-                if isinstance(error, TrainbusError):
-                    raise
-                why = f"{type(error).__name__}: {' '.join(str(error).split())[:MESSAGE]}"
-                raise CheckpointError(
-                    f"{str(self.checkpoint.path)!r} has a state of {name} that its load_state_dict refuses: {why}; "
-                    "resume from another checkpoint, or correct that method if it refuses all of them"
-                ) from error
+        load_states(self._match.states, self._plugins, failures, self.checkpoint.path)
 
     def restore_rng(self, subject: object) -> None:
         """Restore the random generators."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from ..checkpoints import Checkpoint
 from ..checkpoints.history.history_log import HistoryLog
 from ..checkpoints.history.history_reader import NAME, HistoryReference, read_history
+from ..checkpoints.run_files import RunFiles
 from ..decision import REQUEST, Decision
 from ..decision.json_format import decision_from_json, decision_to_json
 from ..errors import CheckpointError, TrainbusError
@@ -47,13 +48,11 @@ class HistorySource(Protocol):
 
     # ruff: noqa: D102
     @property
-    def start(self) -> StartDirectory: ...
-    @property
     def epoch_metrics(self) -> Sequence[tuple[int, Mapping[str, Any]]]: ...
     @property
     def decision_log(self) -> Sequence[tuple[int, Decision]]: ...
     @property
-    def file_log(self) -> Sequence[tuple[Location, bool]]: ...
+    def files(self) -> RunFiles: ...
     @property
     def followed(self) -> Followed | None: ...
 
@@ -84,13 +83,13 @@ class RunHistory:
             restored: Whether to leave out what the run has done since it was resumed.
         """
         source, directory = self._source, self._directory_of(path)
-        own = source.start.identity(directory)
+        own = source.files.start.identity(directory)
         if own not in self._logs:
             self._logs[own] = self._new(directory, own, first=True)
         if flaw := self._logs[own][0].flaw:
             self._make_again(directory, own, flaw)
         log, done = self._logs[own]
-        now = len(source.epoch_metrics), len(source.decision_log), len(source.file_log)
+        now = len(source.epoch_metrics), len(source.decision_log), len(source.files.log)
         until = source.followed.counts if restored and source.followed is not None else now
         log.add(self._records(done, until, directory))
         done[:] = map(max, done, until)
@@ -103,7 +102,7 @@ class RunHistory:
             directory: The absolute directory that paths are also given relative to.
         """
         source = self._source
-        now = len(source.epoch_metrics), len(source.decision_log), len(source.file_log)
+        now = len(source.epoch_metrics), len(source.decision_log), len(source.files.log)
         return HistoryReference(records=list(self._records((0, 0, 0), now, directory)))
 
     def _make_again(self, directory: Location, own: Location, flaw: str) -> None:
@@ -125,7 +124,7 @@ class RunHistory:
         source, followed = self._source, self._source.followed
         log = HistoryLog(directory, self._identifier())
         file = None if followed is None or not first else followed.file
-        if followed is not None and file is not None and source.start.identity(file.parent) == own:
+        if followed is not None and file is not None and source.files.start.identity(file.parent) == own:
             with suppress(OSError):  # it has gone since it was read
                 log.follow(file, followed.reference)
                 return log, list(followed.counts)
@@ -144,13 +143,13 @@ class RunHistory:
         for epoch, decision in source.decision_log[done[1] : until[1]]:
             if REQUEST not in decision.askers:
                 yield [DECISION, epoch, decision_to_json(decision)]
-        for path, written in source.file_log[done[2] : until[2]]:
-            place = relative_to(source.start.fixed(path), directory)
+        for path, written in source.files.log[done[2] : until[2]]:
+            place = relative_to(source.files.start.fixed(path), directory)
             yield [WRITTEN if written else DELETED, as_text(path), place]
 
     def _directory_of(self, path: Location) -> Location:
         """Return the innermost owned directory around a file, else its own directory."""
-        start, directory = self._source.start, path.parent
+        start, directory = self._source.files.start, path.parent
         if directory in map(start.fixed, self.directories):  # as it is for most files, without asking the disk
             return directory
         owned = set(map(start.identity, self.directories))

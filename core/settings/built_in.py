@@ -26,6 +26,9 @@ ENTRY_POINTS = {
         "sklearn": "adapters.sklearn:SklearnSubject",
         "torch": "adapters.torch:TorchSubject",
     },
+    "trainbus.bindings": {
+        "keras": "adapters.keras:KerasCallback",
+    },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
 }
 """Group to name to value, without the package name; pyproject.toml declares the same entry points for other tools."""

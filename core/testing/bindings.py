@@ -9,9 +9,9 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -92,10 +92,11 @@ def _compare(unbroken: Mapping[str, Any], resumed: Mapping[str, Any], where: str
         assert found == expected, f"{where}: {what}: {_more(found, expected)}, unbroken {_more(expected, found)}"
 
 
-def _more(values: Any, others: Any) -> Any:
+def _more(values: object, others: Any) -> object:
     """Return what the others do not have, of lists."""
-    listed: list[Any] = values if isinstance(values, list) else []
-    return [each for each in listed if each not in others] or values
+    if not isinstance(values, list):
+        return values
+    return [each for each in cast("Iterable[object]", values) if each not in others]
 
 
 def _first_epoch(training: Mapping[str, Any]) -> int:

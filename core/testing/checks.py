@@ -29,6 +29,7 @@ from ..capabilities import (
     supports,
 )
 from ..hooks import check_plugin
+from ..resume.rng_state import get_rng_state, restore_rng_state
 from ..resume.serialization import from_json_data, to_json_data
 from ..run import Run
 from ..storage.atomic_file import digest_of, returned_digest
@@ -91,9 +92,13 @@ def _check_state(name: str, plugin: HasStateDict, callback: Callback, subject: o
 def check_subject(make: Callable[[], object], train: Callable[[Any], object]) -> None:
     """Assert that a subject fulfils the contract of each of its capabilities.
 
+    What is saved and loaded is compared by the weights, if the subject shows them (``HasWeights``), and by what the
+    training gives: a subject that was restored trains on as it did before.
+
     Args:
         make: Returns a new subject that is ready for training; two new subjects need not be equal.
-        train: Trains a subject for some steps, so that its weights change.
+        train: Trains a subject for some steps on the same data each time, so that its weights change; returns the loss
+            of each step, in order, or that of its only step.
 
     Raises:
         AssertionError: The contract is broken; the message names the broken part.
@@ -102,13 +107,15 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
     """
     subject = make()
     train(subject)
+    if _has(subject, Snapshotable) or (_has(subject, Saveable) and isinstance(subject, Restorable)):
+        _check_comparable(subject, train)
     if _has(subject, HasWeights):
         names = [name for name, _ in subject.weights()]
         assert len(set(names)) == len(names), "names of weights are unique"
         train(subject)
         assert [name for name, _ in subject.weights()] == names, "names of weights stay the same and in order"
     if _has(subject, Snapshotable):
-        _check_restore(subject, train, subject.snapshot(), subject.restore, "a snapshot")
+        _check_restore(subject, train, subject.snapshot(), subject.restore, "a snapshot", whole=False)
     if _has(subject, HasLearningRate):
         halved = {name: rate / 2 for name, rate in subject.learning_rates().items()}
         subject.set_learning_rates(halved)
@@ -135,7 +142,7 @@ def check_subject(make: Callable[[], object], train: Callable[[Any], object]) ->
                     path = Path(folder) / f"checkpoint{suffix}"
                     _check_digest(path, subject.save(path, weights_only=weights_only))
                     what = f"a file of weights_only={weights_only} with the suffix {suffix}"
-                    _check_restore(subject, train, path, subject.load, what)
+                    _check_restore(subject, train, path, subject.load, what, whole=not weights_only)
                 if _has(subject, BackgroundSaveable):
                     write, before = subject.snapshot_writer(weights_only=weights_only), _weights(subject)
                     train(subject)
@@ -166,17 +173,56 @@ def _sizes(activations: Iterable[tuple[str, Any]]) -> Counter[str]:
 
 
 def _check_restore(
-    subject: object, train: Callable[[Any], object], kept: Any, restore: Callable[[Any], None], what: str
+    subject: object,
+    train: Callable[[Any], object],
+    kept: Any,
+    restore: Callable[[Any], None],
+    what: str,
+    *,
+    whole: bool,
 ) -> None:
-    before = _weights(subject)
-    train(subject)
+    """Check that what was kept is restored.
+
+    Args:
+        subject: The subject.
+        train: Trains it.
+        kept: What was kept.
+        restore: Restores that.
+        what: What it is, in words.
+        whole: Whether it holds the complete training state. Weights alone only determine the loss of the next step.
+    """
+    generators, before = get_rng_state(subject), _weights(subject)
+    losses = _losses(train(subject))
+    for times in ("", " twice"):
+        restore(kept)
+        message = f"{what} restores the weights to the bit{times}"
+        np.testing.assert_equal(_weights(subject), before, message)
+        restore_rng_state(generators, subject)
+        again = _losses(train(subject))
+        if whole:
+            message = f"the training after {what} was loaded{times} gives the same losses"
+            np.testing.assert_equal(again, losses, message)
+        else:
+            message = f"the first loss after {what} was restored{times} is the same"
+            np.testing.assert_equal(again[:1], losses[:1], message)
     restore(kept)
-    after = _weights(subject)
-    np.testing.assert_equal(after, before, f"{what} restores the weights to the bit")
-    train(subject)
-    restore(kept)
-    again = _weights(subject)
-    np.testing.assert_equal(again, after, f"{what} can be restored twice")
+
+
+def _check_comparable(subject: object, train: Callable[[Any], object]) -> None:
+    """Refuse a training that shows nothing: a subject that restores nothing would pass."""
+    before, losses = _weights(subject), _losses(train(subject))
+    changes = any(not np.array_equal(each, before[name]) for name, each in _weights(subject).items())
+    assert changes or losses != _losses(train(subject)), (
+        "train() changes neither weights() nor the loss that it returns, so nothing shows whether a subject is "
+        "restored; let it take a step and return the loss of that step"
+    )
+
+
+def _losses(returned: object) -> list[float]:
+    """Return the losses of a training; none if it returned none."""
+    if returned is None:
+        return []
+    return [float(each) for each in np.ravel(np.asarray(returned, dtype=float))]
 
 
 def _assert_close(found: Mapping[str, float], wanted: Mapping[str, float], message: str) -> None:

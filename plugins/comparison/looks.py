@@ -1,9 +1,8 @@
-"""Looks of a plugin inside of epochs: at the end of validations or of batches."""
+"""Looks of a plugin that are not at the end of every epoch: at every few epochs, at validations, or at batches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from typing_extensions import TypedDict
@@ -11,13 +10,13 @@ from typing_extensions import TypedDict
 from trainbus import Decision, MissingMetric, Run, hookimpl
 from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.running_means import RunningMeans
-from trainbus.metrics.scalars import as_number, is_missing
-from trainbus.resume.checks.plugin_values import Flag, Number, Score, Step, Text, parsed
+from trainbus.resume.checks.plugin_values import Flag, Step, parsed
 
-from ..frequency import SavedSchedule, Schedule
+from ..frequency import EVERY_EPOCH, SavedSchedule, Schedule
 from ..unused_batches import report_uncounted
 from .compared_metric import ComparedMetric
 from .settings import ComparisonSettings
+from .unseen_values import SavedValues, UnseenValues
 
 
 class Looker(Protocol):
@@ -73,12 +72,60 @@ def looking(settings: ComparisonSettings, looker: Looker) -> object:
 
     Args:
         settings: The options of the callback.
-        looker: The plugin; at the end of epochs it looks in its own hook, and is returned itself.
+        looker: The plugin; at the end of every epoch it looks in its own hook, and is returned itself.
     """
     frequency = settings.frequency
-    if frequency.in_epochs:
+    if frequency == EVERY_EPOCH:
         return looker
+    if frequency.in_epochs:
+        return EpochLooks(settings, looker)
     return ValidationLooks(settings, looker) if frequency.unit == "validation" else BatchLooks(settings, looker)
+
+
+class _SavedEpochLooks(TypedDict):
+    """What a checkpoint stores of a plugin that looks at the end of some epochs."""
+
+    looker: dict[str, Any]
+    values: SavedValues
+
+
+class EpochLooks:
+    """Looks at the end of every few epochs; a value of an epoch between them waits for the next look.
+
+    Args:
+        settings: The options of the callback.
+        looker: What looks.
+    """
+
+    def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
+        self.frequency, self.looker, self.values = settings.frequency, looker, UnseenValues()
+        self.on_train_begin = looker.on_train_begin
+        _lend_end(self, looker)
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
+        """Look if due, or else keep what no look has seen."""
+        self.looker.check_epoch(run, self)
+        if run.epoch < self.looker.first_epoch:
+            return None
+        if self.frequency.includes(run.epoch):
+            seen = self.values.look(run, self.looker.compared, metrics)
+            return self.looker.look_between(run, seen) if seen else None
+        self.values.keep(run, self.looker.compared, metrics)
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        return {"looker": self.looker.state_dict(), "values": self.values.state_dict()}
+
+    def check_state_dict(self, saved: object) -> None:
+        """Refuse what ``state_dict`` does not return."""
+        self.looker.check_state_dict(parsed(_SavedEpochLooks, saved)["looker"])
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned."""
+        self.looker.load_state_dict(saved["looker"])
+        self.values.load_state_dict(saved["values"])
 
 
 class _SavedLooks(TypedDict):
@@ -86,10 +133,12 @@ class _SavedLooks(TypedDict):
 
     looker: dict[str, Any]
     seen: Flag
+    number: Step
+    values: SavedValues
 
 
 class ValidationLooks:
-    """Looks at the end of every validation.
+    """Looks at the end of every validation, or of every few of the whole run; a value between them waits.
 
     Args:
         settings: The options of the callback.
@@ -98,6 +147,8 @@ class ValidationLooks:
 
     def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
         self.settings, self.looker, self.seen = settings, looker, False
+        self.every, self.number = int(settings.frequency.every), 0
+        self.values = UnseenValues()
         self.on_train_begin = looker.on_train_begin
         _lend_end(self, looker)
 
@@ -105,9 +156,17 @@ class ValidationLooks:
     def on_validation_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         """Look."""
         self.seen = True
-        if run.epoch >= self.looker.first_epoch:
-            self._check_names(metrics)
-        return self.looker.look_between(run, metrics)
+        self.number += 1
+        if run.epoch < self.looker.first_epoch:
+            return None
+        self._check_names(metrics)
+        if self.every == 1:
+            return self.looker.look_between(run, metrics)
+        if self.number % self.every:
+            self.values.keep(run, self.looker.compared, metrics)
+            return None
+        seen = self.values.look(run, self.looker.compared, metrics)
+        return self.looker.look_between(run, seen) if seen else None
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
@@ -115,22 +174,24 @@ class ValidationLooks:
         self.looker.check_epoch(run, self)
         if not self.seen and run.state.validates(run.epoch):
             raise MissingMetric(
-                f"{type(self.settings).__name__}: every='validation', but {run.state.plan.interval(run.epoch)} has "
-                f"reported no validation: {run.state.metric_advice.validation}"
+                f"{type(self.settings).__name__}: every={self.settings.every!r}, but "
+                f"{run.state.plan.interval(run.epoch)} has reported no validation: {run.state.metric_advice.validation}"
             )
 
     def _check_names(self, metrics: Mapping[str, Any]) -> None:
         """Refuse a metric that validations never log."""
         for name in (name for each in self.looker.compared for name in each.names):
             if not is_validated(name) and resolve(name, metrics) is None:
+                option = f"{type(self.settings).__name__}: every={self.settings.every!r}"
                 raise MissingMetric(
-                    f"{type(self.settings).__name__}: every='validation' reads what a validation logs, which has no "
-                    f'{name!r} (it has {", ".join(metrics) or "nothing"}); monitor one of these, or set every="epoch"'
+                    f"{option} reads what a validation logs, which has no {name!r} (it has "
+                    f'{", ".join(metrics) or "nothing"}); monitor one of these, or set every="epoch"'
                 )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        return {"looker": self.looker.state_dict(), "seen": self.seen}
+        own = {"seen": self.seen, "number": self.number, "values": self.values.state_dict()}
+        return {"looker": self.looker.state_dict(), **own}
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return."""
@@ -139,7 +200,8 @@ class ValidationLooks:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
         self.looker.load_state_dict(saved["looker"])
-        self.seen = saved["seen"]
+        self.seen, self.number = saved["seen"], saved["number"]
+        self.values.load_state_dict(saved["values"])
 
 
 class _SavedBatchLooks(TypedDict):
@@ -147,8 +209,7 @@ class _SavedBatchLooks(TypedDict):
 
     looker: dict[str, Any]
     schedule: SavedSchedule
-    stamps: dict[Text, tuple[Number, Step, Score]]
-    waiting: dict[Text, Score]
+    values: SavedValues
 
 
 class BatchLooks:
@@ -167,10 +228,7 @@ class BatchLooks:
     def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
         self.settings, self.looker, self.checked = settings, looker, False
         self.in_shares = settings.frequency.unit == "percent"
-        self.waiting: dict[str, float] = {}
-        """Name to the last value of an earlier epoch that no look has seen."""
-        self.stamps: dict[str, tuple[int, int, float]] = {}
-        """Name to the epoch, the validation and the number of samples of the value that was seen last."""
+        self.values = UnseenValues()
         _lend_end(self, looker)
 
     @hookimpl
@@ -201,46 +259,8 @@ class BatchLooks:
             means: Those that say whether a metric has got a value; None if the loop reports its means itself.
         """
         values = metrics if self.settings.value == "mean" else self._last_values(means)
-        seen: dict[str, Any] = {}
-        for each in self.looker.compared:
-            name, *others = each.names
-            logged = resolve(name, values)
-            found = self._waiting_value(name) if logged is None else self._new_value(run, logged, values, means)
-            if not found:
-                continue
-            seen.update(found)
-            # a metric that breaks ties does so by its last value, whenever it was logged
-            for other in others:
-                known = resolve(other, values)
-                seen.update(self._waiting_value(other) if known is None else {known: values[known]})
+        seen = self.values.look(run, self.looker.compared, values, means)
         return self.looker.look_between(run, seen) if seen else None
-
-    def _new_value(
-        self, run: Run, name: str, values: Mapping[str, Any], means: RunningMeans | None
-    ) -> Mapping[str, Any]:
-        """Return the value of a metric by its name, if it has got one in this epoch since the last look."""
-        self.waiting.pop(name, None)
-        stamp = (run.epoch, *(means.stamp(name) if means is not None and name in means else (0, 0.0)))
-        is_new = means is None or name not in means or self.stamps.get(name) != stamp
-        self.stamps[name] = stamp
-        return {name: values[name]} if is_new else {}
-
-    def _waiting_value(self, name: str) -> Mapping[str, Any]:
-        """Return the value by its name that waits for a look; it waits no longer."""
-        found = resolve(name, self.waiting)
-        return {} if found is None else {found: self.waiting.pop(found)}
-
-    def _keep_unseen(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Let each value of the epoch that no look has seen wait for the next look."""
-        means = run.state.means
-        for name in (name for each in self.looker.compared for name in each.names):
-            logged = resolve(name, metrics)
-            if logged is None or is_missing(metrics[logged]):
-                continue
-            validation = means.stamp(logged)[0] if logged in means else 0
-            if self.stamps.get(logged, ())[:2] != (run.epoch, validation):
-                with suppress(TypeError):  # it is no single number, which its monitor refuses
-                    self.waiting[logged] = as_number(metrics[logged])
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
@@ -255,7 +275,7 @@ class BatchLooks:
             return None
         if due:
             return self._look(run, metrics, run.state.means)
-        self._keep_unseen(run, metrics)
+        self.values.keep(run, self.looker.compared, metrics, run.state.means)
         return None
 
     def _last_values(self, means: RunningMeans | None) -> Mapping[str, Any]:
@@ -271,8 +291,7 @@ class BatchLooks:
         return {
             "looker": self.looker.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "stamps": {name: list(stamp) for name, stamp in self.stamps.items()},
-            "waiting": self.waiting,
+            "values": self.values.state_dict(),
         }
 
     def check_state_dict(self, saved: object) -> None:
@@ -283,8 +302,7 @@ class BatchLooks:
         """Continue from what ``state_dict`` returned."""
         self.looker.load_state_dict(saved["looker"])
         self.schedule.load_state_dict(saved["schedule"])
-        self.waiting = dict(saved["waiting"])
-        self.stamps = {name: (epoch, restart, count) for name, (epoch, restart, count) in saved["stamps"].items()}
+        self.values.load_state_dict(saved["values"])
 
 
 def _lend_end(plugin: Any, looker: Looker) -> None:

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_vali
 
 from trainbus import MonitoredCallback, SettingsError, TrainbusError
 from trainbus.callback import Mode
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.capabilities import ReportsMeans, has
-from trainbus.planned_training import PlannedTraining
 
 from ..frequency import EVERY_EPOCH, Frequency, frequency_text
 from .better import better_arguments, is_relative
@@ -24,10 +24,11 @@ class ComparisonSettings(MonitoredCallback):
     """Smallest change that counts as an improvement; its sign does not matter."""
     min_delta_mode: Literal["abs", "rel"] | None = None
     """Whether ``min_delta`` is a difference ("abs", the default) or a fraction of the magnitude of the best value
-    ("rel"), so that 0.01 means 1 %."""
+    ("rel"), so that 0.01 means 1 %. Without a ``min_delta``, "rel" has no effect, and the run says so."""
     cumulative_delta: bool = True
     """Whether small improvements add up: the value to beat is that of the last improvement. With False, each better
-    value becomes the one to beat, even if it is too close to the last to count as an improvement."""
+    value becomes the one to beat, even if it is too close to the last to count as an improvement. Without a
+    ``min_delta``, False has no effect, and the run says so."""
     ties: Literal["older", "newer"] = "older"
     """Which of equal values is the better one. With "newer", a value that equals the one to beat is an improvement: the
     best value, or with a ``min_delta`` the value that is better by exactly that."""
@@ -37,12 +38,13 @@ class ComparisonSettings(MonitoredCallback):
     tie_breaker_mode: Annotated[Mode, AfterValidator(check_tie_breaker_mode)] = "auto"
     """Whether lower ("min") or higher ("max") values of ``tie_breaker`` are better."""
     every: Annotated[str, BeforeValidator(frequency_text)] = "epoch"
-    """When the callback looks at the metric: "epoch", at the end of every epoch; "2 epochs", of each whose number
-    is a multiple of 2, "2 epochs from 0" where this number is counted from 0; "validation", at the end of every
-    validation, also of several in an epoch; "100 batches", at the end of each 100th batch; "500 steps", at the end of
-    the batch in which the weight updates of the run reach a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a
-    ``timedelta``, at the end of the first batch that ends so long after the last look; "10%" at each tenth of the
-    planned epochs. A look counts only if the metric has a new value, and ``patience`` counts looks."""
+    """When the callback looks at the metric: "epoch", at the end of every epoch; "2 epochs", of each whose number is a
+    multiple of 2, "2 epochs from 0" where this number is counted from 0; "validation", at the end of every validation,
+    also of several in an epoch; "3 validations", of every third of the run; "100 batches", at the end of each 100th
+    batch; "500 steps", at the end of the batch in which the weight updates of the run reach a multiple of 500; "30
+    seconds", "10 minutes", "2 hours" or a ``timedelta``, at the end of the first batch that ends so long after the last
+    look; "10%" at each tenth of the planned epochs. A look counts only if the metric has a new value since the last
+    look, of which it reads the last, and ``patience`` counts looks."""
     value: Literal["mean", "last"] = "mean"
     """What a look inside an epoch reads of a metric that batches log: its mean since the epoch began, or the value of
     the last batch."""
@@ -55,11 +57,11 @@ class ComparisonSettings(MonitoredCallback):
     @property
     def relative(self) -> bool:
         """Whether ``min_delta`` is a fraction of the best value."""
-        return is_relative(dict(self))
+        return is_relative(vars(self))
 
     def better(self) -> dict[str, Any]:
         """Return the arguments of a rule that say what counts as better."""
-        return better_arguments(dict(self))
+        return better_arguments(vars(self))
 
     def effective_settings(self, subject: object = None) -> dict[str, Any]:
         """Return the settings without those that have no effect."""
@@ -69,6 +71,18 @@ class ComparisonSettings(MonitoredCallback):
         unused += [] if self.frequency.in_batches else ["value"]
         settings["min_delta_mode"] = "rel" if self.relative else "abs"
         return {name: each for name, each in settings.items() if name not in unused}
+
+    def unused_options(self) -> str:
+        """Return the options that say how ``min_delta`` counts, if there is none."""
+        given = {
+            "min_delta_mode='rel'": self.min_delta_mode == "rel",
+            "cumulative_delta=False": not self.cumulative_delta,
+        }
+        names = [name for name, is_given in given.items() if is_given and not self.min_delta]
+        if not names:
+            return ""
+        have, them = ("have", "them") if len(names) > 1 else ("has", "it")
+        return f"{' and '.join(names)} {have} no effect without min_delta; give min_delta, or leave {them} out"
 
     def epoch_options(self) -> Mapping[str, str]:
         """Return ``every`` if it counts several epochs."""

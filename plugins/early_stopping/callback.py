@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 from pydantic import AfterValidator, BeforeValidator, NonNegativeInt, StringConstraints, ValidationInfo, field_validator
 
 from trainbus.callback import Mode
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.capabilities import Snapshotable
 from trainbus.errors import UnknownDirection
 from trainbus.metrics.direction import direction_of
 from trainbus.metrics.names import canonical
 from trainbus.metrics.smoothing import check_smoothing
-from trainbus.planned_training import PlannedTraining
 
 from ..comparison import ComparisonSettings, looking
 from .stopper import Stopper

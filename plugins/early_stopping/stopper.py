@@ -77,15 +77,12 @@ class Stopper:
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         """Look at the metrics of the epoch."""
         self.check_epoch(run, self)
-        if not self.settings.frequency.includes(run.epoch):
-            return None
         return self.look(run, metrics, run.epoch, required=True)
 
     def look_between(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
-        """Look at metrics inside an epoch; the rule then counts looks instead of epochs."""
-        if run.epoch < self.first_epoch:
-            return None
-        return self.look(run, metrics, self.looks, required=False)
+        """Look at metrics that may be some of an epoch; inside of epochs, the rule counts looks instead of epochs."""
+        number = run.epoch if self.settings.frequency.in_epochs else self.looks
+        return self.look(run, metrics, number, required=False)
 
     def look(self, run: Run, metrics: Mapping[str, Any], number: int, *, required: bool) -> Decision | None:
         """Return what follows from the metrics.

@@ -7,19 +7,20 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.metrics.names import nearest
-from trainbus.planned_training import PlannedTraining
 from trainbus.settings.durations import SHORT, duration_in_words, duration_text, seconds_in
 
 Unit: TypeAlias = Literal["epoch", "epoch from 0", "validation", "batch", "step", "second", "percent"]
 MILLIONTHS: Final = 1_000_000
 """Percents have up to six decimal places, and are compared as whole numbers."""
-_COUNT: Final = re.compile(r"(\d{1,18}) (?:(epoch)s?( from 0)?|(step)s?|batch(?:es)?)")
+_COUNT: Final = re.compile(r"(\d{1,18}) (?:(epoch)s?( from 0)?|(step|validation)s?|batch(?:es)?)")
 _PERCENT: Final = re.compile(r"(\d{1,3})(?:\.(\d{1,6}))? ?%")
 _DURATION: Final = re.compile(r"\d+(?:\.\d+)? ?[a-z][a-z0-9 .,]*")
 _LOOSE: Final = re.compile(r"(\d{1,18})?[\s_-]*([a-z_]+)(?: from ([01]))?")
 _FORMS: Final = (
-    'give "epoch", "validation", or text such as "2 epochs", "100 batches", "500 steps", "10 minutes" or "10%"'
+    'give "epoch", "validation", or text such as "2 epochs", "3 validations", "100 batches", "500 steps", "10 minutes" '
+    'or "10%"'
 )
 _WORDS: Final[dict[str, str]] = {
     **{unit: unit for unit in ("epoch", "validation", "batch", "step", "second", "minute", "hour", "day", "week")},
@@ -78,8 +79,8 @@ class Frequency(NamedTuple):
     def __str__(self) -> str:
         """Return the text in its normal form, which is equal for equal frequencies.
 
-        >>> [str(Frequency.parse(text)) for text in ("1 epoch", "500 step", "2 hours", "90 seconds", "2.50 %")]
-        ['epoch', '500 steps', '120 minutes', '1 minute 30 seconds', '2.5%']
+        >>> [str(Frequency.parse(text)) for text in ("1 epoch", "3 validation", "2 hours", "90 seconds", "2.50 %")]
+        ['epoch', '3 validations', '120 minutes', '1 minute 30 seconds', '2.5%']
         """
         if self.unit == "percent":
             return f"{self.every:.6f}".rstrip("0").rstrip(".") + "%"
@@ -97,6 +98,11 @@ class Frequency(NamedTuple):
     def in_epochs(self) -> bool:
         """Whether it is due at the end of epochs."""
         return self.unit in ("epoch", "epoch from 0")
+
+    @property
+    def skips_values(self) -> bool:
+        """Whether a metric may get several values between two times at which it is due; the last of them waits."""
+        return self.in_batches or self.every > 1
 
     def share_of(self, total: int) -> Fraction:
         """Return how much of a planned total lies between two times at which a frequency in percents is due.
@@ -197,7 +203,7 @@ def _nearest(text: str) -> str:
     count, word = int(found[1] or 1), found[2]
     unit = _WORDS.get(nearest(word, _WORDS) or "", "")
     alone = unit in ("epoch", "validation")
-    if not unit or not count or (unit == "validation" and count > 1) or (not found[1] and not alone):
+    if not unit or not count or (not found[1] and not alone):
         return ""
     if (unit == "percent" and count > 100) or (found[3] and unit != "epoch"):
         return ""

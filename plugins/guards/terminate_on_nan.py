@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
-from trainbus import Callback, Decision, MissingMetric, Run, SettingsError, decision, hookimpl
+from trainbus import Callback, Decision, MissingMetric, Run, SettingsError, TrainbusError, decision, hookimpl
 from trainbus.callback import PathText
-from trainbus.capabilities import Saveable
+from trainbus.capabilities import Saveable, supports
 from trainbus.checkpoints.names.filename_template import sibling_path, with_suffix
 from trainbus.failures import LOG
 from trainbus.metrics.finiteness import DeviceFlags, finiteness
@@ -19,7 +19,7 @@ from trainbus.settings.run_id import RunStart
 from trainbus.storage.paths import absolute, absolute_entry
 
 from ..epoch_fields import epoch_fields
-from .inspection_file import check_name, filled, may_match
+from .inspection_file import check_name, check_place, filled, in_the_way, may_match
 
 BATCHES_LATER = 2
 """Batches after which the flags of a batch are read from a device at the latest."""
@@ -77,6 +77,15 @@ class TerminateOnNaN(Callback):
         """Require a subject that can be saved if the state is to be kept."""
         return (Saveable,) if self.save else ()
 
+    def validate_for(self, subject: object) -> Iterator[TrainbusError]:
+        """Also yield a path at which no file can be written."""
+        yield from super().validate_for(subject)
+        if self.save and supports(subject, Saveable):
+            try:
+                check_place(self.save, subject)
+            except SettingsError as error:
+                yield SettingsError(f"TerminateOnNaN: save={error}")
+
     def exclusive_paths(self, subject: object = None) -> tuple[str, ...]:
         """Return the path of the file."""
         return (absolute_entry(self.save),) if self.save else ()
@@ -120,6 +129,7 @@ class _EpochGuard:
             assert isinstance(run.subject, Saveable)
             self.path = with_suffix(self.settings.save, run.subject.suffixes(weights_only=False))
             self._check_path(run)
+            self._report_replaced(run)
 
     @hookimpl
     def on_validation_end(self, metrics: Mapping[str, Any]) -> Decision | None:
@@ -194,6 +204,15 @@ class _EpochGuard:
                     f"TerminateOnNaN: save={self.settings.save!r}: resume='auto' would continue from this file, since "
                     f"{name} may write one of this name; give another directory"
                 )
+
+    def _report_replaced(self, run: Run) -> None:
+        """Report before the training what the file would replace."""
+        if run.rank == 0 and (found := in_the_way(self.path)):
+            LOG.warning(
+                "TerminateOnNaN: save=%r may replace %s; to keep it, move it, or give another path",
+                self.settings.save,
+                found,
+            )
 
     def _report_missing(self, metrics: Mapping[str, Any]) -> None:
         """Report each name of ``monitor`` that the first epoch has not logged."""

@@ -112,7 +112,7 @@ class _Watch:
             counts = [(name, entry[1]) for name, entry in state.means.sums().items()]
         except RuntimeError:  # the loop has logged meanwhile
             return object()
-        done = len(state.epoch_metrics), len(state.decision_log), len(state.file_log), state.validating, state.phase
+        done = len(state.epoch_metrics), len(state.decision_log), len(state.files.log), state.validating, state.phase
         return state.epoch, state.step, state.counters.current_trained_batches, counts, done
 
     def report(self) -> None:

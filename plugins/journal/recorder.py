@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NotRequired, cast
 
 from typing_extensions import TypedDict
 
@@ -35,6 +35,7 @@ from trainbus.storage.directory_lock import LockKind, lock_directories
 
 from ..append_only_file import AppendOnlyFile
 from ..environment import environment
+from .epoch_validations import EpochValidations, SavedValidations
 from .journal_file import open_journal
 
 PATIENCE = 5.0
@@ -53,6 +54,7 @@ class _Saved(TypedDict):
     length: Step
     seconds: Seconds
     elapsed: Seconds
+    validations: NotRequired[SavedValidations]
 
 
 class DisabledJournal:
@@ -93,6 +95,7 @@ class JournalRecorder:
         self.earlier_seconds = 0.0  # of the processes that trained the run before it was resumed
         self.in_epoch = False
         self.resumed_seconds = 0.0  # of the present epoch, if the run was resumed in the middle of it
+        self.validations = EpochValidations()
 
     # --- events
 
@@ -126,13 +129,19 @@ class JournalRecorder:
         self.epoch_start = time.monotonic() - self.resumed_seconds
         self.resumed_seconds, self.in_epoch = 0.0, True
 
+    @hookimpl(tryfirst=True)
+    def on_validation_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
+        """Note the metrics of the validation: the epoch's are those of its last one."""
+        self.validations.add(run, metrics)
+
     @hookimpl(tryfirst=True)  # the epoch's metrics are recorded even if another plugin refuses them
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Write the epoch's metrics."""
         seconds, shown = time.monotonic() - self.epoch_start, to_scalars(metrics)
         self.in_epoch = False
-        stats, unit = dict(run.state.stats), run.state.plan.unit
-        self._write(run, journal.EpochEnded(**_now(run), unit=unit, seconds=seconds, metrics=shown, stats=stats))
+        known: dict[str, Any] = {**_now(run), "unit": run.state.plan.unit, "validations": self.validations.take(run)}
+        stats = dict(run.state.stats)
+        self._write(run, journal.EpochEnded(**known, seconds=seconds, metrics=shown, stats=stats))
 
     @hookimpl
     def on_decision(self, run: Run, decision: Decision) -> None:
@@ -212,6 +221,7 @@ class JournalRecorder:
             "length": length,
             "seconds": self._seconds(),
             "elapsed": time.monotonic() - self.epoch_start if self.in_epoch else 0.0,
+            "validations": self.validations.state(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -220,6 +230,7 @@ class JournalRecorder:
             state = parsed(_Saved, saved)
             self.run, self.valid_size = state["run"], max(state["length"], 0)
             self.resumed_seconds, self.earlier_seconds = state["elapsed"], state["seconds"]
+            self.validations.load(state.get("validations", []))
 
     # --- inner workings
 

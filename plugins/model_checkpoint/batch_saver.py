@@ -22,6 +22,7 @@ class _SavedBatchSaver(SavedSaver):
     schedule: NotRequired[SavedSchedule]
     waiting: NotRequired[Flag]
     compared: NotRequired[tuple[Number, Step, Score]]
+    validations: NotRequired[Step]
 
 
 class BatchSaver:
@@ -43,7 +44,9 @@ class BatchSaver:
         self.on_train_end, self.on_exception = self.saver.on_train_end, self.saver.on_exception
         self.on_checkpoint_error, self.on_decision = self.saver.on_checkpoint_error, self.saver.on_decision
         self.validated = False
-        """Whether a validation has ended since the last batch."""
+        """Whether a validation since the last batch has logged the metric, or may have."""
+        self.validations, self.reached = 0, False
+        """How many validations of the run have ended, and whether one since the last batch was one to save at."""
         self.waiting = False
         """Whether a save is due that waits for a value of the metric."""
         self.compared = (-1, 0, 0.0)
@@ -58,15 +61,22 @@ class BatchSaver:
         self.schedule = Schedule(self.frequency, run.step, "save_freq", "ModelCheckpoint")
 
     @hookimpl
-    def on_validation_end(self) -> None:
-        """Note that the end of the batch, or of the epoch, has a model that was validated."""
-        self.validated = True
+    def on_validation_end(self, metrics: Mapping[str, Any]) -> None:
+        """Note that the end of the batch, or of the epoch, has a model that was validated, and by the metric."""
+        monitor = self.saver.selection.monitor
+        name = None if monitor is None else resolve(monitor.metric, metrics)
+        # an adapter may report the metrics only at the end of the epoch
+        self.validated |= not metrics or (name is not None and not is_missing(metrics[name]))
+        self.validations += 1
+        if self.frequency.unit == "validation" and self.validations % int(self.frequency.every) == 0:
+            self.reached = True
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: int, metrics: Mapping[str, Any]) -> Decision | None:
         """Save if due."""
-        due = self.schedule.is_due(run, batch) or (self.validated and self.frequency.unit == "validation")
-        settings, saver, validated, self.validated = self.saver.settings, self.saver, self.validated, False
+        due = self.schedule.is_due(run, batch) or self.reached
+        settings, saver, validated = self.saver.settings, self.saver, self.validated
+        self.validated = self.reached = False
         if not (due or self.waiting):
             return None
         if saver.selection.monitor is None or self._has_new_value(run, metrics, validated=validated):
@@ -82,12 +92,13 @@ class BatchSaver:
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
         """Save what has waited for the metrics of the epoch; report a loop without batches."""
-        validated, self.validated = self.validated, False
+        validated, reached = self.validated, self.reached
+        self.validated = self.reached = False
         if not self.checked:
             self.checked, freq = True, self.saver.settings.save_freq
             if self.frequency.unit in ("batch", "step", "second"):
                 report_uncounted(run, self, f"save_freq={freq!r} has not saved", steps=self.frequency.unit == "step")
-        due = self.schedule.is_due_after(run) or (validated and self.frequency.unit == "validation") or self.waiting
+        due = self.schedule.is_due_after(run) or reached or self.waiting
         if not due:
             return None
         if self.saver.selection.monitor is not None and not self._has_new_value(run, metrics, validated=validated):
@@ -106,7 +117,7 @@ class BatchSaver:
         Args:
             run: The run.
             metrics: Metrics by name.
-            validated: Whether a validation has ended since the last batch.
+            validated: Whether a validation since the last batch has logged the metric.
         """
         monitor, means = self.saver.selection.monitor, run.state.means
         name = None if monitor is None else resolve(monitor.metric, metrics)
@@ -124,7 +135,7 @@ class BatchSaver:
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the saver, the position in the schedule, and what waits."""
         own = {"schedule": self.schedule.state_dict(), "waiting": self.waiting, "compared": list(self.compared)}
-        return {**self.saver.state_dict(), **own}
+        return {**self.saver.state_dict(), **own, "validations": self.validations}
 
     def check_state_dict(self, saved: object) -> None:
         """Refuse what ``state_dict`` does not return; a saver at the end of epochs has no schedule."""
@@ -135,6 +146,6 @@ class BatchSaver:
         self.saver.load_state_dict(saved)
         if "schedule" in saved:  # absent if the checkpoint was saved with save_freq="epoch"
             self.schedule.load_state_dict(saved["schedule"])
-            self.waiting = saved.get("waiting", False)
+            self.waiting, self.validations = saved.get("waiting", False), saved.get("validations", 0)
             epoch, validation, count = saved.get("compared", self.compared)
             self.compared = epoch, validation, count

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbus import MissingDependency, SettingsError, TrainbusError
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.capabilities import (
     BackgroundSaveable,
     Saveable,
@@ -18,18 +19,14 @@ from trainbus.capabilities import (
     supports,
 )
 from trainbus.checkpoints.names.filename_template import (
-    LONGEST,
-    fixed_name,
     glob_pattern,
     sibling_path,
     suffix_in,
     truncated_glob,
 )
-from trainbus.planned_training import PlannedTraining
 from trainbus.settings.run_id import RunStart, filled
 from trainbus.storage.atomic_file import suffix_of
 from trainbus.storage.backend import backend_for
-from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import absolute, absolute_entry, location
 from trainbus.storage.sharded_directory import holds_parts
 
@@ -38,6 +35,7 @@ from ..epoch_fields import epoch_fields
 from ..frequency import Frequency
 from .batch_saver import BatchSaver
 from .earlier_run import holds_checkpoints, versioned
+from .file_names import check_local
 from .fixed_names import LINK, names_of
 from .part_field import in_parts, part_problems, templates_in
 from .saver import Saver
@@ -203,7 +201,7 @@ class ModelCheckpoint(CheckpointSettings):
             raise SettingsError(f"{str(path)!r}: a store has no links for save_last='link'; write save_last=True")
         if isinstance(path, Path):
             for each in templates_in(str(path), subject):
-                _check_local(Path(each), fixed_name(each))
+                check_local(each)
         else:
             backend_for(path)  # its package is needed; the store is asked when something is written
 
@@ -211,26 +209,3 @@ class ModelCheckpoint(CheckpointSettings):
         """Return a new plugin for one run."""
         frequency = Frequency.parse(self.save_freq)
         return Saver(self, frequency) if frequency.in_epochs else BatchSaver(self, frequency)
-
-
-def _check_local(path: Path, name: str) -> None:
-    """Raise ``SettingsError`` if no file can be written at a path with this name, which is empty if it has fields."""
-    size = len(name.encode())
-    if size > LONGEST:  # names with fields are shortened
-        raise SettingsError(
-            f"{name[:20] + '...'!r} is a name of {size} bytes; use at most {LONGEST}, since the file's manifest "
-            "has a longer name, and file systems allow 255 bytes"
-        )
-    try:
-        kind = kind_of(path) if name else ""
-    except OSError as error:
-        raise SettingsError(f"{_shown(path)!r} cannot be used: {error.strerror or error}") from None
-    if kind == "directory":
-        raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
-    if kind in ("FIFO", "socket", "device"):
-        raise SettingsError(f"{str(path)!r} is a {kind}, which a checkpoint would replace; name a regular file")
-
-
-def _shown(path: Path) -> str:
-    text = str(path)
-    return text if len(text) <= LONGEST else f"{text[:20]}...{text[-20:]}"

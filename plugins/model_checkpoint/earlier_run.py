@@ -73,7 +73,12 @@ def holds_checkpoints(settings: CheckpointSettings, subject: object = None) -> b
 
 
 def check_earlier(
-    settings: CheckpointSettings, callbacks: Iterable[object], subject: object = None, *, resumed: bool = False
+    settings: CheckpointSettings,
+    callbacks: Iterable[object],
+    subject: object = None,
+    resume: Source | None = None,
+    *,
+    resumed: bool = False,
 ) -> None:
     """Refuse or report the files that a run may replace; a resumed one only reports those that trainbus has not saved.
 
@@ -81,6 +86,7 @@ def check_earlier(
         settings: The options of a callback.
         callbacks: All callbacks of the run; the first one that saves to the directory reports.
         subject: What is trained.
+        resume: What the run was to be resumed from; None if it begins anew.
         resumed: Whether the run is resumed: its checkpoints are its own then.
 
     Raises:
@@ -92,21 +98,39 @@ def check_earlier(
     refuses = settings.existing == "refuse" and not resumed
     if not refuses and same[0] != settings:
         return
+    own = OwnNames([settings] if refuses else same, subject)
     try:
-        found = earlier_files(location(place), OwnNames([settings] if refuses else same, subject))
+        found = earlier_files(location(place), own)
     except OSError:  # saving reports it
         return
     found = found._replace(checkpoints=[]) if resumed else found
     if not any(found):
         return
     held = f"{sibling_path(settings.filepath, '', '') or '.'!r} holds {found}"
-    ways = "to keep its files, give another directory or existing='version'"
-    ways = "to keep its files, move them" if resumed else ways
-    if found.checkpoints:
-        ways = f"to continue that run, give resume='auto'; {ways}"
+    ways = _ways(settings, own, found, resume, resumed=resumed)
     if refuses:
         raise SettingsError(f"ModelCheckpoint: existing='refuse': {held}; {ways}")
     LOG.warning("ModelCheckpoint: %s, which this run may replace; %s", held, ways)
+
+
+def _ways(
+    settings: CheckpointSettings, own: OwnNames, found: EarlierFiles, resume: Source | None, *, resumed: bool
+) -> str:
+    """Return in words what to do if these files are not to be replaced."""
+    if resumed:
+        return "to keep its files, move them"
+    versions = settings.existing == "version" and resume is not None
+    new = f", or leave resume={str(resume)!r} out" if versions else " or existing='version'"
+    keep = f"to keep its files, give another directory{new}"
+    if not found.checkpoints:
+        return keep
+    if resume is None:
+        return f"to continue that run, give resume='auto'; {keep}"
+    if any(map(own.find, found.checkpoints)):
+        why = "none that the callbacks write is an intact one of a run; to continue it, restore an intact copy"
+    else:
+        why = "no callback writes files of these names; to continue from one, give its path as resume"
+    return f"resume={str(resume)!r} takes none of them, since {why}; {keep}"
 
 
 def versioned(settings: CheckpointSettings, resume: Source | None, subject: object = None) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import nan
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainbus import MissingMetric, Run
+from trainbus import MissingMetric, Run, SettingsError
 from trainbus.checkpoints.names.filename_template import (
     COUNTERS,
+    LONGEST,
+    fixed_name,
     render,
     sibling_path,
     sibling_template,
@@ -17,6 +20,7 @@ from trainbus.checkpoints.names.filename_template import (
 from trainbus.failures import LOG
 from trainbus.metrics.names import is_validated, resolve
 from trainbus.metrics.scalars import is_missing
+from trainbus.storage.file_kind import kind_of
 from trainbus.storage.paths import location
 
 from .fixed_names import names_of
@@ -120,3 +124,27 @@ class FileNames:
             LOG.warning(
                 "ModelCheckpoint: filepath=%s; until then, the name of the file has it without a format", problem
             )
+
+
+def check_local(template: str) -> None:
+    """Raise ``SettingsError`` if no file can be written at the paths on this machine's disk that a template makes."""
+    name, path = fixed_name(template), Path(template if template_fields(template) else render(template, {}))
+    size = len(name.encode())
+    if size > LONGEST:  # names with fields are shortened
+        raise SettingsError(
+            f"{name[:20] + '...'!r} is a name of {size} bytes; use at most {LONGEST}, since the file's manifest "
+            "has a longer name, and file systems allow 255 bytes"
+        )
+    try:
+        kind = kind_of(path) if name else ""
+    except OSError as error:
+        raise SettingsError(f"{_shown(path)!r} cannot be used: {error.strerror or error}") from None
+    if kind == "directory":
+        raise SettingsError(f"{str(path)!r} is a directory; name a file, as {str(path / 'best')!r}")
+    if kind in ("FIFO", "socket", "device"):
+        raise SettingsError(f"{str(path)!r} is a {kind}, which a checkpoint would replace; name a regular file")
+
+
+def _shown(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= LONGEST else f"{text[:20]}...{text[-20:]}"

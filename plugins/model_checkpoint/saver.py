@@ -96,7 +96,7 @@ class Saver:
         self.names = FileNames(template, suffix, fixed, parts)
         self.names.check_history(run)
         if run.rank == 0:
-            check_earlier(settings, run.callbacks.values(), subject, resumed=run.resumed is not None)
+            check_earlier(settings, run.callbacks.values(), subject, run.state.resume, resumed=run.resumed is not None)
         monitor = run.monitor(settings.monitor, settings.mode) if settings.monitors() else None
         tied = settings.tie_breaker
         second = run.monitor(tied, settings.tie_breaker_mode) if monitor is not None and tied else None
@@ -198,13 +198,16 @@ class Saver:
     def _signal_files(self, run: Run) -> list[str]:
         """Return the files of the run that were written for a signal; also one of the usual name without a state."""
         usual = self.names.usual_signal
-        return list(filter(run.state.has_file, {self.signal or usual: None, usual: None}))
+        return [path for path in dict.fromkeys([self.signal or usual, usual]) if location(path) in run.state.files]
 
     def _report_nothing_saved(self, run: Run) -> None:
-        """Log that a run that has trained to its end, from the beginning, has written no file of the template."""
+        """Log that a run that has trained to its end, from the beginning, has written no file of the template.
+
+        If none could ever be due, the run has reported it before the training.
+        """
         state = run.state
         over = state.epochs_finished and run.error is None and not state.interrupted and run.resumed is None
-        if self.saved or not over or run.rank:
+        if self.saved or not over or run.rank or (not self.due and self.settings in state.idle):
             return
         why = self.selection.why_none() if self.due else ""
         why = why or f"save_freq={self.settings.save_freq!r} was never due"

@@ -129,7 +129,8 @@ class CheckpointSettings(MonitoredCallback):
     0; "500 steps" at the end of the batch in which the
     number of weight updates reaches a multiple of 500; "30 seconds", "10 minutes", "2 hours" or a ``timedelta`` at the
     end of the first batch that ends so long after the previous save; "10%" at each tenth of the planned epochs.
-    "validation" saves at the end of the batch, or else of the epoch, in which a validation was. A save that needs a new
+    "validation" saves at the end of the batch, or else of the epoch, in which a validation was; "3 validations" in
+    which every third of the run was. A save that needs a new
     value of the metric waits for it."""
     initial_value_threshold: float | None = None
     """Initial best value for ``save_best_only``: a model is saved only if its value is better."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainbus import CheckpointError, Decision, Run, SettingsError, hookimpl
 from trainbus.capabilities import HasWeights
-from trainbus.decision import REQUEST, Restore
+from trainbus.decision import REQUEST
 from trainbus.metrics.names import is_validated, without_validation
 from trainbus.metrics.scalars import to_scalars
 from trainbus.resume.checks.plugin_values import parsed
@@ -30,6 +30,7 @@ from .text_tables import environment_table, settings_table
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from .hyperparameters import HyperparameterPage
     from .model_inspection import ModelInspector
     from .profiler import ProfilingRecorder
     from .writer.event_writer import EventWriter, Note, Summary
@@ -63,12 +64,12 @@ class EpochRecorder:
         self.layout = LAYOUTS[settings.layout]
         self.decisions = DecisionTable()
         self.projector: Projector | None = None
-        self.header_written = self.hparams_declared = self.restored = False
+        self.header_written = self.restored = False
+        self.hyperparameters: HyperparameterPage | None = None
         self.trains = False
         self.truncate: Callable[[], object] = lambda: None  # drops what the interrupted run wrote after its checkpoint
         self.waiting: list[tuple[int, int, Decision]] = []  # of a resumed run that has not trained yet, and may be over
         self.at_end: dict[str, Any] | None = None  # the state before the run ended: what is written then is void later
-        self.restored_epoch: int | None = None  # whose weights the run has restored at its end
         self.final: dict[str, float] = {}  # the last value of each metric
         self.step: int | None = None  # of the last complete epoch
         self.counts_step: int | None = None  # of the decisions whose counts are not written yet
@@ -93,6 +94,7 @@ class EpochRecorder:
     def on_train_begin(self, run: Run) -> None:
         """Lock the directory, and start the thread that writes."""
         # tensorboardX imports PyTorch, which takes seconds
+        from .hyperparameters import HyperparameterPage  # noqa: PLC0415
         from .model_inspection import ModelInspector  # noqa: PLC0415
         from .writer import summaries  # noqa: PLC0415
         from .writer.event_writer import EventWriter  # noqa: PLC0415
@@ -112,6 +114,9 @@ class EpochRecorder:
         self.writer = EventWriter(self.log_dir, secrets.token_hex(4), self._note)
         run.at_end(partial(self._close_safely, run))
         self.inspector = ModelInspector(run.subject, self._put, self._note, settings)
+        if settings.hparams is not None:
+            scalars = partial(self.writer.scalars, self.layout.main)
+            self.hyperparameters = HyperparameterPage(settings.hparams, self._put, scalars)
         if self.batches is not None:
             self.batches.begin(self.writer)
         if self.profiling is not None:
@@ -172,8 +177,8 @@ class EpochRecorder:
         by_steps = run.state.plan.unit != "epoch"
         self.decisions.unit = "step" if by_steps else "epoch"
         now = run.step if by_steps else run.epoch + 1, self._epoch_step(run), decision
-        if self.at_end is not None:
-            self._note_restored(run, decision)
+        if self.at_end is not None and self.hyperparameters is not None:
+            self.hyperparameters.note_restored(run, decision)
         if self.trains or not self.restored:
             self._write_decision(*now)
         else:
@@ -206,7 +211,7 @@ class EpochRecorder:
             "line": self.writer.file_id,
             "files": {**self.earlier_files, **files},
             "introduced": self.header_written,
-            "described": self.hparams_declared,
+            "described": self.hyperparameters is not None and self.hyperparameters.declared,
             "final": self.final,
             "step": self.step,
             "counts_step": self.counts_step,
@@ -225,7 +230,9 @@ class EpochRecorder:
         named = ((name, size) for name, size in saved["files"].items() if owned.holds(self.log_dir / name, follow=True))
         files = {name: size for name, size in named if (self.log_dir / name).exists()}
         if files:
-            self.header_written, self.hparams_declared = saved["introduced"], saved["described"]
+            self.header_written = saved["introduced"]
+            if self.hyperparameters is not None:
+                self.hyperparameters.declared = saved["described"]
             self.final = dict(saved.get("final", {}))
         if self.settings.purge == "resume":
             from .writer.event_file import truncate_event_files  # noqa: PLC0415 - tensorboardX imports PyTorch
@@ -258,8 +265,8 @@ class EpochRecorder:
         self.header_written = True
         self._text(0, "settings", settings_table(run))
         self._text(0, "environment", environment_table(run))
-        if self.settings.hparams is not None:
-            self._put(0, self.summaries.hparams, self.settings.hparams)
+        if self.hyperparameters is not None:
+            self.hyperparameters.begin()
         if self.settings.write_graph:
             if nodes := graph_of(run.subject, self.settings.batch_size, self._note):
                 self._put(0, self.summaries.graph, nodes)
@@ -273,34 +280,8 @@ class EpochRecorder:
             present = self.layout.charts(self.final)
             if present != self.layout.charts(before):  # TensorBoard shows the last layout in the file
                 self._put(step, partial(self.summaries.charts, "training and validation"), present)
-        if any(map(is_validated, shown)):
-            self._declare_hparams(step)
-
-    def _declare_hparams(self, step: int) -> None:
-        """Write once the columns of the hyperparameters page; TensorBoard shows the first ones in the file."""
-        hparams = self.settings.hparams
-        if hparams is not None and not self.hparams_declared:
-            self.hparams_declared = True
-            self._put(step, partial(self.summaries.hparams_metrics, hparams), [f"hparam/{name}" for name in self.final])
-
-    def _note_restored(self, run: Run, decision: Decision) -> None:
-        """Store the epoch whose weights the run restores at its end."""
-        sources = [action.source for action in decision if isinstance(action, Restore)]
-        for epoch, earlier in run.state.decision_log if sources else ():
-            if any(sources[-1] in (getattr(each, "slot", None), getattr(each, "path", None)) for each in earlier):
-                self.restored_epoch = epoch
-
-    def _write_hparams_end(self, run: Run, step: int) -> None:
-        """Write the metrics of the final weights for the hyperparameters page: those of the epoch that was restored."""
-        if self.settings.hparams is not None:
-            self._declare_hparams(step)
-            final = dict(self.final)
-            for epoch, metrics in run.state.epoch_metrics if self.restored_epoch is not None else ():
-                if epoch <= (self.restored_epoch or 0):
-                    final |= to_scalars(metrics)
-            self.writer.scalars(self.layout.main, step, {f"hparam/{name}": value for name, value in final.items()})
-            failed = isinstance(run.error, Exception)
-            self._put(step, lambda success: self.summaries.hparams_end(success=success), not failed)
+        if self.hyperparameters is not None and any(map(is_validated, shown)):
+            self.hyperparameters.declare(step, self.final)
 
     def _write_embeddings(self, subject: object, projector: Projector, step: int) -> None:
         if not isinstance(subject, HasWeights):
@@ -335,8 +316,8 @@ class EpochRecorder:
         if self.restored and not self.trains:  # it was over, and its charts are complete
             self.writer.close()
             return
-        if self.step is not None and self.at_end is not None:
-            self._write_hparams_end(run, self.step)
+        if self.step is not None and self.at_end is not None and self.hyperparameters is not None:
+            self.hyperparameters.end(run, self.step, self.final)
         last = self.step if self.counts_step is None else self.counts_step
         self._write_decision_counts()
         if last is not None:

@@ -89,7 +89,7 @@ def test_a_full_disk_costs_the_new_checkpoint_only_and_the_next_better_one_is_sa
 
     assert number_in(kind, path) == read(path).epoch == 2
     assert [(failure.plugin, str(path) in str(failure)) for failure in run.failures] == [("ModelCheckpoint", True)]
-    assert run.state.files == [path]
+    assert list(run.state.files) == [path]
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def _valid_records(data: bytes) -> list[Any]:
         CheckpointError: One is no record.
     """
     starts = [0, *(found.end() for found in re.finditer(rb"\n", data))]
-    lines = list(zip(starts, data.splitlines(), strict=False))
+    lines = list(zip(starts, data.split(b"\n"), strict=False))
     found: list[Any] = []
     valid = len(data)
     for start, line in reversed(lines):

@@ -31,6 +31,8 @@ def observed_batches(
 ) -> Generator[T]:
     """Iterate over batches that plugins listen to.
 
+    A batch is counted when a validation in its body begins, or else at the end of the body.
+
     Args:
         run: The run that hooks receive.
         state: Where batches and weight updates are counted.
@@ -56,9 +58,12 @@ def observed_batches(
         yield item
         if later:
             raise LoopError(INTERLEAVED)
-        if every_batch or (accumulate and (batch + 1) % accumulate == 0):
-            counters.steps += 1
-        counters.trained_batches = batch + 1
+        if counters.counted:
+            counters.counted = False
+        else:
+            if every_batch or (accumulate and (batch + 1) % accumulate == 0):
+                counters.steps += 1
+            counters.trained_batches = batch + 1
         if (decision := end(run, epoch, batch, counters.steps, means)) is not None:
             execute(decision)
         batch += 1

@@ -6,10 +6,11 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, Protocol, TypeVar, cast
 
+from ...checkpoints.run_files import RunFiles
 from ...decision import REQUEST, Decision, Stop
 from ...errors import SettingsError
 from ...failures import LOG
-from ...storage.paths import Location, StartDirectory
+from ...storage.paths import Location
 from ..plan import EpochPlan, StepPlan
 from .signals import Signals, answer, hide_traceback
 from .stop_file import StopFile
@@ -27,12 +28,7 @@ class RequestedState(Protocol):
     stop_actions: list[Stop]
     epoch: int
     plan: EpochPlan | StepPlan
-    start: StartDirectory
-
-    @property
-    def files(self) -> list[Location]:
-        """The checkpoints of the run."""
-        ...
+    files: RunFiles
 
     @property
     def step(self) -> int:
@@ -178,8 +174,8 @@ class StopRequests:
             LOG.warning("%s: %s: %s", state.requested, type(each).__name__, each)
         if state.interrupted:
             newest = "nothing was saved"
-            if state.files:
-                newest = f"resume='auto' continues from {state.start.shown(state.files[-1])}"
+            if state.files.newest is not None:
+                newest = f"resume='auto' continues from {state.files.start.shown(state.files.newest)}"
             where = f" in {state.plan.interval(state.epoch)}" if state.plan.unit == "epoch" else ""
             LOG.warning("%s: the run ended%s after %d steps; %s", state.requested, where, state.step, newest)
 

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from trainbus import Callback, MonitoredCallback, SettingsError
+from trainbus.callback.option_errors import joined
 from trainbus.metrics.names import hint
-from trainbus.option_errors import joined
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.plugins.comparison import better_arguments
 from trainbus.plugins.rate_groups import Floors

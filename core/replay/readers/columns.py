@@ -42,6 +42,8 @@ def align_by_epoch(columns: Mapping[str, Column]) -> tuple[NDArray[np.int64], di
 def limit_values(recording: Recording) -> Recording:
     """Replace values beyond the largest supported value by infinities, and add a note to the recording."""
     count, metrics = 0, dict(recording.metrics)
+    if recording.validations is not None:
+        recording = replace(recording, validations=limit_values(recording.validations))
     for name, (values, logged) in metrics.items():
         beyond = np.isfinite(values) & (np.abs(values) > LARGEST)
         if beyond.any():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ... import journal
 from ...errors import JournalError, SettingsError
-from ..records import Recording
+from ...metrics.names import is_validated
+from ..records import Recording, Series
 from .columns import Column, align_by_epoch
 from .metric_names import check_metrics
 from .rows import Table
@@ -55,7 +57,7 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
     all_epochs, metrics = align_by_epoch(found)
     times, steps = _ends(run), {event.epoch: event.step for event in run.epochs}
     ends = np.array([times[epoch] for epoch in all_epochs.tolist()])
-    return Recording(
+    recording = Recording(
         name,
         all_epochs,
         metrics,
@@ -65,6 +67,28 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
         steps=np.array([steps[epoch] for epoch in all_epochs.tolist()], np.int64),
         planned=_planned(run),
     )
+    return replace(recording, validations=_validations(run, recording, times))
+
+
+def _validations(run: journal.RunJournal, recording: Recording, times: Mapping[int, float]) -> Recording | None:
+    """Return the run with a row for each validation; None if some are not known."""
+    if any(event.validations is None for event in run.epochs):
+        return None
+    each_row = recording.unit == "epoch" and not any(map(is_validated, recording.metrics))
+    table, moments = Table(), list[tuple[int, int]]()
+    for event in run.epochs:
+        several = [(each.step, each.metrics) for each in event.validations or ()]
+        for step, metrics in several or [(event.step, event.metrics)]:
+            if several or each_row or any(map(is_validated, metrics)):  # an epoch may have none
+                table.add(metrics.items())
+                moments.append((event.epoch, step))
+    found = dict[str, Series]()
+    for label, (rows, values) in table.cells().items():
+        found[label] = Series(np.full(table.count, np.nan), np.zeros(table.count, np.bool_))
+        found[label].values[rows], found[label].logged[rows] = values, True
+    epochs, steps = np.array(moments, np.int64).reshape(-1, 2).T
+    ends = np.array([times[epoch] for epoch in epochs.tolist()])
+    return replace(recording, epochs=epochs, metrics=found, times=ends, steps=steps)
 
 
 def _planned(run: journal.RunJournal) -> int | None:

@@ -48,9 +48,11 @@ def counted(units: Iterable[Unit]) -> Counted:
     return _VALIDATIONS if found == {"validation"} else _EPOCHS if found <= {"epoch"} else _BOTH
 
 
-def moment(outcome: RunOutcome, epoch: int) -> str:
-    """Name the end of an epoch, counted from 1; of a loop by steps, the step of a validation."""
-    return f"step {outcome.steps[epoch]}" if outcome.unit == "validation" else str(epoch + 1)
+def moment(outcome: RunOutcome, epoch: int, step: int | None = None) -> str:
+    """Name the end of an epoch, counted from 1, or a step of it; of a loop by steps, the step of a validation."""
+    if outcome.unit == "validation":
+        return f"step {outcome.steps[epoch]}"
+    return f"{epoch + 1}" if step is None else f"{epoch + 1}, step {step}"
 
 
 def moments(outcome: RunOutcome, epochs: Iterable[int]) -> str:

@@ -84,7 +84,7 @@ def _replay_section(result: Replay) -> Iterator[str]:
     yield _table(f"What the settings would have decided; {words.first}", *tabulate_outcomes(result))
     yield f"<p class=small><b>censored</b>: nothing stops the run up to its last recorded {words.one}; nothing is known"
     yield " after it. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; "
-    yield "the first cut is exact.</p></section>\n"
+    yield "the first cut is exact; or since the record may lack validations at which a callback looks.</p></section>\n"
 
 
 def _sweep_section(found: Sweep) -> Iterator[str]:

@@ -31,7 +31,7 @@ def _row(outcome: RunOutcome, *, timed: bool, cut: bool, files: bool) -> list[st
     row = [
         outcome.name,
         str(outcome.epochs),
-        "censored" if stop is None else f"{moment(outcome, stop.epoch)}{'' if stop.exact else ' ?'}",
+        "censored" if stop is None else f"{moment(outcome, stop.epoch, stop.step)}{'' if stop.exact else ' ?'}",
         format_best(outcome.best_at_stop),
         format_best(outcome.best_seen),
         "-" if lost is None else format_number(lost),

@@ -106,11 +106,15 @@ def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
         yield ""
         last = f"the last recorded {words.one}"
         yield f"censored ({result.censored}): not stopped up to {last}; nothing is known after it"
-    if any(not each.exact for outcome in result.outcomes for each in outcome.decisions):
-        if not result.censored:
-            yield ""
-        yield "?: after a learning rate cut that the record does not show, training would have continued differently;"
-        yield "   the first cut is exact, later actions assume the recorded values"
+    reasons = list[str]()
+    if any(outcome.hypothetical_from is not None for outcome in result.outcomes):
+        reasons.append("after a learning rate cut that the record does not show, training would have continued")
+        reasons.append("   differently; the first cut is exact, later actions assume the recorded values")
+    if any(outcome.unsure and outcome.decisions for outcome in result.outcomes):
+        reasons.append("the record may lack validations at which a callback looks, as a note says")
+    if reasons and not result.censored:
+        yield ""
+    yield from (each if each.startswith(" ") else f"?: {each}" for each in reasons)
 
 
 def _frontier(found: Sweep) -> list[str]:

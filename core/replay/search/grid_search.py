@@ -89,15 +89,13 @@ def step_policies(
     found: list[list[int]] = []
     for callback in callbacks:
         stops = [step_stops(callback, each, choices, tie_breaker).stop for each in recordings]
-        found.append([_column_of(curves, row, stop) for row, stop in enumerate(stops)])
+        found.append([-1 if stop is None else _column_of(curves, row, stop.row) for row, stop in enumerate(stops)])
     return np.array(found, dtype=np.int32).reshape(len(found), len(recordings))
 
 
-def _column_of(curves: Curves, row: int, epoch: int | None) -> int:
-    """Return the last column of a run up to an epoch; -1 for none."""
-    if epoch is None:
-        return -1
-    return int(np.searchsorted(curves.epochs[row, : curves.lengths[row]], epoch, side="right")) - 1
+def _column_of(curves: Curves, run: int, row: int) -> int:
+    """Return the last column of a run up to a row of its recording."""
+    return int(np.searchsorted(curves.rows[run, : curves.lengths[run]], row, side="right")) - 1
 
 
 def _step_all(curves: Curves, grid: Grid, library: Library, fixed: Mapping[str, Any]) -> Columns:

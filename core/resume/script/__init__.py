@@ -1,1 +1,1 @@
-"""What the script sets before a resume: learning rates and other options of the optimizers."""
+"""What the script sets: where the training starts, hyperparameters, learning rates and options of the optimizers."""

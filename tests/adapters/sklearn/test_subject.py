@@ -31,7 +31,16 @@ def test_all_estimators_are_covered():
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_keeps_the_contract_of_subjects(name):
     """Weights, snapshots, files, rates and graphs are as the contract says, for each estimator."""
-    check_subject(lambda: SklearnSubject(make(name), probe=X), lambda subject: step(name, subject.estimator))
+
+    def train(subject):
+        step(name, subject.estimator)
+        return getattr(subject.estimator, "n_samples_seen_", None)  # all that the same samples change in a scaler
+
+    if name == "HashingVectorizer":
+        with pytest.raises(AssertionError, match="nothing shows whether a subject is restored"):  # it learns nothing
+            check_subject(lambda: SklearnSubject(make(name), probe=X), train)
+        return
+    check_subject(lambda: SklearnSubject(make(name), probe=X), train)
 
 
 @pytest.mark.parametrize(

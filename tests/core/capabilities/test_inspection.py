@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +76,7 @@ def test_a_graph_has_unique_names_and_only_known_inputs(drawn: list[Node]) -> No
     valid = len(set(known)) == len(known) and all(set(node.inputs) <= set(known) for node in drawn)
     refused = pytest.raises(AssertionError, match=r"names of nodes are unique|inputs of nodes are nodes")
     with nullcontext() if valid else refused:
-        check_subject(lambda: Drawn(drawn), lambda _: None)
+        check_subject(lambda: Drawn(drawn), lambda line: line.train(np.array([0.0, 1.0]), np.array([1.0, 3.0])))
 
 
 @given(names, names, st.none() | st.lists(st.none() | st.integers(1, 9), max_size=3).map(tuple))

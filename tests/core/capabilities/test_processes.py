@@ -140,7 +140,7 @@ def test_ranks_of_a_sharded_subject_write_together(size: int) -> None:
     def play(ranks: ThreadRanks) -> tuple[bool, bool, bool, int]:
         subject = Shared(ranks)
         group = WriterGroup(subject)
-        failed = group.any_failed(failed=ranks.rank == size - 1), group.any_failed(failed=False)
+        failed = group.failed_anywhere([ranks.rank == size - 1, False])
         return (*failed, group.leads, subject.asked)
 
     assert on_all(size, play) == [(True, False, rank == 0, 1) for rank in range(size)]

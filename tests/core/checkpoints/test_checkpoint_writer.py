@@ -157,3 +157,41 @@ def test_the_plugins_of_failed_saves_are_those_that_asked_for_them() -> None:
 
     assert plugins_with_failed_saves(asked, failed) == {"p"}
     assert plugins_with_failed_saves(asked, []) == set()
+
+
+class Halves(Slow):
+    """A line that can give its weights, or its complete state, but not both."""
+
+    def __init__(self, *, weights: bool) -> None:
+        super().__init__()
+        self.weights = weights
+        self.may_write.set()
+
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
+        if weights_only != self.weights:
+            raise RuntimeError("no memory")
+        return super().snapshot_writer(weights_only=weights_only)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("policy", ["raise", "warn"])
+@pytest.mark.parametrize("names", [("a.npz", "b.npz"), ("b.npz", "a.npz")])
+def test_a_file_without_its_state_does_not_keep_another_from_being_written(
+    weights: bool, policy: Any, names: tuple[str, str]
+) -> None:
+    """The failure is raised or reported once the others are written."""
+    writer, seen = writer_for(Halves(weights=weights)), list[SaveJob]()
+    whole, part = names
+    asked = decision.save(whole, on_error=policy) | decision.save(part, weights_only=True, on_error=policy)
+    writer.write(asked, background=True, after=seen.append)
+    written, lost = (part, whole) if weights else (whole, part)
+    assert read(Path(written)).entry.weights_only == weights
+    assert not Path(lost).exists()
+    assert [each.path for each in seen[0].failed] == [Path(lost)]
+    if policy == "raise":
+        with pytest.raises(CheckpointError, match="the state cannot be saved: RuntimeError: no memory"):
+            writer.collect(wait=False)
+    else:
+        result = writer.collect(wait=False)
+        assert [each.path for each in result.committed] == [Path(written)]
+        assert [each.path for each in result.failed] == [Path(lost)]

@@ -411,4 +411,4 @@ def test_a_file_that_cannot_be_removed_stays_and_is_reported(caplog: pytest.LogC
     assert failure.plugin == "ModelCheckpoint"
     assert caplog.text.count("'run-1/m.npz' could not be deleted: ") == 1
     assert sorted(map(str, Path().glob("run-*/m.npz"))) == ["run-1/m.npz", "run-3/m.npz"]
-    assert run.state.files == [Path("run-3/m.npz")]
+    assert list(run.state.files) == [Path("run-3/m.npz")]

@@ -32,24 +32,29 @@ def test_a_subject_that_is_not_sharded_is_written_by_one_process(subject: object
     group = WriterGroup(subject)
 
     assert (group.ranks, group.leads, group.share) == (None, True, EVERY_PART)
-    assert [group.any_failed(failed=failed) for failed in (False, True)] == [False, True]
+    assert [group.failed_anywhere(failed) for failed in ([], [False, True])] == [[], [False, True]]
     with pytest.raises(ZeroDivisionError), group.abort_all_on_error():
         raise ZeroDivisionError
     group.leave()
     assert not group.left
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=4))
-def test_all_ranks_learn_that_one_has_failed(failed: Sequence[bool]) -> None:
+@given(
+    st.integers(0, 3).flatmap(
+        lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=1, max_size=4)
+    )
+)
+def test_all_ranks_learn_which_files_one_cannot_write(failed: Sequence[tuple[bool, ...]]) -> None:
     """Each gets the same answer; rank 0 leads, and each verifies its share."""
 
-    def play(ranks: ThreadRanks) -> tuple[bool, bool, VerificationShare]:
+    def play(ranks: ThreadRanks) -> tuple[list[bool], bool, VerificationShare]:
         group = WriterGroup(ShardedLine(ranks))
         share = group.share
-        return group.any_failed(failed=failed[ranks.rank]), group.leads, share
+        return group.failed_anywhere(failed[ranks.rank]), group.leads, share
 
     assert on_all(len(failed), play) == [
-        (any(failed), rank == 0, VerificationShare(rank, len(failed))) for rank in range(len(failed))
+        (list(map(any, zip(*failed, strict=True))), rank == 0, VerificationShare(rank, len(failed)))
+        for rank in range(len(failed))
     ]
 
 
@@ -66,7 +71,7 @@ def test_an_error_on_one_rank_aborts_the_save_on_all(broken: int) -> None:
                     raise OSError("no space")
         except OSError:
             return True
-        return group.any_failed(failed=False)
+        return group.failed_anywhere([False, False]) == [True, True]
 
     assert on_all(3, play) == [True, True, True]
 
@@ -74,10 +79,10 @@ def test_an_error_on_one_rank_aborts_the_save_on_all(broken: int) -> None:
 def test_a_rank_that_has_left_writes_alone() -> None:
     """The ranks that wait for it fail, and it asks for no other group."""
 
-    def play(ranks: ThreadRanks) -> tuple[object, bool, bool]:
+    def play(ranks: ThreadRanks) -> tuple[object, bool, list[bool]]:
         group = WriterGroup(ShardedLine(ranks))
         assert group.ranks is ranks
         group.leave()
-        return group.ranks, group.left, group.any_failed(failed=False)
+        return group.ranks, group.left, group.failed_anywhere([False])
 
-    assert on_all(1, play) == [(None, True, False)]
+    assert on_all(1, play) == [(None, True, [False])]

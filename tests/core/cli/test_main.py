@@ -12,12 +12,12 @@ from trainbus.cli import main
 
 
 def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every callback, adapter and plugin has a line with name, summary and package."""
+    """Every callback, adapter, binding and plugin has a line with name, summary and package."""
     assert main(["callbacks"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    for name in ("EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard", "keras", "progress"):
-        (line,) = [line for line in lines if line.split()[0] == name]
+    for name in ("EarlyStopping", "LearningRateScheduler", "ReduceLROnPlateau", "TensorBoard", "keras", "progress"):
+        line = next(line for line in lines if line.split()[0] == name)
         assert line.endswith("[trainbus]")
         assert len(line.split()) > 4
         assert "`" not in line

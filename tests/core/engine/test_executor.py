@@ -171,7 +171,7 @@ def test_a_plugin_whose_file_was_not_written_deletes_nothing() -> None:
     assert result.done == other
     assert [(each.path, each.step) for each in result.failed] == [(Path("taken/a.npz"), 0)]
     assert [each.plugin for each in failures.all] == ["p"]
-    assert state.files == [Path("mine.npz")]
+    assert list(state.files) == [Path("mine.npz")]
     assert [path.name for path in Path().glob("*.npz")] == ["mine.npz"]
 
 

@@ -61,4 +61,4 @@ def test_a_save_of_the_loop_is_refused_too() -> None:
             run.log(loss=1.0)
             run.decide(decision.save("m.npz"))
 
-    assert (run.state.files, run.result.reason) == ([], "not this state")
+    assert (list(run.state.files), run.result.reason) == ([], "not this state")

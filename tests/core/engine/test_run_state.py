@@ -1,114 +1,19 @@
-"""The plain data of a run: what is recorded can be read, whatever the order of saves, deletions and failures."""
+"""The plain data of a run: what is recorded can be read."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import CheckpointError, Decision, LoopError, SettingsError
-from trainbus.checkpoints.async_writer import FailedSave
-from trainbus.decision import NOTHING, Forget, Save, Stop, join
+from trainbus import Decision, LoopError, SettingsError
+from trainbus.decision import NOTHING, Stop, join
 from trainbus.engine.counters import UnobservedLoop
 from trainbus.engine.execution_result import ExecutionResult
 from trainbus.engine.run_state import RunState
 from trainbus.resume.state import Position
-
-NAMES = "abcd"
-
-
-class Step(NamedTuple):
-    """One decision of a plugin that saves and deletes files, and which of its files cannot be written."""
-
-    saves: frozenset[str]
-    forgets: frozenset[str]
-    fails: frozenset[str]
-    background: bool
-
-
-names = st.frozensets(st.sampled_from(NAMES), max_size=3)
-steps = st.lists(
-    st.builds(
-        lambda saves, forgets, fails, background: Step(saves, forgets, fails & saves, background),
-        names,
-        names,
-        names | st.just(frozenset[str]()),
-        st.booleans(),
-    ),
-    max_size=8,
-)
-
-
-class Disk:
-    """A model of what an executor does with files: those of one plugin, which deletes nothing if a save failed."""
-
-    def __init__(self) -> None:
-        self.files: set[str] = set()
-        self.pending: Step | None = None
-
-    def exists(self, path: Path) -> bool:
-        return str(path) in self.files
-
-    def write(self, step: Step) -> tuple[FailedSave, ...]:
-        self.files |= step.saves - step.fails
-        if not step.fails:
-            self.files -= step.forgets - step.saves
-        return tuple(FailedSave(Path(name), 0, CheckpointError("full")) for name in sorted(step.fails))
-
-    def finish(self) -> tuple[FailedSave, ...]:
-        pending, self.pending = self.pending, None
-        return () if pending is None else self.write(pending)
-
-    def execute(self, step: Step) -> ExecutionResult:
-        before = self.finish()
-        if before:
-            step = step._replace(forgets=frozenset())
-        if step.background:
-            self.pending = step
-            return ExecutionResult(done(step.saves, step.forgets), failed=before)
-        now = self.write(step)
-        forgets: Collection[str] = () if now else step.forgets
-        return ExecutionResult(done(step.saves - step.fails, forgets), failed=(*before, *now))
-
-
-def done(saves: Collection[str], forgets: Collection[str]) -> Decision:
-    return Decision(
-        frozenset([*(Save(path=name, by="p") for name in saves), *(Forget(source=name, by="p") for name in forgets)])
-    )
-
-
-@given(steps)
-@example(
-    [Step(frozenset("a"), frozenset(), frozenset("a"), True), Step(frozenset("a"), frozenset(), frozenset(), True)]
-)
-def test_the_files_of_a_run_are_those_that_exist(planned: list[Step]) -> None:
-    """Once the last one is written: none is missing, none is listed that does not exist, none twice."""
-    state, disk = RunState(), Disk()
-    for step in planned:
-        state.record(disk.execute(step), disk.exists)
-        waiting = disk.pending.saves if disk.pending is not None else frozenset()
-        assert set(map(str, state.files)) <= disk.files | waiting
-    state.record(ExecutionResult(failed=disk.finish()), disk.exists)
-
-    assert len(state.files) == len(set(state.files))
-    assert set(map(str, state.files)) == disk.files
-
-
-@given(st.lists(st.tuples(st.sampled_from(NAMES), names), max_size=8))
-def test_files_are_listed_in_the_order_in_which_they_were_last_written(
-    planned: list[tuple[str, frozenset[str]]],
-) -> None:
-    """A decision does not delete the files that it saves."""
-    state, expected = RunState(), list[str]()
-    for name, forgets in planned:
-        state.record(ExecutionResult(done({name}, forgets)), lambda _: True)
-        expected = [each for each in expected if each != name and each not in forgets] + [name]
-
-    assert list(map(str, state.files)) == expected
 
 
 @given(st.lists(st.lists(st.sampled_from("xy"), max_size=2), max_size=5))

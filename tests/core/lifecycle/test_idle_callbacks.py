@@ -43,6 +43,36 @@ NEVER: list[tuple[Callback, str]] = [
     (ModelCheckpoint("run/m-{epoch}", save_freq="40 steps"), f"{SAVE}save_freq='40 steps', but 30 steps are planned"),
     (ModelCheckpoint("run/m-{epoch}", save_freq=31), f"{SAVE}save_freq=31, but 30 batches are planned"),
 ]
+REL, CREEP = "min_delta_mode='rel'", "cumulative_delta=False"
+UNUSED: list[tuple[Callback, str]] = [
+    (
+        EarlyStopping(min_delta_mode="rel", patience=1),
+        f"EarlyStopping: {REL} has no effect without min_delta; give min",
+    ),
+    (
+        EarlyStopping(cumulative_delta=False, patience=1),
+        f"EarlyStopping: {CREEP} has no effect without min_delta; give",
+    ),
+    (EarlyStopping(min_delta=0.0, min_delta_mode="rel", patience=1), f"EarlyStopping: {REL} has no effect without min"),
+    (EarlyStopping(min_delta=-0.0, cumulative_delta=False, patience=1), f"EarlyStopping: {CREEP} has no effect"),
+    (ReduceLROnPlateau(min_delta=0, cumulative_delta=False, patience=1), f"ReduceLROnPlateau: {CREEP} has no effect"),
+    (
+        ReduceLROnPlateau(min_delta=0, min_delta_mode="rel", rule="torch", patience=1),
+        f"ReduceLROnPlateau: {REL} has no",
+    ),
+    (
+        EarlyStopping(min_delta_mode="rel", cumulative_delta=False, monitor=["val_loss", "loss"], patience=1),
+        f"EarlyStopping: {REL} and {CREEP} have no effect without min_delta; give min_delta, or leave them out",
+    ),
+]
+USED: list[Callback] = [
+    EarlyStopping(min_delta=0.1, min_delta_mode="rel", cumulative_delta=False, patience=1),
+    EarlyStopping(min_delta=-0.1, cumulative_delta=False, patience=1),
+    EarlyStopping(min_delta_mode="abs", patience=1),
+    ReduceLROnPlateau(rule="torch", patience=1),
+    ReduceLROnPlateau(min_delta_mode="rel", patience=1),
+    ReduceLROnPlateau(cumulative_delta=False, patience=1),
+]
 MAY: list[Callback] = [
     EarlyStopping(patience=3),
     EarlyStopping(patience=99, restore_best_weights=True),
@@ -227,3 +257,28 @@ def test_a_callback_of_ones_own_says_why(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.WARNING):
         trained([Late()])
     assert idle(caplog) == ["Late: it never wakes: 3 epochs are planned"]
+
+
+@pytest.mark.parametrize(("callback", "line"), UNUSED)
+@pytest.mark.parametrize("epochs", [3, None])
+def test_options_without_an_effect_are_named_before_the_first_epoch(
+    callback: Callback, line: str, epochs: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, also in a loop of unknown length."""
+    with Run(LineSubject(), callback) as run:
+        for epoch in run.epochs(epochs):
+            said = [each for each in caplog.messages if "no effect" in each]
+            run.log(val_loss=1.0 / (epoch + 1), loss=1.0)
+            if epoch == 1:
+                break
+    assert len(said) == 1
+    assert said[0].startswith(line)
+    assert [each for each in caplog.messages if "no effect" in each] == said
+
+
+@pytest.mark.parametrize("callback", USED)
+def test_options_with_an_effect_are_not_named(callback: Callback, caplog: pytest.LogCaptureFixture) -> None:
+    with Run(LineSubject(), callback) as run:
+        for _ in run.epochs(1):
+            run.log(val_loss=1.0)
+    assert "no effect" not in caplog.text

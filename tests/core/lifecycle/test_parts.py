@@ -49,7 +49,7 @@ def test_monitors_are_updated_by_the_bus() -> None:
         (None, {"resume_strict": "yes"}, "resume_strict='yes': give True or False"),
         (None, {"resume_strict": 1}, "resume_strict=1: give True or False"),
         *(
-            (None, {"resume": each}, "give the path of a checkpoint, a directory, or 'auto'; None starts from")
+            (None, {"resume": each}, "give the path of a checkpoint, a directory, 'auto', or what run")
             for each in (False, True, 0, 3, "", b"", ["run"], object())
         ),
     ],

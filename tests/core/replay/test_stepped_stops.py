@@ -150,6 +150,6 @@ def test_stepping_a_run_equals_stepping_all_at_once(history: list[dict[str, Any]
     stepped = step_stops(callback, run, [MetricChoice("loss", options["mode"], "")])
 
     outcome = replay([run], callback).outcomes[0]
-    assert stepped.stop == (outcome.stop.epoch if outcome.stop else None)
+    assert (stepped.stop and stepped.stop.epoch) == (outcome.stop.epoch if outcome.stop else None)
     kept = [each.epoch for each in outcome.decisions if each.action == "keep"]
-    assert kept == ([*stepped.bests] if options["restore_best_weights"] else [])
+    assert kept == ([each.epoch for each in stepped.bests] if options["restore_best_weights"] else [])

@@ -108,7 +108,7 @@ def test_the_working_directory_is_a_directory_too(here: Any) -> None:
     run = resumed([3.0, 2.0, 1.0], saved, resume=here)
     assert run.resumed is not None
     assert run.resumed.path == Path("m-2.npz")
-    assert run.state.files == [Path("m-1.npz"), Path("m-2.npz"), Path("m-3.npz")]
+    assert list(run.state.files) == [Path("m-1.npz"), Path("m-2.npz"), Path("m-3.npz")]
 
 
 @pytest.mark.parametrize("source", [True, 5, "", "Auto"])

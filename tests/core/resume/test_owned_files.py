@@ -96,6 +96,46 @@ def test_other_names_are_those_of_no_checkpoint(owned: OwnedFiles, name: str) ->
 
 
 @pytest.mark.parametrize(
+    ("filepath", "path", "owned"),
+    [
+        ("run/best.bin", "run/best.ckpt", True),
+        ("run/best.pth.tar", "run/best.ckpt", True),
+        ("run/best", "run/best.pth.tar", True),
+        ("run/m-{epoch}.bin", "run/m-12.ckpt", True),
+        ("run/m-{val_loss:.2f}.bin", "run/m-0.25.model", True),
+        ("run/{epoch}/m.bin", "run/3/m.ckpt", True),
+        ("run/a{{b}}.bin", "run/a{b}.ckpt", True),
+        ("run/m-{epoch}.bin", "run/last.ckpt", True),
+        ("run/m-{epoch}.bin", "run/signal.ckpt", True),
+        ("run/m-{epoch}.bin", "run/m-x.ckpt", False),
+        ("run/m-{epoch}.bin", "run/sub/m-1.ckpt", False),
+        ("run/m-{epoch}.bin", "m-1.ckpt", False),
+        ("run/best.bin", "run/best.py", False),
+        ("run/best.bin", "run/best.txt", False),
+        ("run/best.bin", "run/best.jsonl", False),
+        ("run/best.bin", "run/best", False),
+        ("run/best.bin", "run/.best.ckpt", False),
+        ("run/{val_loss}.bin", "run/.ckpt", False),
+    ],
+)
+def test_a_checkpoint_with_another_suffix_of_the_users_own_is_one_of_the_run(
+    filepath: str, path: str, owned: bool
+) -> None:
+    """It is deleted only if it is a checkpoint, and a file of the user at its path is never replaced."""
+    files = OwnedFiles.of([ModelCheckpoint(filepath, save_last=True)], LineSubject())
+    place = Path(path).absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    assert files.may_delete(place) == owned
+    place.write_text("precious")
+    assert files.flaw_of_saving(path) != ""
+    assert files.flaw_of_deleting(path) != ""
+    place.unlink()
+    commit(place, lambda staged: staged.write_text("weights"), epoch=0, step=1)
+    assert (files.flaw_of_deleting(path) == "") == owned
+    assert (files.flaw_of_listing(path) == "") == owned
+
+
+@pytest.mark.parametrize(
     "template", ["run[1]/m-{epoch}", "run*/a-{epoch}/m", "./r?n/{epoch}/{step}", "a/../run/m-{epoch}"]
 )
 def test_a_template_owns_what_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str) -> None:

@@ -50,15 +50,16 @@ def test_a_past_has_the_epochs_the_decisions_and_the_files(first: Any) -> None:
 
     assert past.epochs == state.epoch_metrics
     assert past.decisions == state.decision_log
-    assert past.files == state.files
+    assert past.files == list(state.files)
 
 
 def resumed(first: Any, *epochs: int) -> tuple[RunState, RunHistory]:
     """Return a run that has resumed from the first one's checkpoint, and has trained since."""
     _, old, path, reference = first
     state, past = RunState(), past_of(path, reference)
-    state.epoch_metrics, state.decision_log, state.files = past.epochs, past.decisions, past.files
-    counts = len(past.epochs), len(past.decisions), len(state.file_log)
+    state.epoch_metrics, state.decision_log = past.epochs, past.decisions
+    state.files.replace(past.files)
+    counts = len(past.epochs), len(past.decisions), len(state.files.log)
     state.followed = Followed(path.parent / reference.file, reference, counts)
     trained(state, *epochs)
     history = RunHistory(state)

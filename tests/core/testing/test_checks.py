@@ -1,6 +1,7 @@
 """The kit for authors finds what breaks the contract, and lets what keeps it pass."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,69 @@ def test_subjects_that_break_the_contract_are_found(subject: type[LineSubject], 
     """Aliased snapshots, ignored rates, ambiguous names and lossy files each fail with their sentence."""
     with pytest.raises(AssertionError, match=sentence):
         check_subject(subject, train)
+
+
+class Hidden:
+    """A subject that shows no weights.
+
+    Args:
+        files: Whether its files restore it.
+        snapshots: Whether its snapshots do.
+        momentum: Whether its files hold all that the training changes.
+    """
+
+    def __init__(self, *, files: bool = True, snapshots: bool = True, momentum: bool = True) -> None:
+        self.place, self.speed = 5.0, 0.0
+        self.files, self.snapshots, self.momentum = files, snapshots, momentum
+
+    def train(self) -> list[float]:
+        losses: list[float] = []
+        for _ in range(2):
+            losses.append(self.place**2)
+            self.speed = 0.5 * self.speed - 0.1 * self.place
+            self.place += self.speed
+        return losses
+
+    def suffixes(self, *, weights_only: bool) -> list[str]:
+        return [".txt"]
+
+    def save(self, path: Path, *, weights_only: bool) -> None:
+        path.write_text(f"{self.place!r} {self.speed!r}")
+
+    def load(self, path: Path) -> None:
+        if self.files:
+            self.place, speed = map(float, path.read_text().split())
+            self.speed = speed if self.momentum else self.speed
+
+    def snapshot(self) -> float:
+        return self.place
+
+    def restore(self, snapshot: float) -> None:
+        if self.snapshots:
+            self.place = snapshot
+
+
+def test_a_subject_that_shows_no_weights_is_compared_by_its_training() -> None:
+    check_subject(Hidden, Hidden.train)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"files": False}, "the training after a file of weights_only=False .* gives the same losses"),
+        ({"momentum": False}, "the training after a file of weights_only=False .* gives the same losses"),
+        ({"snapshots": False}, "the first loss after a snapshot was restored is the same"),
+    ],
+)
+def test_one_that_does_not_restore_is_found(options: dict[str, bool], sentence: str) -> None:
+    with pytest.raises(AssertionError, match=f"(?s){sentence}"):
+        check_subject(lambda: Hidden(**options), Hidden.train)
+
+
+def test_a_training_that_shows_nothing_is_refused() -> None:
+    """Whatever the subject restores would pass."""
+    with pytest.raises(AssertionError, match="nothing shows whether a subject is restored; let it take a step"):
+        check_subject(Hidden, lambda subject: subject.train() and None)
 
 
 class Remembering(Callback):

@@ -41,7 +41,7 @@ def losses(*epochs: Sequence[float]) -> Plan:
 def train(epochs: Plan, *callbacks: Any, **options: Any) -> Run:
     """Return a run over the plan."""
     with Run(LineSubject(1.0), list(callbacks), verbose=0, **options) as run:
-        for epoch in run.epochs(len(epochs)):
+        for epoch in run.epochs(len(epochs), validation_freq=validated(epochs) or 1):
             for number in run.batches(range(len(epochs[epoch]))):
                 batch = epochs[epoch][number]
                 run.subject.train(np.array([1.0]), np.array([3.0]))
@@ -50,6 +50,11 @@ def train(epochs: Plan, *callbacks: Any, **options: Any) -> Run:
                     with run.validation():
                         run.log(loss=batch.validation[0], f1=batch.validation[1])
     return run
+
+
+def validated(epochs: Plan) -> list[int]:
+    """Return the epochs, counted from 1, that have a validation."""
+    return [number for number, epoch in enumerate(epochs, 1) if any(each.validation for each in epoch)]
 
 
 def decided(run: Run) -> list[tuple[int, Action]]:
@@ -107,3 +112,10 @@ plans = st.lists(
     max_size=5,
 )
 """Epochs of which each has a validation at its end, and others inside."""
+sparse_plans = st.lists(
+    st.lists(st.builds(Batch, values, st.none() | pairs), min_size=1, max_size=4)
+    | st.lists(st.builds(Batch, values, st.none()), min_size=1, max_size=2),
+    min_size=2,
+    max_size=9,
+).filter(lambda epochs: bool(validated(epochs)))
+"""Epochs of which some have no validation."""

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tests.core.storage.dying import MEMORY
 from trainbus import MissingMetric, Run
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
+from trainbus.plugins.frequency import Frequency
 from trainbus.testing import LineSubject
 
-from .loops import Plan, broken_and_resumed, decided, losses, plan, plans, train
+from .loops import Plan, broken_and_resumed, decided, losses, plan, plans, sparse_plans, train
 
 
 def stopper(monitor: Any = "val_loss", **options: Any) -> EarlyStopping:
@@ -270,13 +271,13 @@ def test_a_second_metric_breaks_ties_by_its_present_value() -> None:
     assert len(decided(run)) == 3  # one keep, the stop, the restore
 
 
-@pytest.mark.parametrize(("newer", "kept"), [(0.6, 3), (0.5, 2), (0.4, 2), (float("nan"), 2)])
+@pytest.mark.parametrize(("newer", "kept"), [(0.6, 4), (0.5, 3), (0.4, 3), (float("nan"), 3)])
 def test_of_equal_values_the_better_second_value_is_the_best(newer: float, kept: int) -> None:
     run = train(
         plan([1, 1, (1.0, 0.5), (1.0, newer)]),
         stopper(every="validation", tie_breaker="val_f1", patience=9, restore_best_weights=True),
     )
-    assert f"in step {kept}" in decided(run)[-1][1].reason  # a batch counts from its end
+    assert f"in step {kept}" in decided(run)[-1][1].reason
 
 
 # --- epochs
@@ -285,6 +286,99 @@ def test_of_equal_values_the_better_second_value_is_the_best(newer: float, kept:
 @pytest.mark.parametrize(("every", "stopped"), [("epoch", 3), ("1 epoch", 3), ("2 epochs", 6), ("3 epochs", 9)])
 def test_every_few_epochs(every: str, stopped: int) -> None:
     assert train(losses(*[[1.0]] * 12), stopper("loss", every=every)).result.epochs == stopped
+
+
+VALIDATED = {
+    "in the other epochs": [1, 3, 5, 7, 9, 11],
+    "in each third": [3, 6, 9, 12],
+    "seldom": [1, 8],
+    "in each": list(range(1, 13)),
+    "after the looks": [2, 5, 6, 11],
+}
+
+
+@pytest.mark.parametrize("every", ["2 epochs", "3 epochs", "2 epochs from 0", "5 epochs", "3 epochs from 0"])
+@pytest.mark.parametrize("where", VALIDATED)
+@pytest.mark.parametrize("absent", [False, True])
+def test_a_value_of_an_epoch_between_two_looks_waits(every: str, where: str, absent: bool) -> None:
+    """Each value counts at most once, the last one before a look; a look without a new value does not count."""
+    validations = VALIDATED[where]
+    due = [epoch for epoch in range(12) if Frequency.parse(every).includes(epoch)]
+    new = [
+        now for now, last in zip(due, [-1, *due], strict=False) if any(last < each - 1 <= now for each in validations)
+    ]
+    with Run(callbacks=[stopper(every=every), stopper("val_f1", mode="max", every=every, patience=1)]) as run:
+        for epoch in run.epochs(12, validation_freq=validations):
+            if epoch + 1 in validations:
+                with run.validation():
+                    run.log(loss=1.0)
+                    run.log(f1=float(epoch))  # always better
+            elif absent:
+                run.log(val_loss=None)
+    assert run.result.epochs == (new[2] + 1 if len(new) > 2 else 12)
+
+
+@pytest.mark.parametrize("every", ["2 epochs", "3 epochs", "4 epochs", "2 epochs from 0", "3 epochs from 0"])
+def test_a_cut_sees_the_value_that_waits(every: str) -> None:
+    """With validations only in the epochs in which it does not look."""
+    due = [epoch for epoch in range(12) if Frequency.parse(every).includes(epoch)]
+    others = [epoch + 1 for epoch in range(12) if epoch not in due]
+    with Run(LineSubject(1.0), ReduceLROnPlateau(every=every, patience=1, factor=0.5, mode="min"), verbose=0) as run:
+        for epoch in run.epochs(12, validation_freq=others):
+            if epoch + 1 in others:
+                with run.validation():
+                    run.log(loss=1.0)
+    seen = [epoch for epoch in due if epoch > 0]
+    assert [epoch for epoch, _ in decided(run)] == seen[1:]
+
+
+@pytest.mark.parametrize(("seconds", "stopped"), [([1, 2, 3, 4], 8), ([1, 1, 1, 1], 4), ([2, 1, 3, 3], 4)])
+def test_a_value_that_waits_ties_by_the_last_second_value(seconds: list[float], stopped: int) -> None:
+    """The metrics are of epochs 1, 3, 5 and 7, the looks after 2, 4, 6 and 8."""
+    callback = stopper(every="2 epochs", tie_breaker="val_f1", tie_breaker_mode="max", patience=1)
+    with Run(callbacks=callback, verbose=0) as run:
+        for epoch in run.epochs(8, validation_freq=[1, 3, 5, 7]):
+            if epoch % 2 == 0:
+                with run.validation():
+                    run.log(loss=1.0, f1=float(seconds[epoch // 2]))
+    assert run.result.epochs == stopped
+
+
+# --- every few validations
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("epochs", [[4, 4, 4, 4], [1] * 16, [7, 0, 2, 7], [3, 5, 1, 0, 7], [16], [0, 15, 1]], ids=repr)
+def test_every_few_validations_of_the_whole_run(every: int, epochs: list[int]) -> None:
+    """Counted over the ends of epochs: with a patience of 2, the third look stops."""
+    batches = plan(*[[(1.0, 0)] * number or [1.0] for number in epochs])
+    run = train(batches, stopper(every=f"{every} validations" if every > 1 else "1 validation"))
+    steps = [number for number, each in enumerate((each for epoch in batches for each in epoch), 1) if each.validation]
+    looks = steps[every - 1 :: every]
+    assert run.step == (looks[2] if len(looks) > 2 else sum(map(len, batches)))
+
+
+@pytest.mark.parametrize(("lacking", "stopped"), [([], 9), ([3], 9), ([3, 6], 9), ([2, 3], 9), ([1, 2, 3], 12)])
+def test_a_value_of_a_validation_between_two_looks_waits(lacking: list[int], stopped: int) -> None:
+    """If the third validation does not log the metric, its look reads that of the second or the first."""
+    with Run(callbacks=stopper(every="3 validations"), verbose=0) as run:
+        for _ in run.epochs(1):
+            for batch in run.batches(range(15)):
+                with run.validation():
+                    run.log(f1=1.0)
+                    if batch + 1 not in lacking:
+                        run.log(loss=1.0)
+    assert run.step == stopped
+
+
+def test_every_few_validations_of_a_loop_by_steps() -> None:
+    """And of one with too few of them, the callback is reported before the training."""
+    with Run(callbacks=stopper(every="2 validations"), verbose=0) as run:
+        for _ in run.steps(range(7), 100, validate_every=5):
+            if run.validation_due:
+                with run.validation():
+                    run.log(loss=1.0)
+    assert run.step == 30
 
 
 # --- resume
@@ -339,7 +433,14 @@ OPTIONS: dict[str, list[Any]] = {
         stopper(stopping_threshold=0.6, divergence_threshold=2.5, min_epochs=2, check_finite=True, patience=9)
     ],
     "smoothed": [stopper("loss", every="1 step", smoothing="median 3", patience=3, start_from_epoch=1)],
-    "every few epochs": [stopper(every="2 epochs", patience=1, min_epochs=3)],
+    "every few validations": [
+        stopper(every="2 validations", restore_best_weights=True),
+        ReduceLROnPlateau(every="3 validations", patience=1, mode="min", tie_breaker="val_f1", tie_breaker_mode="max"),
+    ],
+    "every few epochs": [
+        stopper(every="2 epochs", patience=1, min_epochs=3),
+        ReduceLROnPlateau(every="3 epochs", patience=1, mode="min", tie_breaker="val_f1", tie_breaker_mode="max"),
+    ],
 }
 
 
@@ -354,6 +455,17 @@ def wrong_after_resume(name: str, epochs: Plan, places: list[int]) -> list[str]:
 def test_a_resumed_run_decides_as_the_unbroken_one(name: str, epochs: Plan, places: list[int]) -> None:
     """Wherever it was saved: at the end of any batch or epoch, also in the decision that cuts or keeps."""
     assert not wrong_after_resume(name, epochs, places)
+
+
+@settings(max_examples=6)
+@given(
+    st.sampled_from(["every few epochs", "every few validations", "shares of the training"]),
+    sparse_plans,
+    st.integers(0, 99),
+)
+def test_a_value_that_waits_is_not_lost_by_a_resume(name: str, epochs: Plan, place: int) -> None:
+    """With epochs of which some have no validation."""
+    assert not wrong_after_resume(name, epochs, [place])
 
 
 @pytest.mark.exhaustive

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.planned_training import PlannedTraining
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.plugins.frequency import Frequency
 
@@ -104,6 +104,9 @@ def test_any_unit_of_time_is_a_number_of_seconds(callback: Any, option: str, val
     [
         ("validations", "validation"),
         ("val", "validation"),
+        ("3 evals", "3 validations"),
+        ("3validations", "3 validations"),
+        ("12 evaluations", "12 validations"),
         ("eval", "validation"),
         ("Epoch", "epoch"),
         ("epochs", "epoch"),
@@ -144,7 +147,8 @@ def test_a_wrong_frequency_names_the_nearest(callback: Any, option: str, given: 
         "-3 steps",
         "1.5 epochs",
         "step",
-        "3 validations",
+        "0 validations",
+        "3 validations from 0",
         "200 percent",
         "5 steps from 0",
         "5 epochs from 2",

@@ -214,7 +214,7 @@ def test_each_of_these_is_an_event(event: str) -> None:
             "log": lambda: run.log(loss=1.0),
             "epoch": lambda: run.begin_epoch(1),
             "decision": lambda: run.stop("enough"),
-            "file": lambda: run.state.file_log.append((Path("m"), True)),
+            "file": lambda: run.state.files.log.append((Path("m"), True)),
             "validation": lambda: setattr(run.state, "validating", True),
             "batch": lambda: run.count_batches(3),
         }

@@ -11,6 +11,7 @@ import pytest
 
 from trainbus import Run
 from trainbus.checkpoints.discovery import payloads_in, scan
+from trainbus.checkpoints.names.suffix import suffix_at_end
 from trainbus.cli.main import main
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.testing import LineSubject
@@ -25,6 +26,8 @@ from sklearn.linear_model import SGDRegressor  # noqa: E402
 from trainbus.adapters.keras import KerasSubject  # noqa: E402
 from trainbus.adapters.sklearn import SklearnSubject  # noqa: E402
 from trainbus.adapters.torch import TorchSubject  # noqa: E402
+
+from .parts import TwoModels  # noqa: E402
 
 X, Y = np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0])
 
@@ -234,3 +237,65 @@ def test_a_resume_with_other_names_is_the_same_with_any_suffix(
     own = _changed_names(".npz", before, after, tmp_path / "own")
 
     assert _changed_names(suffix, before, after, tmp_path / "other") == own
+
+
+CHANGES: list[tuple[str, str, dict[str, Any]]] = [
+    ("run/best.ckpt", "run/best.bin", {"save_best_only": True, "monitor": "loss", "mode": "min"}),
+    ("run/m-{epoch}.ckpt", "run/m-{epoch}.bin", {"keep_last": 1}),
+    ("run/m-{epoch}.ckpt", "run/m-{epoch}.pth.tar", {"keep": 2, "monitor": "loss"}),
+    ("run/m-{epoch}.pth.tar", "run/m-{epoch}.ckpt", {"keep_last": 1, "save_last": True}),
+    ("run/m-{epoch}.ckpt", "run/m-{epoch}", {"keep_last": 2}),
+    ("run/m-{epoch}", "run/m-{epoch}.ckpt", {"keep_last": 2}),
+    ("run/{epoch}/m.model", "run/{epoch}/m.bin", {"keep_last": 1}),
+    ("run/m-{epoch}.ckpt", "run/m-{epoch}.bin", {"keep_last": 1, "save_last": "last-{epoch}"}),
+    ("run/m-{loss:.2f}.ckpt", "run/m-{loss:.2f}.bin", {"keep": 1, "monitor": "loss"}),
+    ("run/{part}-{epoch}.ckpt", "run/{part}-{epoch}.bin", {"keep_last": 1, "save_last": True}),
+]
+"""The ``filepath`` of a run, that of the one that is resumed from its file, and options of both."""
+
+
+@pytest.mark.parametrize(("before", "after", "options"), CHANGES)
+@pytest.mark.parametrize("by", ["path", pytest.param("directory", marks=pytest.mark.exhaustive)])
+def test_a_run_that_is_resumed_with_another_suffix_knows_the_files_from_before(
+    before: str, after: str, options: dict[str, Any], by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are listed, kept and deleted as those of a run whose suffix never changed; nothing else is said."""
+
+    def train(filepath: str, epochs: int, resume: Any = None) -> Run:
+        line = TwoModels() if "{part}" in filepath else LineSubject()
+        with Run(line, ModelCheckpoint(filepath, save_on=(), **options), resume=resume) as run:
+            for epoch in run.epochs(epochs):
+                run.log(loss=5.0 - epoch)
+        return run
+
+    def stems() -> set[str]:
+        paths = [str(path) for path in Path("run").rglob("*") if path.is_file() and "trainbus" not in path.name]
+        return {path.removesuffix(suffix_at_end(path)) for path in paths}
+
+    whole = train(before, 4)
+    expected = stems()
+    for path in sorted(Path("run").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    first = train(before, 2)
+    caplog.clear()
+    last = Path(str(first.state.files.newest))
+    run = train(after, 4, last if by == "path" else last.parent)
+    assert run.resumed is not None
+    assert run.history == whole.history
+    assert stems() == expected
+    assert [line for line in caplog.messages if "it keeps its state" not in line] == []
+
+
+def test_a_file_with_another_name_and_suffix_is_reported_with_the_way_to_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is not deleted."""
+    for filepath, resume in (("run/m-{epoch}.ckpt", None), ("run/best-{epoch}.bin", "run/m-2.ckpt")):
+        with Run(LineSubject(), ModelCheckpoint(filepath, keep_last=2, save_on=()), resume=resume) as run:
+            for _ in run.epochs(4 if resume else 2):
+                run.log(loss=1.0)
+    assert (
+        "'run/m-1.ckpt': not listed as a checkpoint: no callback writes files with the suffix '.ckpt'; give"
+        in caplog.text
+    )
+    assert {path.name for path in payloads_in(Path("run"))} == {"m-1.ckpt", "m-2.ckpt", "best-3.bin", "best-4.bin"}

@@ -74,6 +74,33 @@ def test_each_validation_is_saved_at_the_end_of_its_batch(at: tuple[int, ...]) -
     assert found == [f"{epoch}-{batch + 1}" for epoch in (1, 2) for batch in at]
 
 
+@pytest.mark.parametrize(
+    ("save_freq", "at", "expected"),
+    [
+        ("2 validations", (0, 2), ["1-3", "2-3", "3-3"]),
+        ("3 validations", (0, 2), ["2-1", "3-3"]),
+        ("4 validations", (0, 2), ["2-3"]),
+        ("5 validations", (0, 2), ["3-1"]),
+        ("1 validation", (1,), ["1-2", "2-2", "3-2"]),
+        ("2 validations", (1,), ["2-2"]),
+        ("4 validations", (0, 1, 2, 3), ["1-4", "2-4", "3-4"]),
+    ],
+)
+def test_every_few_validations_of_the_run_are_saved(save_freq: str, at: tuple[int, ...], expected: list[str]) -> None:
+    """Counted over the ends of epochs."""
+    assert waited([1.0, 2.0, 3.0], ModelCheckpoint("{epoch}-{batch}", save_freq=save_freq), at) == expected
+
+
+def test_a_save_at_a_validation_without_the_metric_waits_for_the_next() -> None:
+    """The second and the fourth are due; the second has no value, so the third is saved in its place."""
+    with Run(LineSubject(), ModelCheckpoint("{step}", keep=9, save_freq="2 validations"), verbose=0) as run:
+        for _ in run.epochs(1):
+            for batch in run.batches(range(5)):
+                with run.validation():
+                    run.log(**({"f1": 1.0} if batch == 1 else {"loss": 1.0}))
+    assert [path.stem for path in run.result.checkpoints] == ["3", "4"]
+
+
 def test_a_due_save_waits_for_the_next_validation() -> None:
     """Due at steps 2, 4, 6 and 8; the validations in batches 1 and 3 of each epoch decide."""
     callback = ModelCheckpoint("{step}", keep=9, save_freq="2 steps")

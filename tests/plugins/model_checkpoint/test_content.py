@@ -24,6 +24,7 @@ from trainbus import CheckpointError, MissingCapability, Run, SettingsError
 from trainbus.adapters.keras import KerasSubject
 from trainbus.adapters.sklearn import SklearnSubject
 from trainbus.adapters.torch import TorchSubject
+from trainbus.checkpoints import read
 from trainbus.checkpoints.discovery import payloads_in, remove_debris
 from trainbus.checkpoints.manifest import BESIDE
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
@@ -125,6 +126,72 @@ def test_content_that_fails_is_a_file_that_was_not_written(content: Any, why: st
     run = trained(3, content=content, on_error="warn")
     assert sorted(path.name for path in payloads_in(Path("run"))) == ["m-1.ckpt", "m-3.ckpt"]
     assert "content=" in str(run.failures[0].error)
+
+
+def once_failing() -> Any:
+    """Return a function that fails when it is called for the second epoch for the first time."""
+    calls = list[int]()
+
+    def content(run: Run) -> Any:
+        calls.append(run.epoch)
+        if calls.count(1) == 1 and run.epoch == 1:
+            raise RuntimeError("try again")
+        return {"epoch": run.epoch}
+
+    return content
+
+
+OTHERS: list[tuple[list[Any], set[str]]] = [
+    ([ModelCheckpoint("run/z-{epoch}")], {"z-2.npz"}),
+    ([ModelCheckpoint("run/a-{epoch}", save_last="a-last")], {"a-2.npz", "a-last.npz"}),
+    ([ModelCheckpoint("run/w.ckpt", save_weights_only=True, background=False)], {"w.ckpt"}),
+    ([ModelCheckpoint("run/b", monitor="loss", save_best_only=True)], {"b.npz"}),
+    ([ModelCheckpoint("run/c.bin", content=lambda run: {"a": 1}, save_on=())], {"c.bin"}),
+    ([ModelCheckpoint("run/l-{epoch}", save_last="link"), EarlyStopping(monitor="loss", patience=9)], {"l-2.npz"}),
+]
+"""Callbacks beside one whose content fails in the second epoch, and the files that they write then."""
+
+
+@pytest.mark.parametrize(("others", "names"), OTHERS)
+@pytest.mark.parametrize("first", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_content_that_fails_keeps_no_other_file_from_being_written(
+    others: list[Any], names: set[str], first: bool, on_error: Any
+) -> None:
+    """The files of other callbacks are written; the one that failed is reported, and none of its files is deleted."""
+    line = LineSubject()
+    saver = ModelCheckpoint("run/m-{epoch}.ckpt", content=failing, on_error=on_error, keep_last=1, save_on=())
+    steps = list[dict[str, int]]()
+    with (
+        pytest.raises(CheckpointError, match="val_acc") if on_error == "raise" else nullcontext(),
+        Run(line, [*others, saver] if first else [saver, *others]) as run,
+    ):
+        for epoch in run.epochs(3):
+            if epoch == 2:
+                steps.append({path.name: read(path).step for path in payloads_in(Path("run"))})
+            for _ in run.batches(range(2)):
+                run.log(loss=line.train(X, Y))
+    found = steps[0] if steps else {path.name: read(path).step for path in payloads_in(Path("run"))}
+    assert {name for name, step in found.items() if step == 4} == names
+    assert found["m-1.ckpt"] == 2
+    assert "m-2.ckpt" not in found
+
+
+@pytest.mark.parametrize("save_last", [True, "newest-{epoch}"])
+@pytest.mark.parametrize("background", [None, False])
+def test_content_that_fails_once_is_made_for_the_next_file_of_the_decision(
+    save_last: bool | str, background: bool | None
+) -> None:
+    """The run is resumed from that file, and saves the one that failed."""
+    options: dict[str, Any] = {"save_last": save_last, "background": background, "save_on": ()}
+    options["content"] = once_failing()
+    with pytest.raises(CheckpointError, match="RuntimeError: try again"):
+        trained(3, **options)
+    (saved,) = (path for path in payloads_in(Path("run")) if read(path).epoch == 1)
+    again = trained(3, resume="auto", **options)
+    assert again.resumed is not None
+    assert again.resumed.path == saved
+    assert {path.name for path in payloads_in(Path("run"))} > {"m-1.ckpt", "m-2.ckpt", "m-3.ckpt"}
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,66 @@ def test_each_version_has_its_directory(filepath: str) -> None:
     assert first <= files()
 
 
+def damage(pattern: str) -> None:
+    for path in Path("run").rglob(pattern):
+        path.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("hurt", "options", "why"),
+    [
+        ("m-*", {}, "none that the callbacks write is an intact one of a run; to continue it, restore"),
+        (
+            "trainbus.m-*",
+            {},
+            "none that the callbacks write is an intact one of a run; to continue it, restore",
+        ),
+        (
+            "m-*",
+            {"save_last": True},
+            "none that the callbacks write is an intact one of a run; to continue it, restore",
+        ),
+        ("", {"filepath": "run/best-{epoch}"}, "of these names; to continue from one, give its path as resume"),
+        ("", {"filepath": "run/{epoch}/m"}, "of these names; to continue from one, give its path as resume"),
+        ("", {"filepath": "run/m-{epoch}.bin"}, "of these names; to continue from one, give its path as resume"),
+        ("m-*", {"filepath": "run/m"}, "of these names; to continue from one, give its path as resume"),
+    ],
+)
+@pytest.mark.parametrize("existing", ["replace", pytest.param("refuse", marks=pytest.mark.exhaustive)])
+def test_a_run_for_which_auto_finds_nothing_says_why(
+    hurt: str, options: dict[str, Any], why: str, existing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The option that the user gave is not proposed to them."""
+    trained(2)
+    damage(hurt) if hurt else None
+    caplog.clear()
+    said = ""
+    try:
+        assert trained(2, resume="auto", existing=existing, **options).resumed is None
+    except SettingsError as error:
+        said = str(error)
+    lines = [line for line in [said, *caplog.messages] if "checkpoints of an earlier run" in line]
+    assert len(lines) == 1
+    assert "; resume='auto' takes none of them, since" in lines[0]
+    assert why in lines[0]
+    assert lines[0].endswith("; to keep its files, give another directory or existing='version'")
+    assert "give resume='auto'" not in lines[0]
+
+
+def test_a_version_whose_files_are_damaged_is_left_without_resume(caplog: pytest.LogCaptureFixture) -> None:
+    """The user gave existing="version" already."""
+    for _ in range(2):
+        trained(2, existing="version")
+    damage("version_1/m-*")
+    caplog.clear()
+    trained(2, existing="version", resume="auto")
+    (line,) = (each for each in caplog.messages if "checkpoints of an earlier run" in each)
+    assert line.endswith("to keep its files, give another directory, or leave resume='auto' out")
+    before = files()
+    trained(2, existing="version")
+    assert files() - before == {"run/version_2/m-1.npz", "run/version_2/m-2.npz"}
+
+
 @pytest.mark.parametrize("make", ["run/version_7", "run/version_3"])
 def test_a_version_that_has_saved_nothing_is_not_shared(make: str) -> None:
     """Another run may be about to save there; "auto" continues the newest that has saved."""

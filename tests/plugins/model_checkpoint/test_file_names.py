@@ -163,3 +163,12 @@ def test_a_metric_that_a_batch_logs_as_none_becomes_nan(save_freq: Any) -> None:
                 with run.validation():
                     run.log(f1=None, loss=1.0)
     assert [path.name for path in run.state.files] == ["m-1-nan.npz", "m-2-nan.npz"]
+
+
+@pytest.mark.parametrize("filepath", ["run/a{{b}}", "run/{{x}}.npz", "a{{b}}/m.ckpt", "{{", "}}.bin"])
+def test_a_directory_at_a_path_with_braces_is_refused(filepath: str) -> None:
+    """A double brace in the template is one in the path."""
+    path = Path(filepath.replace("{{", "{").replace("}}", "}"))
+    (path if path.suffix else path.with_name(path.name + ".npz")).mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"is a directory; name a file"):
+        Run(LineSubject(), ModelCheckpoint(filepath, save_on=()))

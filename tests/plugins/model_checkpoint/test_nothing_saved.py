@@ -40,9 +40,6 @@ NOT_FINITE = "no val_loss was a finite number"
             [2.0, nan, 2.0],
             f"{NOT_FINITE} better than initial_value_threshold=2.0",
         ),
-        ({"save_freq": 100}, [3.0, 2.0], "save_freq=100 was never due"),
-        ({"save_freq": "9 steps", "save_last": True}, [3.0, 2.0], "save_freq='9 steps' was never due"),
-        ({"save_freq": "3 epochs", "keep": 2}, [3.0, 2.0], "save_freq='3 epochs' was never due"),
         ({"save_freq": "9 minutes", "keep_last": 2}, [3.0, 2.0], "save_freq='9 minutes' was never due"),
     ],
 )
@@ -52,10 +49,45 @@ def test_one_line_says_why(
     """Also if the files with fixed names were written."""
     train(ModelCheckpoint("m-{epoch}-{step}", mode=mode, **options), values)
 
-    before = [each for each in caplog.messages if "it never saves" in each]
-    assert len(before) == (why.endswith("never due") and "minutes" not in why)
-    assert caplog.messages[len(before) :] == [f"ModelCheckpoint: filepath='m-{{epoch}}-{{step}}' {NEVER}: {why}"]
+    assert caplog.messages == [f"ModelCheckpoint: filepath='m-{{epoch}}-{{step}}' {NEVER}: {why}"]
     assert on_disk() <= {"last", "end"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"save_freq": 100},
+        {"save_freq": "9 steps", "save_last": True},
+        {"save_freq": "3 epochs", "keep": 2},
+        {"save_freq": "50 epochs", "save_on": "end"},
+        {"save_freq": "9 batches", "save_best_only": True},
+        {"save_freq": "3 epochs", "save_on": ("signal", "exception")},
+    ],
+)
+def test_a_callback_that_can_never_save_is_named_once(options: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Before the training; another one that saves nothing is named at its end, also by the same run."""
+    other = ModelCheckpoint("other-{epoch}", save_best_only=True, save_on=())
+    train([ModelCheckpoint("m-{epoch}-{step}", **options), other], [nan, nan])
+    first, second = caplog.messages
+    assert first.startswith("ModelCheckpoint: it never saves to filepath='m-{epoch}-{step}': save_freq=")
+    assert second == f"ModelCheckpoint: filepath='other-{{epoch}}' {NEVER}: {NOT_FINITE}"
+
+
+@pytest.mark.parametrize("options", [{"save_freq": "9 steps"}, {"save_freq": "3 epochs"}, {"save_freq": 9}])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_loop_of_unknown_length_names_it_at_its_end(
+    options: Any, known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loop that is left before its planned end names it there, too, unless the plan was too short."""
+    with Run(LineSubject(), ModelCheckpoint("m-{epoch}", **options), verbose=0) as run:
+        for epoch in run.epochs(9 if known else None):
+            for _ in run.batches(range(4)):
+                run.log(loss=1.0)
+            run.log(val_loss=1.0)
+            if epoch == 1:
+                break
+    value = options["save_freq"]
+    assert caplog.messages == [f"ModelCheckpoint: filepath='m-{{epoch}}' {NEVER}: save_freq={value!r} was never due"]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +114,7 @@ def test_each_callback_and_a_stopped_run_say_it(caplog: pytest.LogCaptureFixture
     callbacks = [
         ModelCheckpoint("a/best", save_best_only=True),
         ModelCheckpoint("b/m-{epoch}", keep_last=1),
-        ModelCheckpoint("c/m-{step}", save_freq="900 steps"),
+        ModelCheckpoint("c/m-{step}", save_freq="900 minutes"),
         EarlyStopping(patience=2),
     ]
     train(callbacks, [nan] * 9)

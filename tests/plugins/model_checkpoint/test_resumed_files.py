@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "every third batch": {"save_freq": 3, "keep_last": 2},
     "the best at steps": {"monitor": "loss", "mode": "min", "save_freq": "2 steps", "keep": 2},
     "validations": {**BEST, "save_freq": "validation", "keep": 2},
+    "every second validation": {**BEST, "save_freq": "2 validations", "keep": 2},
     "new bests of the validations": {**BEST, "save_freq": "validation", "save_best_only": True},
     "saves at steps that wait for a validation": {**BEST, "save_freq": "1 step", "keep": 2},
     "the best and the last of saves that wait": {**BEST, "save_freq": "2 steps", "keep": 3, "save_last": True},

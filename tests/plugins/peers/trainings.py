@@ -49,7 +49,7 @@ def validated(values: Sequence[float], callbacks: Any, steps: Collection[int], *
                 optimizer.zero_grad()
                 model(torch.ones(1, 1)).sum().backward()
                 optimizer.step()
-                if run.step + 1 in given:  # the batch is counted when it ends
+                if run.step + 1 in given:  # the batch is counted when its validation begins
                     with run.validation():
                         run.log(val_score=given[run.step + 1])
     return run

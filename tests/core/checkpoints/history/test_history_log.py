@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainbus.checkpoints.history import history_log
@@ -32,6 +32,8 @@ def folder_in(kind: str) -> Location:
 
 @pytest.mark.parametrize("kind", ["disk", "store"])
 @given(steps=STEPS)
+@example(steps=[("save", 1), ("die", b"\r0"), ("save", 0)])
+@example(steps=[("save", 1), ("die", b"\r\x00"), ("save", 1)])
 def test_whatever_follows_a_checkpoint_it_finds_its_own_history(kind: str, steps: list[tuple[str, Any]]) -> None:
     """After saves, deaths in the middle of a write, and resumes from any earlier checkpoint, in any order."""
     patched = pytest.MonkeyPatch()

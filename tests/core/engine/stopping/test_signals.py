@@ -101,9 +101,9 @@ def test_a_save_that_fails_when_a_signal_ends_the_run_is_logged_and_not_named_to
         signal.signal(signal.SIGTERM, before)
 
     assert caplog.text.count("signal.npz' was not written: [Errno 28] No space left on device") == 1
-    assert f"resume='auto' continues from {run.state.files[-1]}" in caplog.text
+    assert f"resume='auto' continues from {run.state.files.newest}" in caplog.text
     assert [path.name for path in run.state.files] == ["m-1.npz"]
-    assert newest_intact(tmp_path)[0].path == run.state.files[-1]  # type: ignore[union-attr]
+    assert newest_intact(tmp_path)[0].path == run.state.files.newest  # type: ignore[union-attr]
 
 
 def test_an_error_that_meets_a_signal_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -144,7 +144,8 @@ def test_an_interrupted_run_logs_what_it_continues_from(
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
         requests.check()
-    state.step, state.files = 15, [Path("run/signal.npz")]
+    state.step = 15
+    state.files.replace([Path("run/signal.npz")])
     requests.close()
     assert came == []
     requests.exit(None, [OSError("no space")])

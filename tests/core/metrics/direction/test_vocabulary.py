@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.errors import UnknownDirection
-from trainbus.metrics import vocabulary
-from trainbus.metrics.direction import direction_of
+from trainbus.metrics.direction import direction_of, vocabulary
 from trainbus.metrics.names import words
 
 LISTS = {name: found for name, found in vars(vocabulary).items() if name.isupper() and isinstance(found, frozenset)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..callback import Callback
-from ..capabilities import HasStateDict
-from ..errors import SettingsError
-from .state import PluginState
+from ...callback import Callback
+from ...capabilities import HasStateDict
+from ...errors import SettingsError
+from ..state import PluginState
 
 
 class PluginMatch(NamedTuple):

@@ -1,4 +1,4 @@
-"""Tests of what the user tells a run about its training."""
+"""Where a training had come before its run began."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -13,7 +13,7 @@ from trainbus import Run, SettingsError
 from trainbus.metrics.best_value import BestValue
 from trainbus.metrics.origin import Origin
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.resume.given_data import hparams_of, origin_of
+from trainbus.resume.script.start import origin_of
 from trainbus.testing import LineSubject
 
 START = {"epoch": 4, "step": 500, "best": {"acc": 71.0}}
@@ -188,50 +188,3 @@ def test_keras_and_scikit_learn_start_with_the_epoch(tmp_path: Path) -> None:
     run = partial_fit(linear.SGDRegressor(), x, y, batch_size=2, epochs=5, callbacks=[saver], start={"epoch": 2})
     assert run.history.epochs == [2, 3, 4]
     assert list(tmp_path.glob("m-3-*"))
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"lr": 0.1, "layers": [64, {"act": "relu"}], "name": None, "seed": 3, "flag": True},
-        {},
-        {"nan": nan, "inf": -inf},
-        {"损失": "é" * 50, "a b": ""},
-        {"big": 2**60},
-        {"nested": {"deep": {"deeper": [1, [2, [3]]]}}},
-    ],
-)
-def test_hyperparameters_come_back(given: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    """A resumed run has those of its checkpoint without giving them again."""
-    saver = ModelCheckpoint("m-{epoch}")
-    assert repr(trained({}, saver, epochs=1, hparams=given).hparams) == repr(given)
-    again = trained({}, saver, epochs=2, resume="auto").hparams
-    assert repr(again) == repr(given)
-    same = trained({}, saver, epochs=3, resume="auto", hparams=given)
-    assert repr(same.hparams) == repr(given)
-    assert "hparams differ" not in caplog.text
-
-
-def test_different_hyperparameters_are_reported_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Those of the script are used, and the others come back."""
-    saver = ModelCheckpoint("m-{epoch}")
-    trained({}, saver, epochs=1, hparams={"lr": 0.1, "layers": [1, 2], "seed": 3})
-    run = trained({}, saver, epochs=2, resume="auto", hparams={"lr": 0.01, "layers": [1, 2], "drop": 0.5})
-    assert run.hparams == {"lr": 0.01, "layers": [1, 2], "seed": 3, "drop": 0.5}
-    assert "hparams differ, and those of the script are used: lr 0.1 -> 0.01, drop is new" in caplog.text
-    assert caplog.text.count("hparams") == 1
-
-
-@pytest.mark.parametrize("given", [3, [1], {3: 1}, {"f": print}, {"x": object()}, {"s": {1, 2}}, "lr=0.1"])
-def test_wrong_hyperparameters_are_refused(given: Any) -> None:
-    """The message names the one that is no plain data."""
-    with pytest.raises(SettingsError, match="hparams"):
-        Run(LineSubject(), hparams=given)
-
-
-def test_hyperparameters_are_a_copy() -> None:
-    """What the script changes later is not changed in the run."""
-    given = {"layers": [1]}
-    found = hparams_of(given)
-    given["layers"].append(2)
-    assert found == {"layers": [1]}

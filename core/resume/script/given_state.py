@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 from pydantic import ValidationError
 
-from ..checkpoints import Checkpoint, ManifestEntry
-from ..checkpoints.history.history_reader import HistoryReference
-from ..checkpoints.snapshots import SnapshotStore, references_in
-from ..errors import SettingsError
-from ..storage.paths import StartDirectory
-from .state import CheckpointState
+from ...checkpoints import Checkpoint, ManifestEntry
+from ...checkpoints.history.history_reader import HistoryReference
+from ...checkpoints.snapshots import SnapshotStore, references_in
+from ...errors import SettingsError
+from ...storage.paths import StartDirectory
+from ..state import CheckpointState
 
 FORMAT: Final = 1
 """Version of the states that are read and written here."""

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from trainbus import Callback, Run, SettingsError, hookimpl
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-from trainbus.resume.matching import PluginMatch, match_plugins
+from trainbus.resume.plugins.matching import PluginMatch, match_plugins
 from trainbus.resume.state import PluginState
 from trainbus.testing import LineSubject, scripted
 
-from .scored import SAVED, resumed
+from ..scored import SAVED, resumed
 
 SUBJECT = LineSubject()
 BEFORE = [SAVED, EarlyStopping(patience=2, min_delta=0.1), ReduceLROnPlateau(patience=2)]

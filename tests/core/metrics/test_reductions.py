@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.metrics.combining import COMBINED, like, mean_of, number_of_samples, summable
+from trainbus.metrics.reductions import COMBINED, like, mean_of, number_of_samples, summable
 
 numbers = st.floats(allow_infinity=True, allow_nan=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from .terminal import plural
+from ..terminal import plural
 
 
 class PlannedTraining(NamedTuple):

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
-from ..errors import UnknownDirection
+from ...errors import UnknownDirection
+from ..names import words
 from . import vocabulary
-from .names import words
 
 _Kind = Literal["name", "noun", "undirected", "measure", "circumstance", "negation", "unknown"]
 _RISING_ALONE: Final = ("score", "top")

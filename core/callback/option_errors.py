@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import SettingsError
-from .metrics.names import hint, hint_with_list
-from .terminal.text import shown
+from ..errors import SettingsError
+from ..metrics.names import hint, hint_with_list
+from ..terminal.text import shown
 
 _ADVICE: dict[str, str] = {
     **dict.fromkeys(["bool_parsing", "bool_type"], "give True or False"),

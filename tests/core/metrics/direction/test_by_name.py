@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.errors import UnknownDirection
-from trainbus.metrics import direction, vocabulary
-from trainbus.metrics.direction import direction_of
+from trainbus.metrics.direction import by_name, direction_of, vocabulary
 from trainbus.metrics.names import words
 
 DATA = Path(__file__).parent / "data"
@@ -77,14 +76,14 @@ def tally(labelled: Mapping[str, str | None]) -> Tally:
 @contextmanager
 def without(texts: Collection[str]) -> Generator[None, None, None]:
     """Judge as if the vocabulary had never had these phrases."""
-    caches = [getattr(direction, name) for name in ("_direction", "_split")]
-    kept = {text: term for text, term in direction._TERMS.items() if text not in texts}
+    caches = [getattr(by_name, name) for name in ("_direction", "_split")]
+    kept = {text: term for text, term in by_name._TERMS.items() if text not in texts}
     for cache in caches:
         cache.cache_clear()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(direction, "_TERMS", kept)
-            patch.setattr(direction, "_BUILDING_BLOCKS", direction._BUILDING_BLOCKS - set(texts))
+            patch.setattr(by_name, "_TERMS", kept)
+            patch.setattr(by_name, "_BUILDING_BLOCKS", by_name._BUILDING_BLOCKS - set(texts))
             yield
     finally:
         for cache in caches:
@@ -97,7 +96,7 @@ def parts(name: str) -> tuple[str, ...]:
 
 
 def phrases_of(names: Collection[str]) -> set[str]:
-    return {term.text for name in names for term in direction._terms(words(name))}
+    return {term.text for name in names for term in by_name._terms(words(name))}
 
 
 def test_given_names_get_their_direction() -> None:
@@ -139,7 +138,7 @@ def test_no_name_of_several_words_needs_an_entry_of_its_own() -> None:
 def test_words_learnt_from_other_names_suffice() -> None:
     """In each of ten folds, only what the other nine folds' names use decides: seldom wrong, mostly right."""
     data = {name: label for name, label in given_names().items() if len(parts(name)) > 1}
-    learnable = {text for text, term in direction._TERMS.items() if term.kind not in STRUCTURE}
+    learnable = {text for text, term in by_name._TERMS.items() if term.kind not in STRUCTURE}
     right = wrong = total = 0.0
     for fold in range(10):
         held = {
@@ -319,7 +318,7 @@ def test_any_text_is_answered_or_refused(name: str) -> None:
     assert judged(name) in {"min", "max", None}
 
 
-@given(st.lists(st.sampled_from(sorted(direction._TERMS)), min_size=1, max_size=6))
+@given(st.lists(st.sampled_from(sorted(by_name._TERMS)), min_size=1, max_size=6))
 def test_any_phrases_are_answered_or_refused(phrases: list[str]) -> None:
     """Any combination of known phrases is judged, in the same way each time."""
     assert judged("_".join(phrases)) == judged("_".join(phrases))

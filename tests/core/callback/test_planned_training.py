@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainbus.planned_training import PlannedTraining
+from trainbus.callback.planned_training import PlannedTraining
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The plugins of a checkpoint: matched with those of the run, and their states restored."""
