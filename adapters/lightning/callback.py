@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions
+from trainbus.binding import RunDriver, RunOptions, check_options
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.arguments import checked
@@ -71,6 +71,7 @@ class LightningCallback(Callback):
     def __init__(
         self, callbacks: Any = (), *, probe: Any = None, timeout: float = 1800, **options: Unpack[RunOptions]
     ) -> None:
+        check_options("LightningCallback", options, ["callbacks", "probe", "timeout"])
         super().__init__()
         self.callbacks: list[Any] = as_list(callbacks)
         self._probe, self._timeout, self._options = probe, timeout, options
