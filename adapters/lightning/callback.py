@@ -85,8 +85,8 @@ class LightningCallback(Callback):
     def _forget_fit(self) -> None:
         """Drop what belongs to one ``fit``."""
         self._driver: RunDriver | None = None
-        self._state: Mapping[str, Any] | None = None
-        """The state of a run of several processes that is over."""
+        self._state: dict[str, Any] | None = None
+        """The state of the run at its end; None before, and if later states are the same."""
         self._restore_hook: Callable[[], object] = int
         self._step = 0
         self._before: dict[str, Any] = {}
@@ -203,7 +203,7 @@ class LightningCallback(Callback):
         """End the run."""
         driver = self._driver
         if driver is not None and driver.run.world_size > 1:
-            self._state = driver.run.state_dict()  # the other processes do not answer any more after the end
+            self._state = self._present_state(driver.run)
         self._end()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -247,8 +247,7 @@ class LightningCallback(Callback):
         run.subject.loops.end_batch()
         step, self._step = self._step, trainer.global_step
         driver.end_batch(self._training_metrics(trainer) if run.has_batch_listeners else None, self._step - step)
-        if driver.stopped:
-            trainer.should_stop = True
+        self._obey(trainer, driver)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a validation."""
@@ -265,8 +264,7 @@ class LightningCallback(Callback):
             logged = {name: value for name, value in present.items() if value is not before.get(name)}
             self._validated |= logged
             driver.end_validation(logged)
-            if driver.stopped:
-                trainer.should_stop = True
+            self._obey(trainer, driver)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End an epoch, unless the module's own hook is still to come."""
@@ -277,8 +275,14 @@ class LightningCallback(Callback):
         driver = self._driver
         if driver is not None:
             driver.end_epoch({**driver.run.subject.loops.earlier_metrics(), **self._training_metrics(trainer)})
-            if driver.stopped:
-                trainer.should_stop = True
+            self._obey(trainer, driver)
+
+    def _obey(self, trainer: Trainer, driver: RunDriver) -> None:
+        """Let Lightning stop if a decision has stopped the run, or the run is over."""
+        if driver.stopped:
+            trainer.should_stop = True
+            if driver.run.state.phase == "ended" and self._state is None:
+                self._state = self._present_state(driver.run)  # Lightning still validates, which draws random numbers
 
     def _training_metrics(self, trainer: Trainer) -> dict[str, Any]:
         """Return the metrics of this epoch that are of no validation; the trainer keeps those of earlier epochs."""
@@ -292,9 +296,12 @@ class LightningCallback(Callback):
         """Return the state of the run for a checkpoint of Lightning; empty if there is no run yet."""
         if self._driver is None or self._driver.run.state.phase == "new":
             return {}
-        run = self._driver.run
-        if run.state.phase == "ended" and run.world_size > 1:
-            return dict(self._state or {})
+        return self._present_state(self._driver.run) if self._state is None else self._state
+
+    @staticmethod
+    def _present_state(run: Run) -> dict[str, Any]:
+        if run.state.phase == "ended" and run.world_size > 1:  # the other processes do not answer any more
+            return {}
         state = run.state_dict()
         return {**state, "snapshots": {slot: tuple(each) for slot, each in state["snapshots"].items()}}
 
