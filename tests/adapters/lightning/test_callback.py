@@ -18,7 +18,7 @@ pl = pytest.importorskip("lightning.pytorch", reason="needs trainbus[lightning]"
 
 from trainbus.adapters.lightning import LightningCallback  # noqa: E402
 
-from .trainings import QUIET, Regression, Scripted, fit, loaders, quiet  # noqa: E402, F401
+from .trainings import QUIET, Regression, Scripted, TwoOptimizers, fit, loaders, quiet  # noqa: E402, F401
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("in_tmp_path")]
 
@@ -130,26 +130,6 @@ def test_steps_are_weight_updates(accumulate: int) -> None:
     trainer, bus = fit(accumulate_grad_batches=accumulate)
 
     assert bus.run.step == trainer.global_step == 3 * -(-4 // accumulate)
-
-
-class TwoOptimizers(Regression):
-    """Optimises by hand, two layers in turn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.second = torch.nn.Linear(2, 1)
-
-    def training_step(self, batch: torch.Tensor, batch_idx: int) -> None:
-        for layer, optimizer in zip((self.layer, self.second), self.optimizers(), strict=True):
-            loss = self.drop(layer(batch)).pow(2).mean()
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
-            self.log("loss", loss, on_step=False, on_epoch=True)
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.layer.parameters(), 0.1), torch.optim.Adam(self.second.parameters(), 0.01)
 
 
 def test_manual_optimisation_with_two_optimizers() -> None:

@@ -59,6 +59,26 @@ class Regression(pl.LightningModule):
         return [optimizer], [{"scheduler": schedule, "interval": self.scheduler}]
 
 
+class TwoOptimizers(Regression):
+    """Optimises by hand, two layers in turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.second = torch.nn.Linear(2, 1)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> None:
+        for layer, optimizer in zip((self.layer, self.second), self.optimizers(), strict=True):
+            loss = self.drop(layer(batch)).pow(2).mean()
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+            self.log("loss", loss, on_step=False, on_epoch=True)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.layer.parameters(), 0.1), torch.optim.Adam(self.second.parameters(), 0.01)
+
+
 class Scripted(pl.LightningModule):
     """Logs given values of the validation, one in each epoch.
 
