@@ -539,7 +539,7 @@ class Run:
         several ranks, all of them call it at the same point, and the state that rank 0 gets is complete.
 
         Raises:
-            LoopError: The run has not begun.
+            LoopError: The run has not begun, or the body of a batch of ``batches`` or ``steps`` is running.
 
         >>> from trainbus.plugins import EarlyStopping
         >>> with Run(callbacks=EarlyStopping(monitor="loss", patience=1)) as run:

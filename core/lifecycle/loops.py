@@ -128,6 +128,11 @@ class Loops:
         self._refuse_nested(loop, "epochs")
         self._epochs = weakref.ref(loop)
 
+    def in_batch(self) -> bool:
+        """Return whether the body of a batch is running."""
+        loop = self._batches()
+        return loop is not None and getgeneratorstate(loop) == GEN_SUSPENDED
+
     def count_batch(self) -> None:
         """Count the batch in whose body a validation begins.
 
@@ -137,8 +142,7 @@ class Loops:
         if self._kind == "steps":
             self.step_training.require_due(self.state)
             return
-        loop = self._batches()
-        if loop is not None and getgeneratorstate(loop) == GEN_SUSPENDED:
+        if self.in_batch():
             self.state.counters.count_batch(self._accumulate)
 
     def _noted(self, loop: Generator[T]) -> Generator[T]:

@@ -8,10 +8,9 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NotRequired, cast
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -28,8 +27,8 @@ from trainbus import (
 )
 from trainbus.callback import journal_directory
 from trainbus.capabilities import HasLearningRate, has
-from trainbus.decision import REQUEST, Action, ScaleLearningRate, SetLearningRate
-from trainbus.metrics.scalars import plain_number, to_scalars
+from trainbus.decision import REQUEST, ScaleLearningRate, SetLearningRate
+from trainbus.metrics.scalars import to_scalars
 from trainbus.resume.checks.plugin_values import Seconds, Step, Text, parsed
 from trainbus.storage.directory_lock import LockKind, lock_directories
 
@@ -37,14 +36,10 @@ from ..append_only_file import AppendOnlyFile
 from ..environment import environment
 from .epoch_validations import EpochValidations, SavedValidations
 from .journal_file import open_journal
+from .records import action_record, described, outcome_of, plugin_record, recorded_value
 
 PATIENCE = 5.0
 """Seconds that a thread waits for the one that writes."""
-COMMON_FIELDS = tuple(each.name for each in fields(Action))
-"""The fields that every action has; the others are its options."""
-
-MAX_TEXT = 200
-"""The characters that are recorded of a text in an event of the loop."""
 
 
 class _Saved(TypedDict):
@@ -155,12 +150,12 @@ class JournalRecorder:
         changes = (ScaleLearningRate, SetLearningRate)
         if any(isinstance(action, changes) for action in decision) and has(subject, HasLearningRate):
             rates = dict(subject.learning_rates())
-        self._write(run, journal.DecisionMade(**now, actions=tuple(map(_record_of, decision)), learning_rates=rates))
+        self._write(run, journal.DecisionMade(**now, actions=tuple(map(action_record, decision)), learning_rates=rates))
 
     @listens_to("*")
     def on_emitted(self, run: Run, event: str, count: int, values: Mapping[str, Any]) -> None:
         """Write an event of the loop."""
-        shown = {name: _recordable(value) for name, value in values.items()}
+        shown = {name: recorded_value(value) for name, value in values.items()}
         self._write(run, journal.EventEmitted(**_now(run), name=event, count=count, values=shown))
 
     @hookimpl
@@ -190,7 +185,7 @@ class JournalRecorder:
             return
         self.trains = True
         text = "".join(traceback.format_exception(error))
-        self._write(run, journal.ExceptionRaised(**_now(run), error=_describe(error), traceback=text))
+        self._write(run, journal.ExceptionRaised(**_now(run), error=described(error), traceback=text))
 
     @hookimpl(tryfirst=True)
     def on_train_end(self, run: Run) -> None:
@@ -253,7 +248,7 @@ class JournalRecorder:
             self.file.append([_line(self._header(run, self.file))])
             self.header_written = True
         for failure in run.failures[self.failures_written :]:
-            plugin, hook, lost, error = failure.plugin, failure.hook, failure.lost, _describe(failure.error)
+            plugin, hook, lost, error = failure.plugin, failure.hook, failure.lost, described(failure.error)
             event = journal.FailureReported(time=time.time(), plugin=plugin, hook=hook, lost=lost, error=error)
             self.file.append([_line(event)])
             self.failures_written += 1
@@ -268,7 +263,7 @@ class JournalRecorder:
             "subject": None if run.subject is None else type(run.subject).__name__,
             ("planned_epochs" if plan.unit == "epoch" else "planned_steps"): plan.total,
             "validate_every": plan.validate_every,
-            "callbacks": {name: _plugin_record(run, name) for name in run.plugins},
+            "callbacks": {name: plugin_record(run, name) for name in run.plugins},
             "environment": environment(),
         }
         if run.resumed is None:
@@ -292,7 +287,7 @@ class JournalRecorder:
         result = run.result
         event = journal.RunEnded(
             time=time.time(),
-            outcome=_outcome(run),
+            outcome=outcome_of(run),
             reason=result.reason,
             epochs=result.epochs,
             step=run.step,
@@ -313,46 +308,3 @@ def _now(run: Run) -> dict[str, Any]:
 
 def _line(event: journal.Event) -> bytes:
     return f"{event.model_dump_json()}\n".encode()
-
-
-def _plugin_record(run: Run, name: str) -> journal.PluginRecord:
-    callback = run.callbacks.get(name)
-    settings = {} if callback is None else callback.settings()
-    return journal.PluginRecord(callback=settings.pop("callback", ""), settings=settings)
-
-
-def _record_of(action: Action) -> journal.ActionRecord:
-    kind: Any = type(action)
-    options = {name: _plain(getattr(action, name)) for name in _options_of(kind)}
-    common = {name: getattr(action, name) for name in COMMON_FIELDS}
-    return journal.ActionRecord(kind=action.kind, options=options, **common)  # type: ignore[arg-type]
-
-
-def _plain(option: Any) -> Any:
-    """Return an option of an action, a frozen mapping as a dict."""
-    return dict(cast("Mapping[str, Any]", option)) if isinstance(option, Mapping) else option
-
-
-def _recordable(value: object) -> bool | float | str | None:
-    """Return a value of an event as the journal has it: a number, text, or else the name of its type."""
-    if isinstance(value, str):
-        return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}..."
-    number = value if value is None or isinstance(value, (bool, int)) else plain_number(value)
-    return number if number is None or isinstance(number, (bool, int, float)) else f"<{type(value).__name__}>"
-
-
-@cache
-def _options_of(kind: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind) if each.name not in COMMON_FIELDS)
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _outcome(run: Run) -> Literal["finished", "stopped", "interrupted", "failed"]:
-    if run.state.interrupted or isinstance(run.error, KeyboardInterrupt):
-        return "interrupted"
-    if run.error is not None:
-        return "failed"
-    return "stopped" if run.stopped or run.state.left else "finished"

@@ -181,3 +181,16 @@ def test_changed_settings_are_said(caplog: pytest.LogCaptureFixture) -> None:
     ):
         pass
     assert any("patience" in each for each in caplog.messages), caplog.messages
+
+
+@pytest.mark.parametrize("by_steps", [False, True])
+def test_inside_of_a_batch_there_is_none(by_steps: bool) -> None:
+    """What is left of the batch, such as its hook, would be lost in the resumed run."""
+    with Run(verbose=0) as run:
+        epochs = [0] if by_steps else run.epochs(1)
+        for _ in epochs:
+            for _ in run.steps(range(3), 3, validate_every=3) if by_steps else run.batches(range(3)):
+                run.log(loss=1.0)
+                with pytest.raises(LoopError, match="inside of a batch"):
+                    run.state_dict()
+        assert run.state_dict()["entry"]["step"] == 3
