@@ -3,10 +3,8 @@
 from trainbus import MissingDependency
 
 try:
-    import lightning.pytorch  # noqa: F401
-except ImportError as error:
+    from .callback import LightningCallback
+except ModuleNotFoundError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[lightning]'") from error
-
-from .callback import LightningCallback
 
 __all__ = ["LightningCallback"]

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, Unpack
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
 from trainbus import LoopError, Run, SettingsError
 from trainbus.binding import RunDriver, RunOptions, check_options
 from trainbus.failures import LOG
@@ -85,6 +85,7 @@ class LightningCallback(Callback):
     def _forget_fit(self) -> None:
         """Drop what belongs to one ``fit``."""
         self._driver: RunDriver | None = None
+        self._subject: Any = None
         self._state: dict[str, Any] | None = None
         """The state of the run at its end; None before, and if later states are the same."""
         self._restore_hook: Callable[[], object] = int
@@ -125,7 +126,7 @@ class LightningCallback(Callback):
         if self._driver is not None:
             self._end(LoopError("another fit() has begun before this one ended"))
         self._forget_fit()
-        if trainer.fast_dev_run:
+        if getattr(trainer, "fast_dev_run", False):
             LOG.warning("trainbus's callbacks are not used: Trainer(fast_dev_run=...) disables all that save and stop")
             return
         if not isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
@@ -156,8 +157,8 @@ class LightningCallback(Callback):
             options.pop("start", None)
         if options.get("resume") is None and trainer.current_epoch:
             options.setdefault("start", {"epoch": trainer.current_epoch, "step": trainer.global_step})
-        subject = LightningSubject(trainer, module, probe=self._probe, timeout=self._timeout)
-        self._driver = RunDriver(subject, self.callbacks, **options)
+        self._subject = LightningSubject(trainer, module, probe=self._probe, timeout=self._timeout)
+        self._driver = RunDriver(self._subject, self.callbacks, **options)
         self._last = self._driver.run
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -167,10 +168,10 @@ class LightningCallback(Callback):
         if self._given is None and trainer.ckpt_path is not None and trainer.current_epoch:
             LOG.warning("%s holds no state of this LightningCallback: its callbacks begin anew", trainer.ckpt_path)
             self._make_run(trainer, pl_module)
-        driver, run, subject = self._driver, self._driver.run, self._driver.run.subject
+        driver, run = self._driver, self._driver.run
         self._begin(trainer, driver)
         if run.resumed is not None or driver.first_epoch != trainer.current_epoch:
-            subject.loops.begin_at(driver, subject.saved_loops)
+            self._subject.loops.begin_at(driver, self._subject.saved_loops)
         self._step = trainer.global_step
         self._before = dict(trainer.callback_metrics)
         if type(pl_module).on_train_epoch_end is not LightningModule.on_train_epoch_end:
@@ -227,13 +228,13 @@ class LightningCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch."""
         if self._driver is not None:
-            self._driver.run.subject.loops.begin_epoch(self._driver)
+            self._subject.loops.begin_epoch(self._driver)
             self._before, self._validated = dict(trainer.callback_metrics), {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Begin a batch."""
         if self._driver is not None:
-            self._driver.run.subject.loops.begin_batch()
+            self._subject.loops.begin_batch()
             self._driver.begin_batch()
 
     def on_train_batch_end(
@@ -244,7 +245,7 @@ class LightningCallback(Callback):
         if driver is None:
             return
         run = driver.run
-        run.subject.loops.end_batch()
+        self._subject.loops.end_batch()
         step, self._step = self._step, trainer.global_step
         driver.end_batch(self._training_metrics(trainer) if run.has_batch_listeners else None, self._step - step)
         self._obey(trainer, driver)
@@ -259,7 +260,7 @@ class LightningCallback(Callback):
         """End a validation with the metrics that it has logged."""
         driver = self._driver
         if driver is not None and not trainer.sanity_checking:
-            driver.run.subject.loops.awaits_validation = False
+            self._subject.loops.awaits_validation = False
             present, before = dict(trainer.callback_metrics), self._before_validation
             logged = {name: value for name, value in present.items() if value is not before.get(name)}
             self._validated |= logged
@@ -274,7 +275,7 @@ class LightningCallback(Callback):
     def _end_epoch(self, trainer: Trainer) -> None:
         driver = self._driver
         if driver is not None:
-            driver.end_epoch({**driver.run.subject.loops.earlier_metrics(), **self._training_metrics(trainer)})
+            driver.end_epoch({**self._subject.loops.earlier_metrics(), **self._training_metrics(trainer)})
             self._obey(trainer, driver)
 
     def _obey(self, trainer: Trainer, driver: RunDriver) -> None:

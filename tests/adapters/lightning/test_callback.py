@@ -112,9 +112,7 @@ FREQUENCIES = [
 
 
 @pytest.mark.parametrize(("settings", "expected"), FREQUENCIES, ids=str)
-def test_validations_are_where_lightning_has_them(
-    settings: dict[str, Any], expected: list[tuple[int, int]]
-) -> None:
+def test_validations_are_where_lightning_has_them(settings: dict[str, Any], expected: list[tuple[int, int]]) -> None:
     """A sanity check is none, and an epoch without one has no value of an earlier one."""
     listener = Validations()
     _, bus = fit([listener], epochs=4, **settings)
@@ -250,7 +248,9 @@ def test_several_callbacks_go_into_one_list() -> None:
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed"])
 def test_a_strategy_that_divides_the_model_is_refused(strategy: str) -> None:
     """Before the training; the message names what to use."""
-    made = pl.strategies.FSDPStrategy() if strategy == "fsdp" else type("DeepSpeedStrategy", (pl.strategies.Strategy,), {})
+    made = (
+        pl.strategies.FSDPStrategy() if strategy == "fsdp" else type("DeepSpeedStrategy", (pl.strategies.Strategy,), {})
+    )
 
     class Trainer:
         fast_dev_run = False
