@@ -27,6 +27,7 @@ ENTRY_POINTS = {
         "torch": "adapters.torch:TorchSubject",
     },
     "trainbus.bindings": {
+        "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
