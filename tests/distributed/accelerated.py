@@ -46,9 +46,7 @@ def in_a_loop(
     accelerator = Accelerator(
         cpu=True,
         gradient_accumulation_steps=accumulate,
-        dataloader_config=DataLoaderConfiguration(
-            use_seedable_sampler=seeded, split_batches=split, even_batches=even
-        ),
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=seeded, split_batches=split, even_batches=even),
     )
     model: Any = nn.Sequential(nn.Dropout(0.2), nn.Linear(3, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
@@ -78,7 +76,7 @@ def in_a_loop(
 
 def in_a_trainer(name: str, source: str | None = None, *, own: bool = False, **arguments: Any) -> dict[str, Any]:
     """Train by the Trainer of Transformers, and resume by its own checkpoints or those of the run."""
-    from tests.adapters.trainers import trained  # noqa: PLC0415 - only where it is installed
+    from tests.adapters.transformers.trainers import trained
 
     callbacks: list[Any] = [
         EarlyStopping(patience=2, restore_best_weights=True),

@@ -52,11 +52,19 @@ TWO: list[dict[str, Any]] = [
     {"sources": ["whole/2.pt", "whole/5.pt"], "accumulate": 2},
     {"sources": ["whole/2.pt", "whole/9.pt"], "shuffle": False, "batch_size": 5, "even": False},
     {"sources": ["whole/3.pt", "whole/14.pt"], "split": True},
-    {"sources": ["whole-trainer/checkpoint-3", "whole-trainer/checkpoint-4"], "trainer": True, "save_strategy": "steps",
-     "save_steps": 1},
+    {
+        "sources": ["whole-trainer/checkpoint-3", "whole-trainer/checkpoint-4"],
+        "trainer": True,
+        "save_strategy": "steps",
+        "save_steps": 1,
+    },
     {"sources": ["whole-trainer/checkpoint-4"], "trainer": True, "save_strategy": "epoch"},
-    {"sources": ["whole-trainer/checkpoint-4"], "trainer": True, "save_strategy": "best",
-     "metric_for_best_model": "eval_loss"},
+    {
+        "sources": ["whole-trainer/checkpoint-4"],
+        "trainer": True,
+        "save_strategy": "best",
+        "metric_for_best_model": "eval_loss",
+    },
     {"sources": ["whole/3.pt", "whole/4.pt"], "trainer": True, "own": True},
     {"sources": ["whole/2.pt"], "trainer": True, "own": True, "gradient_accumulation_steps": 2},
 ]

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging
 
 from trainbus import Run
 from trainbus.adapters.transformers import TransformersCallback
+from trainbus.decision import Forget, Save
+from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 
 BATCHES = 4
 BATCH = 4
@@ -75,3 +78,36 @@ def trained(callbacks: Any, *, options: Any = None, resume_from: Any = None, **a
     bus = TransformersCallback(callbacks, **(options or {}))
     trainer([bus], **arguments).train(resume_from_checkpoint=resume_from)
     return bus.run
+
+
+def first_of(*cases: Any, default: int = 1) -> list[Any]:
+    """Return cases of which only the first ones run by default."""
+    return [pytest.param(each, marks=() if n < default else pytest.mark.exhaustive) for n, each in enumerate(cases)]
+
+
+def deciding(**options: Any) -> list[Any]:
+    return [
+        EarlyStopping(patience=2, restore_best_weights=True, **options),
+        ReduceLROnPlateau(patience=1, factor=0.5, **options),
+    ]
+
+
+def decided(run: Run) -> list[tuple[int, list[str]]]:
+    """Return what a run has decided, without the files that it has saved or removed."""
+    log = (
+        (epoch, sorted(each.reason for each in one if not isinstance(each, (Save, Forget))))
+        for epoch, one in log_of(run)
+    )
+    return [each for each in log if each[1]]
+
+
+def end_of(run: Run) -> dict[str, Any]:
+    subject: Any = run.subject
+    return {
+        "history": dict(run.history),
+        "reason": run.result.reason,
+        "step": run.step,
+        "decided": decided(run),
+        "rates": subject.learning_rates(),
+        "weights": [each.tolist() for each in subject.model.parameters()],
+    }
