@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict
 
 from ..callback import Verbose
+from ..errors import SettingsError
+from ..metrics.names import hint_with_list
 from ..resume.script.rates import RateSource
+from ..settings.other_names import ARGUMENTS
 from ..storage.paths import Source
 
 
@@ -21,3 +24,28 @@ class RunOptions(TypedDict, total=False):
     hparams: Mapping[str, Any] | None
     run_id: str | None
     signals: Iterable[str]
+
+
+def check_options(binding: str, options: Collection[str], own: Collection[str] = ()) -> None:
+    """Refuse arguments that a run does not take, when the binding is made: its run begins later.
+
+    Args:
+        binding: The name of the binding.
+        options: The names of the arguments beside those in its signature.
+        own: The names in its signature, for the message.
+
+    Raises:
+        SettingsError: There is another one; the message names the nearest.
+
+    >>> check_options("MyCallback", ["resum"], ["callbacks"])
+    Traceback (most recent call last):
+        ...
+    trainbus.errors.SettingsError: MyCallback: unknown argument 'resum'; did you mean 'resume'? arguments: callbacks, \
+verbose, resume, resume_strict, resume_learning_rates, start, hparams, run_id, signals
+    """
+    known = [*own, *RunOptions.__annotations__]
+    for name in options:
+        if name not in known:
+            meant = ARGUMENTS.get(name)
+            hint = hint_with_list(meant if meant in known else name, known, "arguments")
+            raise SettingsError(f"{binding}: unknown argument {name!r}{hint}")

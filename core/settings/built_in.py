@@ -27,7 +27,9 @@ ENTRY_POINTS = {
         "torch": "adapters.torch:TorchSubject",
     },
     "trainbus.bindings": {
+        "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
+        "transformers": "adapters.transformers:TransformersCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
 }

@@ -25,7 +25,16 @@ def without(package: str, code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("adapter", "package"), [("keras", "keras"), ("ray", "ray"), ("torch", "torch"), ("sklearn", "sklearn")]
+    ("adapter", "package"),
+    [
+        ("keras", "keras"),
+        ("ray", "ray"),
+        ("torch", "torch"),
+        ("sklearn", "sklearn"),
+        ("lightning", "lightning"),
+        ("ignite", "ignite"),
+        ("transformers", "transformers"),
+    ],
 )
 def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -> None:
     """Importing the adapter raises MissingDependency, which is an ImportError, with the command that helps."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainbus import Hooks, capabilities, decision, installed
+from trainbus import Hooks, MissingDependency, capabilities, decision, installed
 from trainbus.hooks import HOOKS
 
 from .callbacks_page import ORDER, PAGE, text
@@ -26,7 +26,10 @@ def test_every_block_of_python_runs(document: Path) -> None:
     scope: dict[str, object] = {"__name__": "document"}
     for block in PYTHON.finditer(text):
         line = text[: block.start()].count("\n") + 1
-        exec(compile("\n" * line + block[1], str(document), "exec"), scope)
+        try:
+            exec(compile("\n" * line + block[1], str(document), "exec"), scope)
+        except MissingDependency:  # of a framework whose adapter the block imports first
+            assert document.name == "frameworks.md"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
