@@ -29,6 +29,7 @@ ENTRY_POINTS = {
     "trainbus.bindings": {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
+        "lightning": "adapters.lightning:LightningCallback",
         "transformers": "adapters.transformers:TransformersCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
