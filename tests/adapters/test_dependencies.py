@@ -32,6 +32,7 @@ def without(package: str, code: str) -> str:
         ("torch", "torch"),
         ("sklearn", "sklearn"),
         ("ignite", "ignite"),
+        ("xgboost", "xgboost"),
     ],
 )
 def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -> None:
