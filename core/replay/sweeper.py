@@ -100,7 +100,10 @@ class Sweep:
 
     @cached_property
     def quality_lost(self) -> NDArray[np.float64]:
-        """How much worse the best value up to the stop is than the run's best value; inf if there is no finite one."""
+        """How much worse the best value up to the stop is than the run's best value; inf if there is no finite one.
+
+        The values are those of every validation if the rule looks at validations, otherwise of every epoch.
+        """
         best = self.curves.best
         with np.errstate(invalid="ignore"):
             return self._at_stop(np.where(np.isneginf(best[:, -1:]), 0.0, best[:, -1:] - best), otherwise=0.0)
@@ -223,7 +226,8 @@ def sweep(
 ) -> Sweep:
     """Return what every combination of these options of EarlyStopping saves and loses on all runs.
 
-    The quality of a policy is the best value up to its stop, which a checkpoint with ``save_best_only`` keeps.
+    The quality of a policy is the best value up to its stop, which a checkpoint with ``save_best_only`` keeps: of every
+    validation if ``fixed`` looks at validations, otherwise of every epoch. It is that of ``replay``.
 
     Args:
         recordings: The runs.

@@ -362,6 +362,29 @@ def test_what_a_policy_saves_and_loses(epochs: Any, every: str, stop: int, saved
     assert_swept_as_replayed([run], every=every)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "every", "at_stop", "seen"),
+    [
+        ([[(1, 0), (0.5, 0)], [(0.9, 0), (0.9, 0)], [(0.1, 0), (0.9, 0)]], "validation", 0.5, 0.1),
+        ([[(1, 0), (0.5, 0), (0.9, 0)], [(0.9, 0), (0.4, 0)]], "validation", 0.5, 0.4),
+        ([[(1, 0), (0.5, 0), (0.9, 0)], [(0.9, 0), (0.4, 0)]], "epoch", 0.4, 0.4),
+        ([[(1, 0), (0.5, 0)], [(0.1, 0), (0.6, 0)], [(0.1, 0), (0.7, 0)], [(0.4, 0)] * 2], "epoch", 0.5, 0.4),
+        ([[(1, 0), (0.5, 0)], [(0.1, 0), (0.6, 0)], [(0.1, 0), (0.7, 0)], [(0, 0)] * 2], "2 validations", 0.1, 0),
+    ],
+)
+def test_the_best_of_several_early_stoppings_is_of_all_values_at_which_one_may_look(
+    epochs: Any, every: str, at_stop: float, seen: float
+) -> None:
+    """In whatever order they are given; a value after the stop is none of those up to it."""
+    run = recorded(plan(*epochs))
+    callbacks = [EarlyStopping(every=every, patience=2), EarlyStopping(every="2 epochs", patience=9)]
+    for order in (callbacks, callbacks[::-1], callbacks[:1]):
+        (outcome,) = replay([run], order).outcomes
+        assert outcome.best_at_stop is not None
+        assert outcome.best_seen is not None
+        assert (outcome.best_at_stop.value, outcome.best_seen.value) == (at_stop, seen)
+
+
 def test_saves_at_several_validations_of_an_epoch_are_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
