@@ -56,7 +56,10 @@ class Result:
     reason: str
     """Why the training ended, in words."""
     best: dict[str, BestValue]
-    """Name of each monitored metric to its best value and the epoch, counted from 0, that reached it."""
+    """Name of each monitored metric to its best value and the epoch, counted from 0, that reached it.
+
+    Each epoch has one value: of several validations in an epoch the last, also if a callback looks at all of them.
+    """
     checkpoints: tuple[Location, ...]
     """The files that were written and not deleted since, in the order in which they were last written."""
     learning_rates: dict[str, list[float | None]]

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
+
 from ..engine.plan import Unit
 from ..metrics.smoothing import Smoothing
 from .metric_choice import MetricChoice
@@ -24,8 +26,8 @@ class Curves:
 
     Of a loop by steps, each "epoch" is a validation.
 
-    An epoch that did not log the metric has no column in the row of its run, since rules ignore it. Shorter rows are
-    padded with epochs of -1 and scores of NaN, which rules also ignore.
+    An epoch that did not log the metric has no column in the row of its run, since rules ignore it, unless each row is
+    asked for. Shorter rows are padded with epochs of -1 and scores of NaN, which rules also ignore.
     """
 
     names: tuple[str, ...]
@@ -159,8 +161,20 @@ def filled_forward(
     return values[np.maximum(last, 0)], last >= 0
 
 
-def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curves:
+def build_curves(
+    recordings: Sequence[Recording],
+    choice: MetricChoice,
+    frequency: Frequency = EVERY_EPOCH,
+    *,
+    each_row: bool = False,
+) -> Curves:
     """Return the chosen metric of recordings.
+
+    Args:
+        recordings: The runs.
+        choice: The metric.
+        frequency: When a callback looks; the curves have the rows of ``Recording.at``.
+        each_row: Whether a row without the metric has a column, too, with a score of NaN.
 
     >>> from .records import Series
     >>> loss = Series(np.array([2.0, np.nan, 1.0]), np.array([True, False, True]))
@@ -168,23 +182,27 @@ def build_curves(recordings: Sequence[Recording], choice: MetricChoice) -> Curve
     >>> curves.scores.tolist(), curves.epochs.tolist(), curves.last.tolist()
     ([[-2.0, -1.0]], [[0, 2]], [2])
     """
-    series = [choice.series_in(recording) for recording in recordings]
-    lengths = np.array([int(each.logged.sum()) for each in series], dtype=np.int64)
+    looked = [recording.at(frequency) for recording in recordings]
+    series = [choice.series_in(each) for each in looked]
+    columns = [np.arange(len(logged)) if each_row else np.flatnonzero(logged) for _, logged in series]
+    lengths = np.array([len(each) for each in columns], dtype=np.int64)
     shape = len(series), int(lengths.max(initial=0))
     scores, times = np.full(shape, np.nan), np.full(shape, np.nan)
     epochs, rows = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
-    begin, end = np.full(len(series), np.nan), np.full(len(series), np.nan)
-    known = any(recording.steps is not None for recording in recordings)
+    known = any(each.steps is not None for each in looked)
     steps = np.full(shape, UNKNOWN) if known else np.broadcast_to(UNKNOWN, shape)
-    for row, (recording, (values, logged)) in enumerate(zip(recordings, series, strict=True)):
-        columns = slice(0, lengths[row])
-        scores[row, columns] = choice.sign * values[logged]
-        epochs[row, columns], rows[row, columns] = recording.epochs[logged], np.flatnonzero(logged)
-        if recording.steps is not None:
-            steps[row, columns] = recording.steps[logged]
-        if recording.times is not None:
-            times[row, columns] = recording.times[logged]
-            begin[row], end[row] = recording.times[[0, -1]] if recording.times.size else (np.nan, np.nan)
+    for row, (each, (values, logged), chosen) in enumerate(zip(looked, series, columns, strict=True)):
+        filled = slice(0, lengths[row])
+        scores[row, filled] = np.where(logged, choice.sign * values, np.nan)[chosen]
+        epochs[row, filled], rows[row, filled] = each.epochs[chosen], chosen
+        if each.steps is not None:
+            steps[row, filled] = each.steps[chosen]
+        if each.times is not None:
+            times[row, filled] = each.times[chosen]
+    begin, end = np.full(len(series), np.nan), np.full(len(series), np.nan)
+    for row, recording in enumerate(recordings):
+        if recording.times is not None and recording.times.size:
+            begin[row], end[row] = recording.times[[0, -1]]
     first = np.array([recording.epochs[:1].sum() for recording in recordings], dtype=np.int64)
     last = np.array([recording.epochs[-1:].sum() for recording in recordings], dtype=np.int64)
     names = tuple(recording.name for recording in recordings)

@@ -198,9 +198,9 @@ class RunOutcome:
     decisions: tuple[SimulatedAction, ...]
     """The actions, ordered by epoch; within an epoch, in the order in which a run executes them."""
     best_seen: BestValue | None
-    """The best of all recorded values."""
+    """The best of all values: of every validation if early stopping looks at validations, otherwise of every epoch."""
     best_at_stop: BestValue | None
-    """The best value up to the stop, or up to the last recorded epoch if nothing stops the run."""
+    """The best of these up to the stop, or up to the last recorded epoch if nothing stops the run."""
     kept: tuple[int, ...] = ()
     """The epochs whose models the checkpoint files hold at the stop."""
     seconds: float | None = None

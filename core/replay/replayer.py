@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from math import inf
+from operator import itemgetter
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from trainbus import BestValue, Callback, MonitoredCallback, SettingsError, call
 from trainbus.lifecycle.step_training import epoch_problems
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
@@ -186,7 +189,9 @@ def replay(
                 saves, epochs = simulate_saves(name, callback, run, choice, int(stops[row]), ties[name])
                 actions[row] += saves
                 kept[row].update(epochs)
-    outcomes = _outcomes(runs, first, curves[first], stops, actions, kept, deciders)
+    units = {_look_unit(each) for each in deciders.values() if isinstance(each, library.stopping.settings)}
+    seen = [(each, build_curves(runs, first, each)) for each in units]
+    outcomes = _outcomes(runs, curves[first], seen, stops, actions, kept, deciders)
     notes = (*left_out, *_limitations(named, deciders, library, runs))
     return Replay(tuple(named.values()), library.name, first, tuple(outcomes), notes)
 
@@ -223,65 +228,77 @@ def _named(callbacks: CallbackLike | Sequence[CallbackLike], library: Library) -
 
 def _outcomes(
     runs: Sequence[Recording],
-    choice: MetricChoice,
     curves: Curves,
+    seen: Sequence[tuple[Frequency, Curves]],
     stops: NDArray[np.int64],
     actions: Sequence[Sequence[SimulatedAction]],
     kept: Sequence[set[int]],
     callbacks: Mapping[str, MonitoredCallback],
 ) -> Iterator[RunOutcome]:
     for row, run in enumerate(runs):
-        stop = int(stops[row])
-        epochs = curves.epochs[row, : curves.lengths[row]]
-        until = int(np.searchsorted(epochs, stop, side="right"))
-        scores = curves.scores[row]
+        last = int(stops[row])
+        unsure = tuple(name for name, each in callbacks.items() if counts_rows(each, run))
+        decisions = sort_actions(actions[row], last, run, unsure)
+        stop = next((each for each in decisions if each.action == "stop"), None)
+        several = (each for frequency, own in seen for each in _scores_at(own, row, run, frequency))
+        scores = sorted(several, key=itemgetter(0))
+        if not scores and stop is None:
+            scores = [*_scores_at(curves, row, run, EVERY_EPOCH)]
+        until = scores
+        if stop is not None:
+            end = stop.moment if run.goes_on_after(stop) else (stop.epoch, inf)
+            until = [each for each in scores if each[0] <= end]
         steps = dict[int, int]()
         if run.unit == "validation" and run.steps is not None:
             steps = dict(zip(run.epochs.tolist(), run.steps.tolist(), strict=True))
-        unsure = tuple(name for name, each in callbacks.items() if counts_rows(each, run))
-        decisions = sort_actions(actions[row], stop, run, unsure)
-        stop_time = curves.times[row, until - 1] if stop <= curves.last[row] else curves.end[row]
+        stopped_at = curves.end[row] if stop is None or run.times is None else run.times[run.epochs == stop.epoch].sum()
         yield RunOutcome(
             run.name,
             first_epoch=int(curves.first[row]),
             last_epoch=int(curves.last[row]),
             decisions=decisions,
-            best_seen=_best(scores[: len(epochs)], epochs, curves.sign, steps),
-            best_at_stop=_best(_seen_until(decisions, scores[:until], run, choice), epochs, curves.sign, steps),
+            best_seen=_best(scores, curves.sign, steps),
+            best_at_stop=_best(until, curves.sign, steps),
             kept=tuple(sorted(kept[row])),
             seconds=_none_if_nan(curves.end[row] - curves.begin[row]),
-            seconds_saved=_none_if_nan(curves.end[row] - stop_time),
+            seconds_saved=_none_if_nan(curves.end[row] - stopped_at),
             unit=run.unit,
             steps=steps,
             unsure=unsure,
         )
 
 
-def _seen_until(
-    decisions: Sequence[SimulatedAction], scores: NDArray[np.float64], run: Recording, choice: MetricChoice
-) -> NDArray[np.float64]:
-    """Return the scores up to a stop, of which the last is that of the validation at which the run stops.
+def _look_unit(callback: MonitoredCallback) -> Frequency:
+    """Return the frequency of all rows in which the callback may look: every validation, or every epoch."""
+    at_validations = isinstance(callback, EarlyStopping) and callback.frequency.unit == "validation"
+    return _EVERY_VALIDATION if at_validations else EVERY_EPOCH
+
+
+Moment: TypeAlias = tuple[int, float]
+"""As in ``SimulatedAction.moment``."""
+_EVERY_VALIDATION: Final = Frequency(1, "validation")
+
+
+def _scores_at(curves: Curves, row: int, run: Recording, frequency: Frequency) -> Iterator[tuple[Moment, float]]:
+    """Yield the values of a run, and when they are known.
 
     Args:
-        decisions: The actions, in order.
-        scores: The scores up to the end of the epoch of the stop.
+        curves: The values of all runs.
+        row: The number of the run.
         run: The run.
-        choice: The metric.
+        frequency: The frequency of the rows of the curves.
     """
-    stop = next((each for each in decisions if each.action == "stop"), None)
-    if stop is None or stop.look is None or run.validations is None or not run.goes_on_after(stop):
-        return scores
-    values, logged = choice.series_in(run.validations)
-    seen = (run.validations.epochs == stop.epoch) & (run.validations.looks <= stop.look) & logged
-    return np.append(scores[:-1], choice.sign * values[seen][-1:]) if logged.any() else scores
+    filled = slice(0, curves.lengths[row])
+    places = curves.rows[row, filled]
+    numbers = run.at(frequency).looks[places] if frequency.unit == "validation" else np.full(len(places), inf)
+    moments = zip(curves.epochs[row, filled].tolist(), numbers.tolist(), strict=True)
+    yield from zip(moments, curves.scores[row, filled].tolist(), strict=True)
 
 
-def _best(
-    scores: NDArray[np.float64], epochs: NDArray[np.int64], sign: int, steps: Mapping[int, int]
-) -> BestValue | None:
+def _best(scores: Sequence[tuple[Moment, float]], sign: int, steps: Mapping[int, int]) -> BestValue | None:
     """Return the best value, its epoch and its step, by the same rule as the monitor of a live run."""
     best = Best()
-    for score, epoch in zip(scores.tolist(), epochs.tolist(), strict=False):
+    for (epoch, _), score in scores:
         best, _ = best_rule(best, score, epoch)
     return BestValue(sign * best.score, best.epoch, steps.get(best.epoch)) if best.epoch >= 0 else None
 

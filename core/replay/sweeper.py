@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
+from trainbus.plugins.frequency import EVERY_EPOCH
 
 from .curves import Curves, build_curves
 from .libraries.settings import LibraryName, find_library
@@ -99,7 +100,10 @@ class Sweep:
 
     @cached_property
     def quality_lost(self) -> NDArray[np.float64]:
-        """How much worse the best value up to the stop is than the run's best value; inf if there is no finite one."""
+        """How much worse the best value up to the stop is than the run's best value; inf if there is no finite one.
+
+        The values are those of every validation if the rule looks at validations, otherwise of every epoch.
+        """
         best = self.curves.best
         with np.errstate(invalid="ignore"):
             return self._at_stop(np.where(np.isneginf(best[:, -1:]), 0.0, best[:, -1:] - best), otherwise=0.0)
@@ -222,7 +226,8 @@ def sweep(
 ) -> Sweep:
     """Return what every combination of these options of EarlyStopping saves and loses on all runs.
 
-    The quality of a policy is the best value up to its stop, which a checkpoint with ``save_best_only`` keeps.
+    The quality of a policy is the best value up to its stop, which a checkpoint with ``save_best_only`` keeps: of every
+    validation if ``fixed`` looks at validations, otherwise of every epoch. It is that of ``replay``.
 
     Args:
         recordings: The runs.
@@ -271,9 +276,10 @@ def sweep(
     choice = choices[0]
     runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
     notes += unanswered(called("fixed"), shared.callback, runs) if shared.callback else ()
-    if isinstance(shared.callback, EarlyStopping):
-        runs = [each.at(shared.callback.frequency) for each in runs]
-    curves = build_curves(runs, choice)
+    looking = shared.callback if isinstance(shared.callback, EarlyStopping) else None
+    frequency = EVERY_EPOCH if looking is None else looking.frequency
+    stepped = looking is not None and needs_steps(looking)
+    curves = build_curves(runs, choice, frequency, each_row=stepped)  # a look may see no new value of this metric
     axes |= shared.axes
     if axes["min_delta"] is None and shared.relative:
         axes["min_delta"] = _FRACTIONS
@@ -283,9 +289,9 @@ def sweep(
             f"{len(grid):,} policies on {len(runs):,} runs are too many: the limit is {_MOST_STOPS:,} "
             "pairs of a policy and a run; give fewer values"
         )
-    if isinstance(shared.callback, EarlyStopping) and needs_steps(shared.callback):
+    if stepped:
         policies = (each.callback(choice.monitor, choice.mode, library, shared.options) for each in grid)
-        stops = step_policies(cast("Iterator[EarlyStopping]", policies), runs, choices, tie_breaker, curves)
+        stops = step_policies(cast("Iterator[EarlyStopping]", policies), runs, choices, tie_breaker)
     else:
         others = {name: value for name, value in shared.options.items() if name not in _OWN}
         stops = find_stops(curves, grid, library, others)

@@ -75,9 +75,8 @@ def _runs(curves: Curves, *, every: bool) -> list[str]:
     words = counted(curves.units)
     mixed = len(set(curves.units)) > 1
     for row, name in enumerate(curves.names):
-        count = int(curves.lengths[row])
-        column = int(curves.best[row, :count].argmax())
-        best, epoch = curves.sign * curves.best[row, count - 1], int(curves.epochs[row, column])
+        column = int(curves.best[row].argmax())
+        best, epoch = curves.sign * curves.best[row, column], int(curves.epochs[row, column])
         unit, at = ("epoch", epoch + 1) if curves.units[row] == "epoch" else ("step", int(curves.steps[row, column]))
         where = f"{unit} {at}" if mixed else str(at)
         known = [format_number(best), where, str(int(curves.last[row]) - epoch)]

@@ -75,27 +75,22 @@ def step_policies(
     recordings: Sequence[Recording],
     choices: Sequence[MetricChoice],
     tie_breaker: MetricChoice | None,
-    curves: Curves,
 ) -> Columns:
-    """Return the same as ``find_stops``, for callbacks that monitor more than the metric of the curves.
+    """Return the row in which each policy stops each run, -1 if it does not: [policy, run].
+
+    For callbacks whose rule cannot step all runs at once.
 
     Args:
         callbacks: The policies.
-        recordings: The runs.
+        recordings: The runs, whose rows are those of ``Recording.at``.
         choices: The metrics that the callbacks monitor.
         tie_breaker: The metric that breaks ties.
-        curves: The first metric of the runs.
     """
     found: list[list[int]] = []
     for callback in callbacks:
         stops = [step_stops(callback, each, choices, tie_breaker).stop for each in recordings]
-        found.append([-1 if stop is None else _column_of(curves, row, stop.row) for row, stop in enumerate(stops)])
+        found.append([-1 if stop is None else stop.row for stop in stops])
     return np.array(found, dtype=np.int32).reshape(len(found), len(recordings))
-
-
-def _column_of(curves: Curves, run: int, row: int) -> int:
-    """Return the last column of a run up to a row of its recording."""
-    return int(np.searchsorted(curves.rows[run, : curves.lengths[run]], row, side="right")) - 1
 
 
 def _step_all(curves: Curves, grid: Grid, library: Library, fixed: Mapping[str, Any]) -> Columns:

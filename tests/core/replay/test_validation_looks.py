@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,9 @@ from tests.core.storage.dying import MEMORY, in_child
 from tests.plugins.comparison.loops import Plan, plan, plans, sparse_plans, validated
 from trainbus import Decision, Run, hookimpl
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.replay import read, replay, sweep
+from trainbus.replay import Recording, read, replay, sweep
+from trainbus.replay.libraries.settings import LIBRARIES
+from trainbus.replay.report.text import sweep_text
 from trainbus.testing import LineSubject
 
 from .recorded import recording
@@ -263,23 +266,123 @@ def test_other_actions_than_those_at_unknown_validations_are_exact() -> None:
     assert outcome.stop.exact
 
 
-@given(plans, st.integers(0, 3))
-@settings(max_examples=20)
-def test_a_sweep_finds_the_stops_of_a_replay(epochs: Plan, patience: int) -> None:
-    """And loses what the values up to the stop lose, of all validations."""
-    callback = EarlyStopping(every="validation", mode="min", patience=patience)
+def recorded(epochs: Plan) -> Recording:
+    """Return what the journal of a run without other callbacks holds."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         trained(epochs)
-        run = read(Path("a.jsonl"))
-    (outcome,) = replay([run], callback).outcomes
-    found = sweep([run], min_delta=[0.0], smoothing=[None], start_from_epoch=[0], fixed=callback)
-    assert found.stopped.tolist() == [[-1 if outcome.stop is None else outcome.stop.epoch]]
-    assert found.notes == ()
-    if outcome.stop is not None:
-        assert run.validations is not None
-        place = (run.validations.epochs[found.stops[0, 0]], run.validations.looks[found.stops[0, 0]])
-        assert place == (outcome.stop.epoch, outcome.stop.look)
+        return read(Path("a.jsonl"))
+
+
+def assert_swept_as_replayed(runs: list[Recording], **options: Any) -> None:
+    """Assert that each policy of a sweep has the results of its replay, of which a run has none without a value."""
+    axes: Any = {"patience": [0, 1, 3], "min_delta": [0, 0.5], "smoothing": [None, "median 3"]}
+    found = sweep(runs, **axes, start_from_epoch=[0, 2], fixed=EarlyStopping(**options))
+    assert sweep_text(runs, found)
+    for number, policy in enumerate(found.grid):
+        callback = policy.callback(found.choice.monitor, found.choice.mode, LIBRARIES["trainbus"], found.fixed)
+        for column, outcome in enumerate(replay(runs, callback).outcomes):
+            own = (each[number, column] for each in (found.stopped, found.epochs_saved, found.seconds_saved))
+            stop = -1 if outcome.stop is None else outcome.stop.epoch
+            assert tuple(own) == (stop, outcome.epochs_saved, outcome.seconds_saved), policy
+            lost = found.quality_lost[number, column]
+            assert lost == (outcome.quality_lost if outcome.best_at_stop else np.inf if outcome.best_seen else 0)
+            assert found.epochs[column] == outcome.epochs
+
+
+monitors = st.sampled_from(
+    [
+        {"monitor": "val_loss"},
+        {"monitor": "val_loss", "stopping_threshold": 0.7},
+        {"monitor": "val_loss", "tie_breaker": "val_accuracy"},
+        {"monitor": ("val_loss", "loss")},
+        {"monitor": ("loss", "val_loss"), "stop_when": "all"},
+        {"monitor": ("loss", "val_accuracy")},
+    ]
+)
+
+
+@given(
+    st.lists(plans | sparse_plans, min_size=1, max_size=2),
+    looks,
+    monitors,
+    st.fixed_dictionaries(
+        {"reset_on_lr_cut": st.booleans()},
+        optional={
+            "mode": st.sampled_from(["min", "max"]),
+            "ties": st.just("newer"),
+            "min_steps": st.integers(0, 9),
+            "min_epochs": st.integers(0, 3),
+            "check_finite": st.just(True),
+            "min_delta_mode": st.just("rel"),
+        },
+    ),
+)
+@settings(max_examples=40)
+def test_each_policy_of_a_sweep_has_the_results_of_its_replay(
+    epochs: list[Plan], every: str, monitor: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Of the journals of runs with validations anywhere, whichever of them the rule looks at."""
+    runs = [replace(recorded(each), name=str(number)) for number, each in enumerate(epochs)]
+    assert_swept_as_replayed(runs, every=every, **monitor, **options)
+
+
+each_second = [[(1, 0)] if number % 2 == 0 else [1] for number in range(10)]
+constant = [[(1, 0)] for _ in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "stop", "saved", "lost"),
+    [
+        (each_second, "2 epochs", 5, 4, 0),
+        (each_second, "3 epochs from 0", 6, 3, 0),
+        (each_second, "validation", 4, 5, 0),
+        (each_second, "2 validations", -1, 0, 0),
+        ([*each_second, *each_second, [1]], "2 validations", 10, 10, 0),
+        (each_second, "epoch", 4, 5, 0),
+        (constant, "2 epochs", 5, 4, 0),
+        (constant, "3 epochs", 8, 1, 0),
+        (constant, "30 epochs", -1, 0, 0),
+        ([[(1, 0), (0.5, 0), (0.9, 0)], [(0.6, 0), (0.7, 0), (0.1, 0)], [(0.8, 0)] * 3], "validation", 1, 1, 0.4),
+        ([[(1, 0), (0.9, 0), (0.9, 0)], [(0.9, 0)] * 3, [(0.9, 0), (0.2, 0), (0.9, 0)]], "validation", 1, 1, 0.7),
+        ([[(1, 0), (0.2, 0), (0.9, 0)], [(0.9, 0)] * 3, [(0.9, 0), (0.5, 0), (0.9, 0)]], "validation", 1, 1, 0),
+        ([[(1, 0), (0.2, 0), (0.9, 0)], [(0.9, 0)] * 3, [(0.9, 0), (0.5, 0), (0.8, 0)]], "epoch", -1, 0, 0),
+        ([[(1, 0), (0.9, 0)], [(0.1, 0), (0.9, 0)], [(0.2, 0), (0.9, 0)], [(0.9, 0), (0.5, 0)]], "epoch", 2, 1, 0.4),
+        ([[(1, 0), (2, 0)], [(0.1, 0), (2, 0)], [(1, 0), (2, 0)], [(0.9, 0), (0.5, 0)]], "2 validations", 2, 1, 0),
+        ([[(3, 0)], [(2, 0)], [(0, 0)], [(2, 0)], [(3, 0)], [(2, 0)], [(2, 0)], [(-1, 0)]], "2 epochs", 5, 2, 1),
+    ],
+)
+def test_what_a_policy_saves_and_loses(epochs: Any, every: str, stop: int, saved: int, lost: float) -> None:
+    """The epoch of the look that stops the run, and the best up to it of all epochs, or of all validations."""
+    run = recorded(plan(*epochs))
+    fixed = EarlyStopping(every=every, patience=2, monitor="val_loss")
+    found = sweep([run], min_delta=[0], smoothing=[None], start_from_epoch=[0], fixed=fixed)
+    assert (found.stopped.item(), found.epochs_saved.item()) == (stop, saved)
+    assert found.quality_lost.item() == pytest.approx(lost)
+    assert_swept_as_replayed([run], every=every)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "at_stop", "seen"),
+    [
+        ([[(1, 0), (0.5, 0)], [(0.9, 0), (0.9, 0)], [(0.1, 0), (0.9, 0)]], "validation", 0.5, 0.1),
+        ([[(1, 0), (0.5, 0), (0.9, 0)], [(0.9, 0), (0.4, 0)]], "validation", 0.5, 0.4),
+        ([[(1, 0), (0.5, 0), (0.9, 0)], [(0.9, 0), (0.4, 0)]], "epoch", 0.4, 0.4),
+        ([[(1, 0), (0.5, 0)], [(0.1, 0), (0.6, 0)], [(0.1, 0), (0.7, 0)], [(0.4, 0)] * 2], "epoch", 0.5, 0.4),
+        ([[(1, 0), (0.5, 0)], [(0.1, 0), (0.6, 0)], [(0.1, 0), (0.7, 0)], [(0, 0)] * 2], "2 validations", 0.1, 0),
+    ],
+)
+def test_the_best_of_several_early_stoppings_is_of_all_values_at_which_one_may_look(
+    epochs: Any, every: str, at_stop: float, seen: float
+) -> None:
+    """In whatever order they are given; a value after the stop is none of those up to it."""
+    run = recorded(plan(*epochs))
+    callbacks = [EarlyStopping(every=every, patience=2), EarlyStopping(every="2 epochs", patience=9)]
+    for order in (callbacks, callbacks[::-1], callbacks[:1]):
+        (outcome,) = replay([run], order).outcomes
+        assert outcome.best_at_stop is not None
+        assert outcome.best_seen is not None
+        assert (outcome.best_at_stop.value, outcome.best_seen.value) == (at_stop, seen)
 
 
 def test_saves_at_several_validations_of_an_epoch_are_not_recorded(
