@@ -29,6 +29,7 @@ ENTRY_POINTS = {
     "trainbus.bindings": {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
+        "lightgbm": "adapters.lightgbm:LightGBMCallback",
         "xgboost": "adapters.xgboost:XGBoostCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},

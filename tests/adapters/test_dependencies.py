@@ -33,6 +33,7 @@ def without(package: str, code: str) -> str:
         ("sklearn", "sklearn"),
         ("ignite", "ignite"),
         ("xgboost", "xgboost"),
+        ("lightgbm", "lightgbm"),
     ],
 )
 def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -> None:
