@@ -30,6 +30,7 @@ ENTRY_POINTS = {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
         "lightgbm": "adapters.lightgbm:LightGBMCallback",
+        "optuna": "adapters.optuna:PruningCallback",
         "xgboost": "adapters.xgboost:XGBoostCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
