@@ -100,7 +100,8 @@ def _more(values: object, others: Any) -> object:
 
 
 def _first_epoch(training: Mapping[str, Any]) -> int:
-    return next((each["epoch"] for each in training["events"]), sys.maxsize)
+    began = (each["epoch"] for each in training["events"] if each["hook"] in ("on_epoch_begin", "on_batch_end"))
+    return next(began, sys.maxsize)  # before them, the decision that saved the checkpoint is finished
 
 
 def _trained(train: Training, folder: Path, moment: int | None, *, resume: bool) -> dict[str, Any]:

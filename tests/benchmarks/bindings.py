@@ -86,6 +86,90 @@ def ignite() -> Trainings:
     return {"bare": bare, "its own": own, "trainbus": ours}
 
 
+def lightning() -> Trainings:
+    """Return trainings by PyTorch Lightning."""
+    import lightning.pytorch as pl
+    import torch
+
+    from trainbus.adapters.lightning import LightningCallback
+
+    def loader(batches: int) -> Any:
+        return torch.utils.data.DataLoader(torch.randn(8 * batches, 4), 8)
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+
+    class Regression(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.optimizer = _model()
+
+        def training_step(self, batch: Any) -> Any:
+            loss = self.layer(batch).pow(2).mean()
+            self.log("loss", loss, on_step=False, on_epoch=True, batch_size=8)
+            return loss
+
+        def validation_step(self, batch: Any) -> None:
+            self.log("val_loss", self.layer(batch).pow(2).mean(), batch_size=8)
+
+        def configure_optimizers(self) -> Any:
+            return self.optimizer
+
+    def fit(batches: int, callbacks: list[Any]) -> None:
+        saves = any(isinstance(each, pl.callbacks.Checkpoint) for each in callbacks)
+        trainer = pl.Trainer(max_epochs=EPOCHS, callbacks=callbacks, enable_checkpointing=saves, **quiet)  # type: ignore[arg-type]
+        trainer.fit(Regression(), loader(batches), loader(1))
+
+    def own(batches: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            saver = pl.callbacks.ModelCheckpoint(folder, monitor="val_loss", save_last=True)
+            fit(batches, [pl.callbacks.EarlyStopping("val_loss", patience=99), saver])
+
+    return {
+        "bare": partial(fit, callbacks=[]),
+        "its own": own,
+        "trainbus": lambda batches: fit(batches, [LightningCallback(_rules(), verbose=0)]),
+    }
+
+
+def transformers() -> Trainings:
+    """Return trainings by the Trainer of Hugging Face Transformers."""
+    import torch
+    from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+
+    from trainbus.adapters.transformers import TransformersCallback
+
+    class Regression(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.optimizer = _model()
+
+        def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+            return {"loss": torch.nn.functional.mse_loss(self.layer(x), labels)}
+
+    rows = [{"x": torch.randn(4), "labels": torch.randn(1)}] * (MANY * 8)
+
+    def train(batches: int, callbacks: list[Any], save: str = "no") -> None:
+        model, quiet = Regression(), {"report_to": [], "disable_tqdm": True, "use_cpu": True, "logging_strategy": "no"}
+        arguments = TrainingArguments(
+            tempfile.mkdtemp(dir="."),
+            num_train_epochs=EPOCHS,
+            eval_strategy="epoch",
+            save_strategy=save,
+            load_best_model_at_end=save != "no",
+            **quiet,
+        )
+        trainer = Trainer(
+            model, arguments, train_dataset=rows[: 8 * batches], eval_dataset=rows[:8], callbacks=callbacks
+        )
+        trainer.train()
+
+    return {
+        "bare": partial(train, callbacks=[]),
+        "its own": lambda batches: train(batches, [EarlyStoppingCallback(99)], "epoch"),
+        "trainbus": lambda batches: train(batches, [TransformersCallback(_rules(), verbose=0)]),
+    }
+
+
 ROUND = 10
 """Of the numbers of batches, boosting libraries train this part in rounds, which cost more."""
 
@@ -160,6 +244,8 @@ def lightgbm() -> Trainings:
 FRAMEWORKS: dict[str, Callable[[], Trainings]] = {
     "ignite": ignite,
     "lightgbm": lightgbm,
+    "lightning": lightning,
+    "transformers": transformers,
     "xgboost": xgboost,
 }
 """Name of a module to the function that makes its trainings."""

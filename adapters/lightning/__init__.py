@@ -1,0 +1,10 @@
+"""PyTorch Lightning: a Lightning callback that turns every ``Trainer.fit`` into a run."""
+
+from trainbus import MissingDependency
+
+try:
+    from .callback import LightningCallback
+except ModuleNotFoundError as error:
+    raise MissingDependency(f"{error}; pip install 'trainbus[lightning]'") from error
+
+__all__ = ["LightningCallback"]
