@@ -24,6 +24,7 @@ from trainbus.storage.atomic_file import reading, write_bytes
 
 from .shared.boosting_metrics import direction
 from .shared.boosting_run import BoostingRun
+from .shared.call_stack import frames
 from .shared.lightgbm_text import check_text
 
 try:
@@ -97,7 +98,7 @@ class LightGBMSubject:
 
     def snapshot(self) -> str:
         """Return the model as text."""
-        return (self.loaded if self.booster is None else self.booster).model_to_string(num_iteration=-1)
+        return str((self.loaded if self.booster is None else self.booster).model_to_string(num_iteration=-1))
 
     def restore(self, snapshot: str) -> None:
         """Load the model of a snapshot; LightGBM frees the data of the booster, which cannot be trained further."""
@@ -342,12 +343,7 @@ class _BeforeRound:
 
 def _train_call() -> Mapping[str, Any]:
     """Return the variables of the ``lightgbm.train`` that runs; none if another function trains."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code is _TRAIN:
-            return frame.f_locals
-        frame = frame.f_back
-    return {}
+    return next((each.f_locals for each in frames() if each.f_code is _TRAIN), {})
 
 
 def _data_names(call: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -96,7 +96,8 @@ class PruningCallback:
                 f"PruningCallback: Optuna prunes no trial of a study with {len(study.directions)} objectives; remove "
                 "it from the callbacks"
             )
-        self._trial, self._metric, self._at, self._mode = trial, monitor, at, mode
+        self._trial, self._metric, self._at = trial, monitor, at
+        self._mode: Literal["auto", "min", "max"] = mode
         self._study: Literal["min", "max"] | None = None
         if study is not None:
             self._study = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"

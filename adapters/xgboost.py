@@ -25,6 +25,7 @@ from trainbus.storage.atomic_file import reading, write_bytes
 
 from .shared.boosting_metrics import direction
 from .shared.boosting_run import BoostingRun
+from .shared.call_stack import frames
 
 try:
     import xgboost
@@ -265,12 +266,7 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[rep
 
 def _train_call() -> Mapping[str, Any]:
     """Return the arguments of the ``xgboost.train`` that runs; none if another function trains."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code is _TRAIN:
-            return frame.f_locals
-        frame = frame.f_back
-    return {}
+    return next((each.f_locals for each in frames() if each.f_code is _TRAIN), {})
 
 
 def _check_begin(driver: RunDriver, model: Any) -> None:

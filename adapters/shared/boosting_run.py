@@ -104,7 +104,7 @@ class BoostingRun:
 
     def _options_now(self) -> dict[str, Any]:
         """Return the options of a run: only the first one resumes, or the next after one that was interrupted."""
-        resume, before = self.options.get("resume"), self.driver and self.driver.run
+        resume, before = self.options.get("resume"), None if self.driver is None else self.driver.run
         if before is None or resume is None or (resume == AUTO and (before.error or before.state.interrupted)):
             return self.options
         LOG.warning(
