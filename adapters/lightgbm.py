@@ -292,6 +292,8 @@ class LightGBMCallback:
         """Begin a round."""
         self._enter(env)
         self._trains = self._rounds.begin_round()
+        if self._trains:
+            self._check_data(env)
 
     def __call__(self, env: Any) -> None:
         """End a round.
@@ -313,6 +315,19 @@ class LightGBMCallback:
             self._stop(env)
         if env.iteration + 1 == env.end_iteration:
             self._rounds.end()
+        else:
+            self._check_data(env)
+
+    def _check_data(self, env: Any) -> None:
+        """Refuse to train on after a decision has restored the model: LightGBM has freed the data then."""
+        driver = self._rounds.driver
+        if self._rounds.open and driver is not None and not hasattr(env.model, "train_set"):
+            error = LoopError(
+                "a plugin has restored the model in the middle of a training, and LightGBM frees the data of a model "
+                "that it loads; restore it at the end of the run, or stop the run with it"
+            )
+            driver.end(error)
+            raise error
 
     def leave(self, booster: Any) -> None:
         """End the run if it is still open, when LightGBM has left its loop: by another callback, or by an error."""

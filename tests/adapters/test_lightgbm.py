@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainbus import LoopError, MissingMetric, Run, SettingsError, UnreadableCheckpoint, hookimpl
+from trainbus import (
+    Decision,
+    LambdaCallback,
+    LoopError,
+    MissingMetric,
+    Run,
+    SettingsError,
+    UnreadableCheckpoint,
+    hookimpl,
+)
+from trainbus.decision import restore, stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard, TerminateOnNaN
 from trainbus.testing import check_binding, check_subject
 
@@ -542,6 +552,31 @@ def test_an_error_of_another_callback_ends_the_run() -> None:
 
     assert first.error is not None
     assert callback.run.result.epochs == 2
+
+
+@pytest.mark.parametrize(
+    "hook", ["on_epoch_begin", "on_batch_begin", "on_batch_end", "on_validation_end", "on_epoch_end"]
+)
+def test_a_model_that_is_restored_is_not_trained_on(hook: str) -> None:
+    def restores(run: Run, epoch: int) -> Decision | None:
+        return restore("m.txt", "test") if epoch == 4 else None
+
+    callback = LightGBMCallback([ModelCheckpoint("m"), LambdaCallback(**{hook: restores})], verbose=0)
+    with pytest.raises(LoopError, match="restored the model in the middle of a training"):
+        train(callback, 9)
+
+    assert callback.run.state.phase == "ended"
+    assert callback.run.result.epochs in (4, 5)
+
+
+def test_a_model_that_is_restored_with_a_stop_is_the_result() -> None:
+    def restores(run: Run, epoch: int) -> Decision | None:
+        return restore("m-2.txt", "test") | stop("enough") if epoch == 4 else None
+
+    callback = LightGBMCallback([ModelCheckpoint("m-{epoch}"), LambdaCallback(on_epoch_end=restores)], verbose=0)
+
+    assert train(callback, 9).num_trees() == 2
+    assert callback.run.result.reason == "enough"
 
 
 def test_nan_is_noticed() -> None:
