@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.adapters.shared.lightgbm_text import check_text
+from trainbus.adapters.lightgbm.model_text import check_text
 
 lightgbm = pytest.importorskip("lightgbm")
 
