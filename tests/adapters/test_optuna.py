@@ -322,7 +322,9 @@ def killed(trial: Any, epoch: int, **options: Any) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("epoch", range(1, EPOCHS))
+@pytest.mark.parametrize(
+    "epoch", [3, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in range(1, EPOCHS) if each != 3)]
+)
 @pytest.mark.parametrize("same", [True, False], ids=["the same trial", "another trial"])
 def test_a_killed_trial_is_resumed(epoch: int, same: bool) -> None:
     """The trial has each value once: those of before the kill too, if it is another trial."""
