@@ -16,8 +16,8 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from trainbus import CheckpointError, MissingDependency, Run, SettingsError
-from trainbus.binding import RunOptions
+from trainbus import CheckpointError, LoopError, MissingDependency, Run, SettingsError
+from trainbus.binding import RunDriver, RunOptions
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.arguments import checked
@@ -25,6 +25,7 @@ from trainbus.storage.atomic_file import reading, write_bytes
 
 from .shared.boosting_metrics import direction
 from .shared.boosting_run import BoostingRun
+from .shared.call_stack import frames
 
 try:
     import xgboost
@@ -46,8 +47,8 @@ _ADVICE = MetricAdvice(
 class XGBoostSubject:
     """A booster of XGBoost.
 
-    A file is what ``Booster.save_model`` writes, with the learning rate in the booster's attribute of this name: XGBoost
-    saves no options. Loading a model keeps the options that the booster has.
+    A file is what ``Booster.save_model`` writes, with the learning rate in the booster's attribute of this name, since
+    XGBoost saves no options. Loading a model keeps the options that the booster has.
 
     Args:
         booster: The booster; None if it is not known yet.
@@ -158,7 +159,7 @@ class XGBoostSubject:
             self.booster.set_attr(**{_RATE: repr(rate)})
 
 
-class XGBoostCallback(xgboost.callback.TrainingCallback):
+class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[reportAttributeAccessIssue]
     """An XGBoost callback that runs a list of trainbus callbacks in every training that it is passed to.
 
     ::
@@ -231,6 +232,7 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):
             rounds.check_data([name for _, name in evaluated], training)
         driver = rounds.begin(self._subject, _ADVICE, lambda: bool(_train_call()))
         if rounds.continues_state:
+            _check_begin(driver, model)
             self._subject.continue_rate()
         rounds.plan(call.get("num_boost_round"), training)
         sampling = self._subject.sampling() if driver.run.resumed is not None and not driver.stopped else []
@@ -264,12 +266,18 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):
 
 def _train_call() -> Mapping[str, Any]:
     """Return the arguments of the ``xgboost.train`` that runs; none if another function trains."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code is _TRAIN:
-            return frame.f_locals
-        frame = frame.f_back
-    return {}
+    return next((each.f_locals for each in frames() if each.f_code is _TRAIN), {})
+
+
+def _check_begin(driver: RunDriver, model: Any) -> None:
+    """Refuse a model that is not that of the state which the run continues."""
+    if (begun := model.num_boosted_rounds()) < driver.epochs_done:
+        error = LoopError(
+            f"the state of resume= is that after {driver.epochs_done} rounds, but this training begins after {begun}; "
+            "give xgboost the model of that moment by xgb_model="
+        )
+        driver.end(error)
+        raise error
 
 
 def _write(data: bytes, path: Path) -> str:

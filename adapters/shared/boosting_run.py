@@ -91,16 +91,20 @@ class BoostingRun:
     def begin(self, subject: object, advice: MetricAdvice, loop_is_alive: Callable[[], bool]) -> RunDriver:
         """Begin a run, whose number of rounds is not known yet: ``plan`` follows."""
         if self.open:  # of a training that has ended with an error
-            self.driver and self.driver.abandon()
+            self._abandon()
         options = self._options_now()
         self.metrics, self._named = BoostingMetrics(self._data, self._metric), False
         self.driver = RunDriver(subject, self.callbacks, reduce=None, **options)
         self.driver.begin(batches=1, validation_freq=1, advice=advice, loop_is_alive=loop_is_alive, plans_later=True)
         return self.driver
 
+    def _abandon(self) -> None:
+        if self.driver is not None:
+            self.driver.abandon()
+
     def _options_now(self) -> dict[str, Any]:
         """Return the options of a run: only the first one resumes, or the next after one that was interrupted."""
-        resume, before = self.options.get("resume"), self.driver and self.driver.run
+        resume, before = self.options.get("resume"), None if self.driver is None else self.driver.run
         if before is None or resume is None or (resume == AUTO and (before.error or before.state.interrupted)):
             return self.options
         LOG.warning(
@@ -159,6 +163,11 @@ class BoostingRun:
         if measured:
             driver.begin_validation()
             driver.end_validation(measured)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further round is trained."""
+        return self.driver is None or self.driver.stopped or self._is_done(self.driver)
 
     @staticmethod
     def _is_done(driver: RunDriver) -> bool:

@@ -29,7 +29,9 @@ ENTRY_POINTS = {
     "trainbus.bindings": {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
+        "lightgbm": "adapters.lightgbm:LightGBMCallback",
         "lightning": "adapters.lightning:LightningCallback",
+        "optuna": "adapters.optuna:PruningCallback",
         "transformers": "adapters.transformers:TransformersCallback",
         "xgboost": "adapters.xgboost:XGBoostCallback",
     },

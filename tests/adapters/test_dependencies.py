@@ -35,6 +35,8 @@ def without(package: str, code: str) -> str:
         ("ignite", "ignite"),
         ("transformers", "transformers"),
         ("xgboost", "xgboost"),
+        ("lightgbm", "lightgbm"),
+        ("optuna", "optuna"),
     ],
 )
 def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -> None:

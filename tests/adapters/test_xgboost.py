@@ -381,7 +381,7 @@ def own_way(plugin: object, resume: bool) -> Run:
 
 
 def test_a_killed_training_resumes_as_if_unbroken() -> None:
-    check_binding(resumable(rounds=5), at=["on_epoch_end"])
+    check_binding(resumable(rounds=4), at=["on_epoch_end"])
 
 
 @pytest.mark.exhaustive

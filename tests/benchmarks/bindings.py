@@ -210,14 +210,46 @@ def xgboost() -> Trainings:
     return {"bare": train, "its own": own, "trainbus": ours}
 
 
+def lightgbm() -> Trainings:
+    """Return trainings by LightGBM that look at each round and save every hundredth; it has no checkpoints itself."""
+    import lightgbm as lgb
+    import numpy as np
+
+    from trainbus.adapters.lightgbm import LightGBMCallback
+
+    x = np.random.default_rng(0).normal(size=(2000, 8))
+    params = {"objective": "binary", "num_threads": 1, "num_leaves": 7, "verbosity": -1}
+
+    def train(batches: int, *callbacks: Any) -> None:
+        training = lgb.Dataset(x[:1500], x[:1500].sum(1) > 0)
+        held_out = lgb.Dataset(x[1500:], x[1500:].sum(1) > 0, reference=training)
+        lgb.train(params, training, EPOCHS * batches // ROUND, valid_sets=[held_out], callbacks=list(callbacks))
+
+    def own(batches: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+
+            def save(env: Any) -> None:
+                if env.iteration % 100 == 0:
+                    env.model.save_model(Path(folder) / f"{env.iteration}.txt")
+
+            train(batches, lgb.early_stopping(9999, verbose=False), save)
+
+    def ours(batches: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            train(batches, *LightGBMCallback(_boosted(folder, ".txt"), verbose=0))
+
+    return {"bare": train, "its own": own, "trainbus": ours}
+
+
 FRAMEWORKS: dict[str, Callable[[], Trainings]] = {
     "ignite": ignite,
+    "lightgbm": lightgbm,
     "lightning": lightning,
     "transformers": transformers,
     "xgboost": xgboost,
 }
 """Name of a module to the function that makes its trainings."""
-PARTS = {"xgboost": ROUND}
+PARTS = {"lightgbm": ROUND, "xgboost": ROUND}
 """Name of a module to how many of the batches are a round."""
 
 

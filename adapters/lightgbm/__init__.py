@@ -1,0 +1,6 @@
+"""LightGBM: a callback that turns every training into a run, a round of which is an epoch."""
+
+from .callback import LightGBMCallback
+from .subject import LightGBMSubject
+
+__all__ = ["LightGBMCallback", "LightGBMSubject"]

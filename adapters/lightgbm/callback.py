@@ -1,0 +1,278 @@
+"""LightGBM: a callback that turns every training into a run, a round of which is an epoch."""
+
+# LightGBM passes the arguments of a training to no callback, and declares some types only partly
+# pyright: basic, reportMissingImports=false
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from typing import Any, Unpack
+
+from trainbus import LoopError, Run, SettingsError
+from trainbus.binding import RunOptions
+from trainbus.failures import LOG
+from trainbus.metrics.missing_metric import MetricAdvice
+from trainbus.settings.arguments import checked
+
+from ..shared.boosting_run import BoostingRun
+from ..shared.call_stack import frames
+from .subject import LightGBMSubject
+
+import lightgbm  # isort: skip # after the import that names the missing package
+
+_TRAIN = inspect.unwrap(lightgbm.train).__code__
+_ORDER = 25  # after LightGBM's callbacks that log and record, before its early stopping
+_ADVICE = MetricAdvice(
+    "give lightgbm.train valid_sets=[data], or fit eval_set=[(X_val, y_val)]",
+    "write it into metric of the parameters, or monitor one that is logged",
+)
+
+
+class LightGBMCallback:
+    """A LightGBM callback that runs a list of trainbus callbacks in every training that it is passed to.
+
+    ::
+
+        callback = LightGBMCallback([EarlyStopping(patience=10), ModelCheckpoint("best", save_best_only=True)])
+        lightgbm.train(params, data, 500, valid_sets=[val_data], callbacks=[*callback])
+        print(callback.run.result)
+
+    It works in the same way in ``LGBMClassifier().fit(X, y, eval_set=[(X_val, y_val)], callbacks=[*callback])``. The
+    star gives LightGBM two callbacks, one before and one after each round. ``callbacks=[callback]`` works too; then the
+    run begins after the first round. Each round is an epoch. Metrics of the training data keep LightGBM's names, such
+    as "auc"; those of the validation data are "val_auc", and those of a further set have its name as their prefix.
+
+    LightGBM loads a model only where a training begins, so give it the one to continue::
+
+        callback = LightGBMCallback(callbacks, resume="auto")
+        lightgbm.train(params, data, 500, init_model=callback.init_model, callbacks=[*callback], ...)
+
+    The training then ends with the round in which an unbroken one ends. LightGBM does not save the state of its random
+    generators, so with ``bagging_freq``, ``feature_fraction``, ``extra_trees``, "goss" or "dart" a resumed training
+    draws other rows, columns and trees, as one line in the log says. To continue from a file of your own, keep
+    ``callback.run.state_dict()`` beside it, as it is after the same round, and give ``resume=state`` together with
+    ``init_model=``; the number of rounds is then that of the further rounds, as always with ``init_model``.
+
+    LightGBM reports an error of its own or of another callback to no callback. The run then ends when the error's
+    traceback is released, at the latest at the next training or when Python exits.
+
+    Args:
+        callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
+        data: The name of the validation data; by default the last that is not the training data.
+        metric: The metric that is also logged as "loss" and "val_loss", which callbacks monitor by default; by default
+            the last one if lower is better.
+        options: Further arguments of ``trainbus.Run``, such as ``resume``; the first training resumes.
+
+    Raises:
+        SettingsError: An option is wrong, or a callback cannot work with a booster.
+    """
+
+    @checked("LightGBMCallback", "give several callbacks as one list: LightGBMCallback([...])")
+    def __init__(
+        self, callbacks: Any = (), data: str | None = None, metric: str | None = None, **options: Unpack[RunOptions]
+    ) -> None:
+        where = "lightgbm.train(..., callbacks=[*this LightGBMCallback])"
+        self._rounds = BoostingRun("LightGBMCallback", where, callbacks, data, metric, options, LightGBMSubject())
+        self._subject = LightGBMSubject()
+        self._trains: bool | None = None
+        """Whether the present round counts; None if LightGBM has not called the callback before it."""
+        self.order = _ORDER
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the contents of a copy or a pickle: the settings."""
+        return {**vars(self), "_rounds": copy(self._rounds), "_subject": LightGBMSubject(), "_trains": None}
+
+    def __iter__(self) -> Iterator[Callable[[Any], None]]:
+        """Yield the callbacks of LightGBM: one before each round, and one after it."""
+        return iter((_BeforeRound(self.begin_round), self))
+
+    @property
+    def run(self) -> Run:
+        """The run of the present training, or of the last one.
+
+        Raises:
+            LoopError: No training has begun yet.
+        """
+        return self._rounds.run
+
+    @property
+    def init_model(self) -> Any:
+        """The model to continue, for ``init_model=`` of the training; None if there is nothing to resume.
+
+        It begins the run, and finds the checkpoint to resume from.
+        """
+        if not self._waits:
+            self._begin()
+        return self._subject.loaded
+
+    @property
+    def _waits(self) -> bool:
+        """Whether a run has begun whose booster is not known yet."""
+        return self._rounds.open and self._subject.booster is None
+
+    def _begin(self) -> None:
+        self._subject = LightGBMSubject()
+        self._rounds.begin(self._subject, _ADVICE, lambda: bool(_train_call()))
+
+    def _enter(self, env: Any) -> None:
+        """Begin the run of a training at its first event, or continue the one that ``init_model`` has begun."""
+        if env.model is self._subject.booster:
+            return
+        if not isinstance(env.model, lightgbm.Booster):
+            raise SettingsError(
+                "lightgbm.cv trains a model for each fold, and a run is the training of one model; call lightgbm.train "
+                "for each fold, with a LightGBMCallback each"
+            )
+        call, rounds = _train_call(), self._rounds
+        names, training = _data_names(call)
+        rounds.check_data(names, training)
+        if not self._waits:
+            self._begin()
+        driver, subject = rounds.driver, self._subject
+        assert driver is not None
+        try:
+            _check_begin(env, subject, driver.epochs_done if rounds.continues_state else 0)
+            first = env.evaluation_result_list is None  # before the first round
+            changed = subject.adopt(env.model, rounds.options.get("resume_learning_rates", "checkpoint"))
+            if changed and not first:
+                raise LoopError(
+                    "the first round was trained with another learning rate than that of the resumed run; give "
+                    "lightgbm callbacks=[*callback], with a star"
+                )
+        except BaseException as error:
+            driver.end(error)
+            raise
+        rounds.plan(env.end_iteration - env.begin_iteration, training)
+        sampling = subject.sampling() if driver.run.resumed is not None and not driver.stopped else []
+        if sampling:
+            LOG.warning(
+                "LightGBM does not save the state of its random generators: with %s, the rounds after %d draw other "
+                "rows, columns or trees than those of an unbroken training",
+                ", ".join(sampling),
+                driver.first_epoch,
+            )
+        if (loop := _set_of(call, self)) is not None:
+            weakref.finalize(loop, _left, weakref.ref(self), env.model)
+
+    def begin_round(self, env: Any) -> None:
+        """Begin a round."""
+        self._enter(env)
+        self._trains = self._rounds.begin_round()
+        if self._trains:
+            self._check_data(env)
+
+    def __call__(self, env: Any) -> None:
+        """End a round.
+
+        Raises:
+            EarlyStopException: The training is over.
+        """
+        self._enter(env)
+        trained = self._rounds.begin_round() if self._trains is None else self._trains
+        self._trains = None
+        if not trained:
+            env.model.rollback_one_iter()  # LightGBM asks no callback before it trains the first round
+            self._stop(env)
+        values: dict[str, dict[str, float]] = {}
+        for data, metric, value, *_ in env.evaluation_result_list or ():
+            values.setdefault(data, {})[metric] = float(value)
+        self._rounds.end_round(values)
+        if self._rounds.is_over:
+            self._stop(env)
+        if env.iteration + 1 == env.end_iteration:
+            self._rounds.end()
+        else:
+            self._check_data(env)
+
+    def _check_data(self, env: Any) -> None:
+        """Refuse to train on after a decision has restored the model: LightGBM has freed the data then."""
+        driver = self._rounds.driver
+        if self._rounds.open and driver is not None and not hasattr(env.model, "train_set"):
+            error = LoopError(
+                "a plugin has restored the model in the middle of a training, and LightGBM frees the data of a model "
+                "that it loads; restore it at the end of the run, or stop the run with it"
+            )
+            driver.end(error)
+            raise error
+
+    def leave(self, booster: Any) -> None:
+        """End the run if it is still open, when LightGBM has left its loop: by another callback, or by an error."""
+        driver = self._rounds.driver
+        if booster is self._subject.booster and driver is not None and self._rounds.open:
+            if booster.best_iteration > 0:  # of a training that was stopped
+                self._rounds.end()
+            else:
+                driver.abandon()
+
+    def _stop(self, env: Any) -> None:
+        self._rounds.end()
+        raise lightgbm.callback.EarlyStopException(env.model.current_iteration() - 1, env.evaluation_result_list or [])
+
+
+class _BeforeRound:
+    """The callback of LightGBM before each round."""
+
+    before_iteration = True
+
+    def __init__(self, begin: Callable[[Any], None]) -> None:
+        self._begin = begin
+        self.order = _ORDER
+
+    def __call__(self, env: Any) -> None:
+        self._begin(env)
+
+
+def _train_call() -> Mapping[str, Any]:
+    """Return the variables of the ``lightgbm.train`` that runs; none if another function trains."""
+    return next((each.f_locals for each in frames() if each.f_code is _TRAIN), {})
+
+
+def _data_names(call: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the names of the data sets that are evaluated, and of those that are the training data."""
+    sets, names = call.get("valid_sets") or (), call.get("valid_names") or ()
+    evaluated: list[str] = []
+    training: list[str] = []
+    for number, each in enumerate(sets):
+        default = "training" if each is call["train_set"] else f"valid_{number}"
+        evaluated.append(names[number] if number < len(names) else default)
+        if each is call["train_set"]:
+            training.append(evaluated[-1])
+    return evaluated, training
+
+
+def _check_begin(env: Any, subject: LightGBMSubject, done: int) -> None:
+    """Check that the training continues the model that the run continues.
+
+    Args:
+        env: What LightGBM passes to its callbacks.
+        subject: The subject, which has loaded that model unless a state was given.
+        done: The rounds of the state that was given.
+
+    Raises:
+        LoopError: It does not.
+    """
+    begun = env.begin_iteration
+    if subject.loaded is not None and begun != (rounds := subject.loaded.current_iteration()):
+        raise LoopError(
+            f"the run is resumed from a model of {rounds} rounds, but this training begins after {begun}; give "
+            "lightgbm init_model=callback.init_model"
+        )
+    if begun < done:
+        raise LoopError(
+            f"the state of resume= is that after {done} rounds, but this training begins after {begun}; give lightgbm "
+            "the model of that moment by init_model="
+        )
+
+
+def _set_of(call: Mapping[str, Any], callback: LightGBMCallback) -> set[Any] | None:
+    """Return an object that exists as long as the loop does: the set of its callbacks."""
+    return next((each for each in call.values() if isinstance(each, set) and callback in each), None)
+
+
+def _left(reference: Callable[[], LightGBMCallback | None], booster: Any) -> None:
+    callback = reference()
+    if callback is not None:
+        callback.leave(booster)
