@@ -122,28 +122,27 @@ class Saver:
         name = None if monitor is None else resolve(monitor.metric, metrics)
         return monitor is None or (name is not None and not is_missing(metrics[name]))
 
-    def save(self, run: Run, metrics: Mapping[str, Any], batch: int | None = None) -> Decision:
+    def save(self, run: Run, metrics: Mapping[str, Any], *, required: bool = True) -> Decision:
         """Return the decision about the current model.
 
         Args:
             run: The run.
             metrics: The metrics to name, compare and select the model by.
-            batch: The batch that has ended, counted from 1; None at the end of an epoch. Only an epoch must log the
-                monitored metric.
+            required: Whether a monitored metric that no epoch has logged by its end is an error.
         """
-        name = partial(self.names.fill, run, metrics, **({} if batch is None else {"batch": batch}))
+        name = partial(self.names.fill, run, metrics)
         if not self.names.checked:  # an unknown field is an error now, not at the first best epoch
             name()
         self._drop_absent()
-        chosen = self.selection.choose(run, name, self.selection.scores_in(metrics, required=batch is None))
+        chosen = self.selection.choose(run, name, self.selection.scores_in(metrics, required=required))
         self.due, self.saved = True, self.saved or bool(chosen)
-        return chosen | self.save_last(run, metrics, **({} if batch is None else {"batch": batch}))
+        return chosen | self.save_last(run, metrics)
 
-    def save_last(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> Decision:
+    def save_last(self, run: Run, metrics: Mapping[str, Any]) -> Decision:
         """Return the decision to write the file "last", if ``save_last`` is set, and to delete its last one."""
         if LAST not in self.names.fixed:
             return NOTHING
-        name, older = self.names.fill_fixed(LAST, run, metrics, **counters), self.last
+        name, older = self.names.fill_fixed(LAST, run, metrics), self.last
         path = name.path
         self.last, self.older = path, (run.step, older)
         replaced = older and older != path
