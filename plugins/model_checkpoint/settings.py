@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -251,6 +251,11 @@ class CheckpointSettings(MonitoredCallback):
     @field_serializer("content")
     def _name_content(self, value: Any) -> str | None:
         return None if value is None else name_of(value)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the callback without ``content``, of which only the name is known, and which changes no decision."""
+        return super().from_settings({name: value for name, value in settings.items() if name != "content"})
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
