@@ -49,8 +49,8 @@ class OwnNames:
         (True, True, False, False)
         """
         *parts, _ = name.split("/")
-        directories = ([], *(pattern[:-1] for pattern in self._patterns))
-        return any(
+        directories = (pattern[:-1] for pattern in self._patterns)
+        return not parts or any(
             len(each) == len(parts) and all(part.match(text) for part, text in zip(each, parts, strict=True))
             for each in directories
         )

@@ -74,7 +74,8 @@ def test_earlier_files_are_refused(filepath: str) -> None:
     """Before the training; nothing is changed, and a resumed run or another directory is welcome."""
     trained(2)
     before = {path: read(Path(path)).entry.digest for path in files()}
-    with pytest.raises(SettingsError, match=r"existing='refuse': 'run/' holds checkpoints .*resume='(auto|run/m-2.npz)'.*'version'"):
+    line = r"existing='refuse': 'run/' holds checkpoints .*resume='(auto|run/m-2.npz)'.*'version'"
+    with pytest.raises(SettingsError, match=line):
         trained(1, filepath=filepath, existing="refuse")
     assert {path: read(Path(path)).entry.digest for path in files()} == before
     assert trained(3, resume="auto", existing="refuse").resumed is not None
