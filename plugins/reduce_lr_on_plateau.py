@@ -111,25 +111,35 @@ class ReduceLROnPlateau(ComparisonSettings):
         return {**settings, "patience": max(self.patience, 1), "cooldown": max(self.cooldown, 1)}
 
     def idle_reason(self, planned: PlannedTraining) -> str:
-        """Return why it never looks at the metric, its patience cannot run out, or each rate is at its floor."""
+        """Return why it never looks at the metric, its patience cannot run out, or a cut changes no rate."""
         if reason := self.never_looks(planned):
             return reason
         needed = self.patience + 1 if self.rule == "torch" else max(self.patience, 1)
         reason = self.never_waits_out(planned, self.patience, needed)
-        return f"it never cuts the learning rate: {reason}" if reason else self._at_floor(planned)
+        return f"it never cuts the learning rate: {reason}" if reason else self._no_effect(planned)
 
-    def _at_floor(self, planned: PlannedTraining) -> str:
-        """Return that each rate is at its floor as the training begins; a run that is resumed may have cut it."""
+    def cut(self) -> ScaleLearningRate:
+        """Return the change of the rates that it asks for."""
+        return ScaleLearningRate(self.factor, self.min_lr, self.groups or (), self.eps)
+
+    def _no_effect(self, planned: PlannedTraining) -> str:
+        """Return why a cut changes no rate as the training begins; a run that is resumed may have cut it."""
         rates = {name: rate for name, rate in planned.learning_rates.items() if name in (self.groups or [name])}
-        given = self.min_lr
-        floors = {name: given.get(name, 0.0) if isinstance(given, Mapping) else given for name in rates}
-        if planned.resumed or not rates or any(not 0 < rate <= floors[name] for name, rate in rates.items()):
+        cut = self.cut()
+        if (
+            planned.resumed
+            or not rates
+            or any(not 0 < rate == cut.applied_to(rate, name) for name, rate in rates.items())
+        ):
             return ""  # a warm-up begins at 0
-        highest = max(rates, key=rates.__getitem__)
-        return (
-            f"it never cuts the learning rate unless the rate rises: min_lr is {floors[highest]:g}, but {highest} "
-            f"begins with {rates[highest]:g}"
-        )
+        unless = "it never cuts the learning rate unless the rate rises"
+        free = {name: rate for name, rate in rates.items() if rate > cut.floor_of(name)}
+        highest = max(free or rates, key=rates.__getitem__)
+        rate, floor = rates[highest], cut.floor_of(highest)
+        if not free:
+            return f"{unless}: min_lr is {floor:g}, but {highest} begins with {rate:g}"
+        change = rate - max(rate * self.factor, floor)
+        return f"{unless}: eps is {self.eps:g}, but a cut of {highest}, which begins with {rate:g}, is only {change:g}"
 
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether the metric, its direction and the rule are the same."""
@@ -165,7 +175,7 @@ class _Reducer:
         self.metric = ComparedMetric(settings, *settings.monitored()[0])
         self.compared, self.first_epoch = [self.metric], 0
         self.options = {**settings.better(), **settings.model_dump(include={"patience", "cooldown"})}
-        self.cut = ScaleLearningRate(settings.factor, settings.min_lr, settings.groups or (), settings.eps)
+        self.cut = settings.cut()
         self.state = Plateau()
         self.at = (-1, 0)  # for the reason: epoch and step of the best value; the rule does not need it
 

@@ -175,6 +175,18 @@ class Callback(BaseModel):
         """
         return {name: value for name, value in self.settings().items() if name not in ("callback", "verbose")}
 
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the callback that a checkpoint describes, to compare it with one of the resumed run.
+
+        Args:
+            settings: What ``settings`` returned, without the class. A function has left only its name.
+
+        Raises:
+            SettingsError: The class does not accept these options now.
+        """
+        return cls(**settings)
+
     def compatible_with(self, earlier: Mapping[str, Any], subject: object = None) -> bool:
         """Return whether its plugin can continue from a state dict that was saved under earlier settings.
 

@@ -15,6 +15,7 @@ from trainbus.resume.checks.plugin_values import Flag, Step, parsed
 from ..frequency import EVERY_EPOCH, SavedSchedule, Schedule
 from ..unused_batches import report_uncounted
 from .compared_metric import ComparedMetric
+from .due_looks import DueLooks
 from .settings import ComparisonSettings
 from .unseen_values import SavedValues, UnseenValues
 
@@ -100,7 +101,8 @@ class EpochLooks:
     def __init__(self, settings: ComparisonSettings, looker: Looker) -> None:
         self.frequency, self.looker, self.values = settings.frequency, looker, UnseenValues()
         self.on_train_begin = looker.on_train_begin
-        _lend_end(self, looker)
+        self.due = DueLooks(settings, looker)
+        self.on_train_end = self.due.on_train_end
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
@@ -109,6 +111,7 @@ class EpochLooks:
         if run.epoch < self.looker.first_epoch:
             return None
         if self.frequency.includes(run.epoch):
+            self.due.any = True
             seen = self.values.look(run, self.looker.compared, metrics)
             return self.looker.look_between(run, seen) if seen else None
         self.values.keep(run, self.looker.compared, metrics)
@@ -150,7 +153,8 @@ class ValidationLooks:
         self.every, self.number = int(settings.frequency.every), 0
         self.values = UnseenValues()
         self.on_train_begin = looker.on_train_begin
-        _lend_end(self, looker)
+        self.due = DueLooks(settings, looker)
+        self.on_train_end = self.due.on_train_end
 
     @hookimpl
     def on_validation_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:
@@ -160,11 +164,12 @@ class ValidationLooks:
         if run.epoch < self.looker.first_epoch:
             return None
         self._check_names(metrics)
-        if self.every == 1:
-            return self.looker.look_between(run, metrics)
         if self.number % self.every:
             self.values.keep(run, self.looker.compared, metrics)
             return None
+        self.due.any = True
+        if self.every == 1:
+            return self.looker.look_between(run, metrics)
         seen = self.values.look(run, self.looker.compared, metrics)
         return self.looker.look_between(run, seen) if seen else None
 
@@ -229,7 +234,8 @@ class BatchLooks:
         self.settings, self.looker, self.checked = settings, looker, False
         self.in_shares = settings.frequency.unit == "percent"
         self.values = UnseenValues()
-        _lend_end(self, looker)
+        self.due = DueLooks(settings, looker)
+        self.on_train_end = self.due.on_train_end
 
     @hookimpl
     def on_train_begin(self, run: Run) -> None:
@@ -259,6 +265,7 @@ class BatchLooks:
             means: Those that say whether a metric has got a value; None if the loop reports its means itself.
         """
         values = metrics if self.settings.value == "mean" else self._last_values(means)
+        self.due.any = True
         seen = self.values.look(run, self.looker.compared, values, means)
         return self.looker.look_between(run, seen) if seen else None
 
@@ -269,7 +276,7 @@ class BatchLooks:
         if not (self.checked or self.in_shares):
             self.checked = True
             lost = f"every={self.settings.every!r} has not looked at the metric"
-            report_uncounted(run, self, lost, steps=self.settings.frequency.unit == "step")
+            self.due.reported = report_uncounted(run, self, lost, steps=self.settings.frequency.unit == "step")
         due = self.in_shares and self.schedule.is_due_after(run)
         if run.epoch < self.looker.first_epoch:
             return None
@@ -303,10 +310,3 @@ class BatchLooks:
         self.looker.load_state_dict(saved["looker"])
         self.schedule.load_state_dict(saved["schedule"])
         self.values.load_state_dict(saved["values"])
-
-
-def _lend_end(plugin: Any, looker: Looker) -> None:
-    """Let the run call the looker's hook at the end of the training, if it has one."""
-    end = getattr(looker, "on_train_end", None)
-    if end is not None:
-        plugin.on_train_end = end

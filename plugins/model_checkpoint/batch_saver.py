@@ -81,13 +81,14 @@ class BatchSaver:
             return None
         if saver.selection.monitor is None or self._has_new_value(run, metrics, validated=validated):
             self.waiting = False
-            return saver.save(run, metrics, batch + 1)
+            return saver.save(run, metrics, required=False)
         self.waiting = True
         if not due:
             return None
         if settings.save_best_only or not settings.keep_last:
-            return saver.save_last(run, metrics, batch=batch + 1)
-        return saver.save(run, {name: metrics[name] for name in metrics if not self._is_monitored(name)}, batch + 1)
+            return saver.save_last(run, metrics)
+        others = {name: metrics[name] for name in metrics if not self._is_monitored(name)}
+        return saver.save(run, others, required=False)
 
     @hookimpl
     def on_epoch_end(self, run: Run, metrics: Mapping[str, Any]) -> Decision | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainbus import SettingsError
+from trainbus.checkpoints import inspect_paths
 from trainbus.checkpoints.beside.files import names_beside
 from trainbus.checkpoints.manifest import entries_of, payload_names
 from trainbus.checkpoints.names.filename_template import sibling_path, sibling_template
@@ -24,10 +25,10 @@ _VERSION = re.compile(r"version_(\d{1,9})")
 
 
 class EarlierFiles(NamedTuple):
-    """The files in a directory and below it that a fresh run may replace: paths in the directory, in order."""
+    """The files of others where a fresh run saves: paths in its directory, in order."""
 
     checkpoints: list[str]
-    """The checkpoints, without those of other versions."""
+    """The checkpoints in the directories to which it saves, without those of other versions."""
     others: list[str]
     """Files that trainbus has not saved, at paths to which the run may save."""
 
@@ -38,7 +39,7 @@ class EarlierFiles(NamedTuple):
 
 
 def earlier_files(directory: Location, own: OwnNames) -> EarlierFiles:
-    """Return the files in a directory and below it that a run may replace; it is listed once.
+    """Return the files of others in a directory and below it, where a run saves; it is listed once.
 
     Args:
         directory: The directory.
@@ -54,7 +55,8 @@ def earlier_files(directory: Location, own: OwnNames) -> EarlierFiles:
     if others:  # several files of one save have one manifest
         beside = {path for name in payloads for path in _beside(directory, name)}
         others = {name for name in others if name not in beside and _target(directory, name) not in beside}
-    return EarlierFiles(sorted(name for version, name in _payloads(files) if not version), sorted(others))
+    checkpoints = (name for version, name in _payloads(files) if not version and own.reach(name))
+    return EarlierFiles(sorted(checkpoints), sorted(others))
 
 
 def holds_checkpoints(settings: CheckpointSettings, subject: object = None) -> bool:
@@ -98,7 +100,7 @@ def check_earlier(
     refuses = settings.existing == "refuse" and not resumed
     if not refuses and same[0] != settings:
         return
-    own = OwnNames([settings] if refuses else same, subject)
+    own, all_own = OwnNames([settings] if refuses else same, subject), OwnNames(same, subject)
     try:
         found = earlier_files(location(place), own)
     except OSError:  # saving reports it
@@ -107,10 +109,12 @@ def check_earlier(
     if not any(found):
         return
     held = f"{sibling_path(settings.filepath, '', '') or '.'!r} holds {found}"
-    ways = _ways(settings, own, found, resume, resumed=resumed)
+    ways = _ways(settings, all_own, found, resume, resumed=resumed)
     if refuses:
         raise SettingsError(f"ModelCheckpoint: existing='refuse': {held}; {ways}")
-    LOG.warning("ModelCheckpoint: %s, which this run may replace; %s", held, ways)
+    replaces = found.others or any(map(own.find, found.checkpoints))
+    then = "which this run may replace" if replaces else "beside which this run saves under other names"
+    LOG.warning("ModelCheckpoint: %s, %s; %s", held, then, ways)
 
 
 def _ways(
@@ -124,13 +128,44 @@ def _ways(
     keep = f"to keep its files, give another directory{new}"
     if not found.checkpoints:
         return keep
+    source = _source(settings, own, found)
     if resume is None:
-        return f"to continue that run, give resume='auto'; {keep}"
+        return f"to continue that run, give resume={source!r}; {keep}" if source else keep
     if any(map(own.find, found.checkpoints)):
         why = "none that the callbacks write is an intact one of a run; to continue it, restore an intact copy"
     else:
-        why = "no callback writes files of these names; to continue from one, give its path as resume"
+        why = "no callback writes files of these names"
+        why += f"; to continue from one, give resume={source!r}" if source else ""
     return f"resume={str(resume)!r} takes none of them, since {why}; {keep}"
+
+
+def _source(settings: CheckpointSettings, own: OwnNames, found: EarlierFiles) -> str:
+    """Return what to resume from: "auto" if it takes a checkpoint, or else the newest one; empty if there is none.
+
+    Args:
+        settings: The options of the callback.
+        own: The names of the files that "auto" takes.
+        found: The files of the earlier run.
+    """
+    taken = [name for name in found.checkpoints if own.find(name)]
+    if any(_resumable(settings, taken)):
+        return AUTO
+    newest = max(_resumable(settings, found.checkpoints), default=None)
+    return "" if newest is None else newest[-1]
+
+
+def _resumable(settings: CheckpointSettings, names: Iterable[str]) -> Iterator[tuple[bool, int, int, str]]:
+    """Yield whether a checkpoint with the state of a run is complete, its step and epoch, and its path as it is given.
+
+    Only manifests are read.
+    """
+    for name in names:
+        path = sibling_path(settings.filepath, name, "")
+        with suppress(OSError):
+            for each in inspect_paths([location(absolute(path))]):
+                entry = each.entry
+                if entry is not None and not each.flaw and entry.run_state and not entry.for_inspection:
+                    yield not entry.weights_only, entry.step, entry.epoch, path
 
 
 def versioned(settings: CheckpointSettings, resume: Source | None, subject: object = None) -> str:

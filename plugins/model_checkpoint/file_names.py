@@ -62,8 +62,8 @@ class FileNames:
         self.reported = False
         """Whether a value that does not fit its format was reported."""
 
-    def fill(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> SavedName:
-        """Return the name for the present epoch and step.
+    def fill(self, run: Run, metrics: Mapping[str, Any]) -> SavedName:
+        """Return the name for the present epoch, batch and step; at the end of an epoch, the batch is its last.
 
         A metric becomes NaN if only an earlier epoch has logged it, if it was logged as None, or if it is a ``val_``
         metric and the epoch had no validation. A value that does not fit the format of its field is reported once, and
@@ -72,19 +72,19 @@ class FileNames:
         Raises:
             MissingMetric: A field names a metric that was never logged.
         """
-        values = self._values(run, metrics, **counters)
+        values = self._values(run, metrics)
         name = self._filled(self.template, values)
         if not self.checked:  # an unknown field is an error now, not when the file is written
             for each in filter(template_fields, self.fixed.values()):
-                self._filled(each, {"batch": 1, **values})
+                self._filled(each, values)
         self.checked = self.seen.issuperset(self.metrics)
         return name
 
-    def fill_fixed(self, key: str, run: Run, metrics: Mapping[str, Any], **counters: int) -> SavedName:
+    def fill_fixed(self, key: str, run: Run, metrics: Mapping[str, Any]) -> SavedName:
         """Return the name of one of the files beside the others; a metric without a value becomes NaN."""
-        values = self._values(run, metrics, **counters)
+        values = self._values(run, metrics)
         unknown = {name: nan for name in self.metrics if resolve(name, values) is None}
-        return self._filled(self.fixed[key], {"batch": run.batch + 1, **values, **unknown})
+        return self._filled(self.fixed[key], {**values, **unknown})
 
     def _filled(self, template: str, values: Mapping[str, Any]) -> SavedName:
         try:
@@ -98,10 +98,11 @@ class FileNames:
         paths = {part: render(with_part(template, part), values, self._report) for part in self._parts}
         return SavedName(paths[self._parts[0]], {part: location(path).name for part, path in paths.items()})
 
-    def _values(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> dict[str, Any]:
+    def _values(self, run: Run, metrics: Mapping[str, Any]) -> dict[str, Any]:
         # of a batch, what was logged without a value is not among the metrics
         without: dict[str, Any] = {**run.state.means.without_value}
-        values = {**without, **metrics, "epoch": run.epoch + 1, "epoch0": run.epoch, "step": run.step, **counters}
+        counters = {"epoch": run.epoch + 1, "epoch0": run.epoch, "batch": run.batch + 1, "step": run.step}
+        values = {**without, **metrics, **counters}
         for name in self.metrics:
             logged = resolve(name, values)
             if logged is not None and not is_missing(values[logged]):

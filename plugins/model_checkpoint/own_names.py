@@ -40,6 +40,21 @@ class OwnNames:
                 return "/".join(parts[: len(pattern)])
         return ""
 
+    def reach(self, name: str) -> bool:
+        """Return whether some of these files may be in the directory of a relative path.
+
+        >>> from trainbus.plugins import ModelCheckpoint
+        >>> own = OwnNames([ModelCheckpoint("run/{epoch}/m.pt")])
+        >>> own.reach("1/old.pt"), own.reach("old.pt"), own.reach("abc/m.pt"), own.reach("1/2/m.pt")
+        (True, True, False, False)
+        """
+        *parts, _ = name.split("/")
+        directories = (pattern[:-1] for pattern in self._patterns)
+        return not parts or any(
+            len(each) == len(parts) and all(part.match(text) for part, text in zip(each, parts, strict=True))
+            for each in directories
+        )
+
 
 def _patterns(callback: CheckpointSettings, subject: object) -> Iterable[str]:
     """Return the patterns of a callback, relative to its directory, with the suffix that its files get."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NotRequired
 
@@ -40,7 +40,9 @@ class SavedSaver(TypedDict):
     best_file: _SavedFile | None
     kept: list[_SavedFile]
     seen: list[Text]
+    removed: NotRequired[list[_SavedFile]]
     last: NotRequired[Text]
+    replaced: NotRequired[Text]
     signal: NotRequired[Text]
     waits: NotRequired[Flag]
 
@@ -67,6 +69,8 @@ class Saver:
         """The path of the file that was written for a signal; empty if there was none."""
         self.older: tuple[int, str] = (-1, "")
         """The step at which it was written, and its path before that."""
+        self.unfinished = False
+        """Whether the run has resumed and has not yet looked for files that the last save was to remove."""
         self.waits = False
         """Whether a save was due in an epoch without a value of the metric, by which its model would be compared."""
         self.due = self.saved = False
@@ -122,33 +126,35 @@ class Saver:
         name = None if monitor is None else resolve(monitor.metric, metrics)
         return monitor is None or (name is not None and not is_missing(metrics[name]))
 
-    def save(self, run: Run, metrics: Mapping[str, Any], batch: int | None = None) -> Decision:
+    def save(self, run: Run, metrics: Mapping[str, Any], *, required: bool = True) -> Decision:
         """Return the decision about the current model.
 
         Args:
             run: The run.
             metrics: The metrics to name, compare and select the model by.
-            batch: The batch that has ended, counted from 1; None at the end of an epoch. Only an epoch must log the
-                monitored metric.
+            required: Whether a monitored metric that no epoch has logged by its end is an error.
         """
-        name = partial(self.names.fill, run, metrics, **({} if batch is None else {"batch": batch}))
+        name = partial(self.names.fill, run, metrics)
         if not self.names.checked:  # an unknown field is an error now, not at the first best epoch
             name()
         self._drop_absent()
-        chosen = self.selection.choose(run, name, self.selection.scores_in(metrics, required=batch is None))
+        unfinished = self._finish_removal()
+        chosen = self.selection.choose(run, name, self.selection.scores_in(metrics, required=required))
         self.due, self.saved = True, self.saved or bool(chosen)
-        return chosen | self.save_last(run, metrics, **({} if batch is None else {"batch": batch}))
+        chosen |= self.selection.forget_surplus() if unfinished else NOTHING
+        return chosen | self.save_last(run, metrics)
 
-    def save_last(self, run: Run, metrics: Mapping[str, Any], **counters: int) -> Decision:
+    def save_last(self, run: Run, metrics: Mapping[str, Any]) -> Decision:
         """Return the decision to write the file "last", if ``save_last`` is set, and to delete its last one."""
         if LAST not in self.names.fixed:
             return NOTHING
-        name, older = self.names.fill_fixed(LAST, run, metrics, **counters), self.last
+        name, older = self.names.fill_fixed(LAST, run, metrics), self.last
         path = name.path
+        left = self._still_there([self.older[1]]) if self.older[0] < 0 else []
         self.last, self.older = path, (run.step, older)
-        replaced = older and older != path
-        forget = decision.forget(older, f"{path} is newer", rule=decision.REQUEST) if replaced else NOTHING
-        return self.selection.save_to(name) | forget
+        stale = [each for each in (older, *left) if each not in ("", path)]
+        forget = (decision.forget(each, f"{path} is newer", rule=decision.REQUEST) for each in stale)
+        return join([self.selection.save_to(name), *forget])
 
     @hookimpl
     def on_decision(self, decision: Decision) -> None:
@@ -167,6 +173,24 @@ class Saver:
             if selection.best_file is not None and selection.best_file.path in gone:
                 selection.best_file = None
         self.absent = set()
+
+    def _finish_removal(self) -> bool:
+        """Keep again what the interrupted run was to remove and has not; return whether there is something.
+
+        A resumed run removes it at once if its options are the same. Else its next save applies the present ones.
+        """
+        if not self.unfinished:
+            return False
+        self.unfinished, removed = False, self.selection.removed
+        left = self._still_there(each.path for each in removed)
+        self.selection.keep_again(each for each in removed if each.path in left)
+        return bool(left)
+
+    def _still_there(self, paths: Iterable[str]) -> list[str]:
+        """Return those of these paths at which there is a file that the run may remove."""
+        places = {path: self.start.fixed(location(path)) for path in paths if path}
+        present = set(existing(places.values()))
+        return [path for path, at in places.items() if at in present and not self.owned.flaw_of_deleting(at)]
 
     @hookimpl
     def on_checkpoint_error(self, run: Run, path: Location, step: int) -> None:
@@ -191,6 +215,8 @@ class Saver:
         error, result, why = run.error, NOTHING, "the run has resumed from it"
         if run.resumed is not None and error is None:
             result = join(decision.forget(each, why, rule=decision.REQUEST) for each in self._signal_files(run))
+            self._drop_absent()
+            result |= self.selection.forget_surplus() if self._finish_removal() else NOTHING
         if run.state.interrupted:
             return result | self._save_fixed(run, "signal", f"{run.state.requested} ended the training")
         return result if error is not None else result | self._save_fixed(run, "end", "the training is over")
@@ -230,6 +256,7 @@ class Saver:
             "best_file": best_file,
             "kept": [self._relative(each) for each in selection.kept],
             "seen": sorted(self.names.seen),
+            **({"removed": [self._relative(each) for each in selection.removed]} if selection.removed else {}),
             **({"waits": True} if self.waits else {}),
             **{key: path.removeprefix(self.names.directory) for key, path in self._written() if path},
         }
@@ -242,8 +269,10 @@ class Saver:
         """Continue from what ``state_dict`` returned, without the files that were removed since."""
         selection, best_file = self.selection, saved["best_file"]
         selection.best, self.names.seen = Best(*saved["best"]), set(saved["seen"])
-        self.waits = saved.get("waits", False)
-        self.last, self.signal = (self._own_path(saved.get(key, "")) for key, _ in self._written())
+        self.waits, self.unfinished = saved.get("waits", False), True
+        selection.removed = tuple(map(self._absolute, saved.get("removed", [])))
+        self.last, replaced, self.signal = (self._own_path(saved.get(key, "")) for key, _ in self._written())
+        self.older = -1, replaced
         kept = [each for each in map(self._absolute, saved["kept"]) if self._own(each)]
         best = [] if best_file is None else [self._absolute(best_file)]
         best = [each for each in best if self._own(each)]
@@ -279,7 +308,8 @@ class Saver:
 
     def _written(self) -> tuple[tuple[str, str], ...]:
         named = self.signal if self.signal != self.names.usual_signal else ""  # the usual name is found without a state
-        return ("last", self.last), ("signal", named)
+        replaced = self.older[1] if self.older[1] != self.last else ""
+        return ("last", self.last), ("replaced", replaced), ("signal", named)
 
     def _own_path(self, name: str) -> str:
         """Return the path of a file that the checkpoint's run has written; empty if it is not this run's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, nan
 from os.path import relpath
 from pathlib import Path
@@ -13,7 +13,7 @@ from trainbus import Decision, Run, decision
 from trainbus.decision import NOTHING, Value, join
 from trainbus.metrics.monitor import Monitor
 from trainbus.metrics.names import resolve
-from trainbus.rules import Best, Kept, best_rule, retention_rule
+from trainbus.rules import Best, Kept, Retention, best_rule, retention_rule
 from trainbus.storage.paths import Location, location
 
 from .file_names import SavedName
@@ -68,6 +68,8 @@ class Selection:
         self.best_file: Kept | None = None
         """The file of the best model, with ``save_best_only``."""
         self.kept: tuple[Kept, ...] = ()
+        self.removed: tuple[Kept, ...] = ()
+        """What the last save has removed."""
         self.attempts: list[SaveAttempt] = []
         """The last two: a background save may fail after the next one was decided."""
 
@@ -120,8 +122,7 @@ class Selection:
             self.best_file = Kept(file, run.epoch, run.step, score, second)
         if settings.keep or settings.keep_last:
             new = Kept(file, run.epoch, run.step, nan if score is None else score, second)
-            counts = {"best": settings.keep or 0, "last": settings.keep_last or 0}
-            self.kept, verdict = retention_rule(kept, new, **counts, ties=self.ties)
+            self.kept, verdict = self._retained(kept, new)
             if not verdict.save:
                 return NOTHING
             if monitor is not None:
@@ -132,12 +133,36 @@ class Selection:
             rule, removed = retention_rule.__name__, verdict.forget
             values |= {"keep": settings.keep, "keep_last": settings.keep_last, "kept": len(self.kept)}
         self.attempts = [*self.attempts[-1:], SaveAttempt(file, run.epoch, run.step, best, best_file, kept)]
-        limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
-        why = f"no longer among {' or '.join(limits)}"
-        forget = (decision.forget(old, why, rule=rule, values=values) for old in removed)
+        self.removed = tuple(each for each in kept if each.path in removed)
+        forget = self._forget(removed, values)
         links = {part: relpath(link, Path(file).parent) for part, link in self.links.items()}
         link = links if saved.parts else links.get("", "")
-        return join([self.save_to(saved, link=link, reason=reason, rule=rule, values=values), *forget])
+        return join([self.save_to(saved, link=link, reason=reason, rule=rule, values=values), forget])
+
+    def keep_again(self, files: Iterable[Kept]) -> None:
+        """Keep files that were to be removed and are still there, until the next save applies the present options."""
+        known = {each.path for each in self.kept}
+        self.kept = (*(each for each in files if each.path not in known), *self.kept)
+
+    def forget_surplus(self) -> Decision:
+        """Return the decision to remove the kept files that the options do not keep, if no save removes them."""
+        if not self.kept or not (self.settings.keep or self.settings.keep_last):
+            return NOTHING
+        *others, newest = sorted(self.kept, key=lambda each: (each.epoch, each.step))
+        self.kept, verdict = self._retained(tuple(others), newest)
+        if not verdict.save:
+            self.kept = (*self.kept, newest)
+        return self._forget(verdict.forget, {})
+
+    def _retained(self, kept: tuple[Kept, ...], new: Kept) -> tuple[tuple[Kept, ...], Retention]:
+        settings = self.settings
+        return retention_rule(kept, new, best=settings.keep or 0, last=settings.keep_last or 0, ties=self.ties)
+
+    def _forget(self, paths: Iterable[str], values: Mapping[str, Value]) -> Decision:
+        settings, rule = self.settings, retention_rule.__name__
+        limits = [f"the {name} {n}" for name, n in (("best", settings.keep), ("last", settings.keep_last)) if n]
+        why = f"no longer among {' or '.join(limits)}"
+        return join(decision.forget(path, why, rule=rule, values=values) for path in paths)
 
     def why_none(self) -> str:
         """Return in words why no model was selected by its metric; empty if no metric selects."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -111,14 +111,14 @@ class CheckpointSettings(MonitoredCallback):
         AfterValidator(check_run_field),
     ] = Field(kw_only=False)
     """Path or URL of the file. Without a suffix it gets the framework's own; one that names no format, such as ".ckpt",
-    is kept, and the file has the framework's format. Fields in braces are filled in: {epoch}
-    and {batch}, counted from 1; {step}, the number of weight updates; and every metric, as in
-    "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain any character except braces, as in "{val/mAP@0.50:.2f}";
-    the text after the last colon is the number format. A value that does not fit it, such as a fraction for ":03d", is
-    reported once, and the name has it without a format. Values cannot change the directory that the path names.
-    {run} in the directory, as in "runs/{run}/m-{epoch}", is the id of the run (``Run(run_id=...)``), so that parallel
-    runs have a directory each. {part} in the name, as in "run/{part}-{epoch}", writes a file of each of several models,
-    such as "netG" and "netD"; all files of a save are committed and deleted together."""
+    is kept, and the file has the framework's format. Fields in braces are filled in: {epoch} and {batch}, counted from
+    1, where the batch at the end of an epoch is its last; {step}, the number of weight updates; and every metric, as in
+    "m-{epoch:02d}-{val_loss:.4f}". A metric's name may contain any character except braces, as in
+    "{val/mAP@0.50:.2f}"; the text after the last colon is the number format. A value that does not fit it, such as a
+    fraction for ":03d", is reported once, and the name has it without a format. Values cannot change the directory that
+    the path names. {run} in the directory, as in "runs/{run}/m-{epoch}", is the id of the run (``Run(run_id=...)``), so
+    that parallel runs have a directory each. {part} in the name, as in "run/{part}-{epoch}", writes a file of each of
+    several models, such as "netG" and "netD"; all files of a save are committed and deleted together."""
     save_best_only: bool = False
     """Whether to save a model only if its monitored metric is better than all before it."""
     save_weights_only: bool = False
@@ -251,6 +251,11 @@ class CheckpointSettings(MonitoredCallback):
     @field_serializer("content")
     def _name_content(self, value: Any) -> str | None:
         return None if value is None else name_of(value)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the callback without ``content``, of which only the name is known, and which changes no decision."""
+        return super().from_settings({name: value for name, value in settings.items() if name != "content"})
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from trainbus import Run, SettingsError
 from trainbus.adapters.torch import TorchSubject
+from trainbus.callback.planned_training import PlannedTraining
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.testing import LineSubject, scripted
 
@@ -231,3 +232,26 @@ def test_effective_settings_of_both_rules(one: Any, other: Any, equal: bool) -> 
     assert (first.effective_settings() == second.effective_settings()) == equal
     same_rule = one.get("rule", "keras") == other.get("rule", "keras")
     assert first.compatible_with(second.effective_settings()) == same_rule
+
+
+rates_of = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.floats(1e-6, 10), min_size=1)
+
+
+@given(
+    rates=rates_of,
+    factor=st.floats(0.01, 0.99),
+    eps=st.sampled_from([0.0, 1e-8, 0.01, 0.5, 20.0]),
+    min_lr=st.floats(0, 10) | rates_of,
+)
+def test_it_is_said_that_no_cut_changes_a_rate_exactly_if_none_does(
+    rates: dict[str, float], factor: float, eps: float, min_lr: Any
+) -> None:
+    """Whether min_lr, eps, or both hold it; the line names what holds the highest rate that is above its floor."""
+    callback = ReduceLROnPlateau(patience=1, factor=factor, eps=eps, min_lr=min_lr)
+    floors = {name: min_lr.get(name, 0.0) if isinstance(min_lr, dict) else min_lr for name in rates}
+    cuts = {name: rate - max(rate * factor, floors[name]) for name, rate in rates.items() if rate > floors[name]}
+    reason = callback.idle_reason(PlannedTraining(range(9), learning_rates=rates))
+
+    assert bool(reason) == all(change <= eps for change in cuts.values())
+    if reason:
+        assert ("eps is" in reason, "min_lr is" in reason) == (bool(cuts), not cuts)

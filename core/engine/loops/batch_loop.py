@@ -49,7 +49,7 @@ def observed_batches(
     begin, end = bus.on_batch_begin or _no_hook, bus.on_batch_end or _no_hook
     epoch, means, stops, counters = state.epoch, state.means, state.stop_actions, state.counters
     every_batch, batch = accumulate == 1, first
-    counters.batch = first
+    counters.batch = max(first - 1, 0)  # a loop that is resumed behind its last batch has no other one
     later = counters.begin_loop()
     for item in loader:
         counters.batch = batch

@@ -100,6 +100,6 @@ def _changes(
 def _effective(kind: type[Callback], settings: Mapping[str, Any], subject: object) -> Mapping[str, Any]:
     """Return the effective settings of a callback of this class; the settings unchanged if it cannot be created."""
     try:
-        return kind(**settings).effective_settings(subject)
+        return kind.from_settings(settings).effective_settings(subject)
     except SettingsError:  # its class has other options now
         return settings

@@ -1,6 +1,7 @@
 """Tests of a run that finds the checkpoints of an earlier one where it saves."""
 
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ def test_earlier_files_are_refused(filepath: str) -> None:
     """Before the training; nothing is changed, and a resumed run or another directory is welcome."""
     trained(2)
     before = {path: read(Path(path)).entry.digest for path in files()}
-    with pytest.raises(SettingsError, match=r"existing='refuse': 'run/' holds checkpoints .*resume='auto'.*'version'"):
+    line = r"existing='refuse': 'run/' holds checkpoints .*resume='(auto|run/m-2.npz)'.*'version'"
+    with pytest.raises(SettingsError, match=line):
         trained(1, filepath=filepath, existing="refuse")
     assert {path: read(Path(path)).entry.digest for path in files()} == before
     assert trained(3, resume="auto", existing="refuse").resumed is not None
@@ -101,6 +103,93 @@ def test_each_version_has_its_directory(filepath: str) -> None:
     assert first <= files()
 
 
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "the same names": ({}, {}),
+    "another suffix of the user's own": ({"filepath": "run/m-{epoch}.ckpt"}, {"filepath": "run/m-{epoch}.bin"}),
+    "a suffix in place of the usual one": ({}, {"filepath": "run/m-{epoch}.pth.tar"}),
+    "the usual one in place of a suffix": ({"filepath": "run/m-{epoch}.ckpt"}, {}),
+    "another name": ({}, {"filepath": "run/best"}),
+    "another field": ({"filepath": "run/m-{loss}"}, {"filepath": "run/x-{epoch}"}),
+    "directories in place of names": ({}, {"filepath": "run/{epoch}/m"}),
+    "another suffix in directories": ({"filepath": "run/{epoch}/m.ckpt"}, {"filepath": "run/{epoch}/m.bin"}),
+    "the same last": ({"save_last": True}, {"filepath": "run/x-{epoch}", "save_last": True}),
+    "an absolute path": ({}, {"filepath": str(Path("run").absolute() / "x-{epoch}")}),
+}
+
+
+@pytest.mark.parametrize(("earlier", "options"), OTHERS.values(), ids=OTHERS)
+def test_who_follows_the_advice_continues_the_run(
+    earlier: dict[str, Any], options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It names "auto" if that takes a file, and else the newest one."""
+    if "filepath" in options and Path(options["filepath"]).is_absolute():
+        options = {"filepath": str(Path("run").absolute() / "x-{epoch}")}
+    trained(2, **earlier)
+    with pytest.raises(SettingsError) as refused:
+        trained(1, **options, existing="refuse")
+    (advice,) = re.findall(r"to continue that run, give resume='([^']+)'", str(refused.value))
+    shutil.copytree("run", "copy")
+    caplog.clear()
+    trained(1, **options)
+    assert f"to continue that run, give resume={advice!r}" in caplog.text
+    shutil.rmtree("run")
+    shutil.copytree("copy", "run")
+
+    run = trained(3, resume=advice, **options)
+
+    assert run.resumed is not None
+    assert run.resumed.epoch == 1
+
+
+@pytest.mark.parametrize("hurt", ["m-*", "trainbus.m-*"])
+@pytest.mark.parametrize("options", [{}, {"filepath": "run/x-{epoch}.ckpt"}])
+def test_a_run_that_cannot_be_continued_is_not_proposed(
+    hurt: str, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its files are damaged."""
+    trained(2)
+    damage(hurt)
+    caplog.clear()
+    trained(1, **options)
+    assert "holds checkpoints of an earlier run, m-1.npz and 1 more, " in caplog.text
+    assert "to continue" not in caplog.text
+
+
+BELOW: list[tuple[str, str, str]] = [
+    ("run/{run}/m-{epoch}", "run/best", ""),
+    ("run/{run}/m-{epoch}", "run/{epoch}/m", ""),
+    ("run/{run}/m-{epoch}", "run/m-{epoch}.ckpt", ""),
+    ("run/{epoch}/m", "run/m-{epoch}", ""),
+    ("run/{epoch}/m", "run/e{epoch}/m", ""),
+    ("run/{epoch}/deep/m", "run/{epoch}/m", ""),
+    ("run/{epoch}/m", "run/{epoch}/x", "1/m.npz and 1 more, beside which this run saves under other names"),
+    ("run/{epoch}/m", "run/{epoch0}/m", "1/m.npz and 1 more, which this run may replace"),
+    ("run/m-{epoch}", "run/x-{epoch}", "m-1.npz and 1 more, beside which this run saves under other names"),
+    ("run/m-{epoch}", "run/m-{epoch0}", "m-1.npz and 1 more, which this run may replace"),
+    ("run/m-{epoch}", "run/{epoch}/m", "m-1.npz and 1 more, beside which this run saves under other names"),
+]
+
+
+@pytest.mark.parametrize(("earlier", "filepath", "said"), BELOW)
+def test_files_in_directories_to_which_the_run_never_saves_are_left_out(
+    earlier: str, filepath: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it may replace is named so, and so is what it only saves beside."""
+    with Run(LineSubject(), ModelCheckpoint(earlier, save_on=()), run_id="abc") as run:
+        for epoch in run.epochs(2):
+            run.log(loss=float(epoch))
+    before = {path: Path(path).read_bytes() for path in files()}
+    caplog.clear()
+    trained(2, filepath=filepath)
+
+    held = f"ModelCheckpoint: 'run/' holds checkpoints of an earlier run, {said}; to continue that run, give"
+    assert held in caplog.text if said else "earlier run" not in caplog.text
+    replaced = [path for path, content in before.items() if Path(path).read_bytes() != content]
+    assert not replaced or "may replace" in said
+    version = versioned(ModelCheckpoint(filepath, existing="version"), None, LineSubject())
+    assert "version_1" in version  # beside the files that the run has saved now
+
+
 def damage(pattern: str) -> None:
     for path in Path("run").rglob(pattern):
         path.write_text("{}")
@@ -120,10 +209,10 @@ def damage(pattern: str) -> None:
             {"save_last": True},
             "none that the callbacks write is an intact one of a run; to continue it, restore",
         ),
-        ("", {"filepath": "run/best-{epoch}"}, "of these names; to continue from one, give its path as resume"),
-        ("", {"filepath": "run/{epoch}/m"}, "of these names; to continue from one, give its path as resume"),
-        ("", {"filepath": "run/m-{epoch}.bin"}, "of these names; to continue from one, give its path as resume"),
-        ("m-*", {"filepath": "run/m"}, "of these names; to continue from one, give its path as resume"),
+        ("", {"filepath": "run/best-{epoch}"}, "of these names; to continue from one, give resume='run/m-2.npz'"),
+        ("", {"filepath": "run/{epoch}/m"}, "of these names; to continue from one, give resume='run/m-2.npz'"),
+        ("", {"filepath": "run/m-{epoch}.bin"}, "of these names; to continue from one, give resume='run/m-2.npz'"),
+        ("m-*", {"filepath": "run/m"}, "no callback writes files of these names; to keep"),
     ],
 )
 @pytest.mark.parametrize("existing", ["replace", pytest.param("refuse", marks=pytest.mark.exhaustive)])
