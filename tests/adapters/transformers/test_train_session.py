@@ -223,7 +223,7 @@ class Interrupts(transformers.TrainerCallback):
 def test_ctrl_c_ends_the_run_in_order_and_auto_continues() -> None:
     """After the weight update, not in the middle of its batches."""
     save = ModelCheckpoint("own/{step}", save_on="signal", save_freq="1000 epochs")
-    options = {"gradient_accumulation_steps": 2, "logging_strategy": "no", "num_train_epochs": 5}
+    options = {"gradient_accumulation_steps": 2, "logging_strategy": "no", "num_train_epochs": 4}
     whole = trained([], **options)
     bus = TransformersCallback([save])
     with pytest.raises(KeyboardInterrupt):
