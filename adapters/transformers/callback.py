@@ -1,12 +1,12 @@
 """A callback of Transformers' ``Trainer`` that turns every ``train`` into a run."""
 
-# The types of Transformers are partly unknown
-# pyright: basic
+# The types of Transformers are partly unknown, and it is not installed everywhere where types are checked
+# pyright: basic, reportMissingImports=false
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
@@ -25,7 +25,7 @@ STATE = "restored_state"
 """The attribute under which a checkpoint of the trainer has the state of the run."""
 
 
-class TransformersCallback(TrainerCallback, ExportableState):
+class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
     """A callback of Transformers' ``Trainer`` that runs a list of trainbus callbacks in every ``train``.
 
     ::
@@ -112,8 +112,8 @@ class TransformersCallback(TrainerCallback, ExportableState):
         call = TrainCall.present()
         self._check(call)
         options = self._options_of(call, args, state)
-        given: dict[str, Any] = (state.stateful_callbacks or {}).get(type(self).__name__, {})
-        text = given.get("attributes", {}).get(STATE, "")
+        stored = cast("dict[str, Any]", state.stateful_callbacks)
+        text = stored.get(type(self).__name__, {}).get("attributes", {}).get(STATE, "")
         self._session = TrainSession(self.callbacks, call, args, state, parts, self._of_subject, options, text)
         self._session.begin(control)
 

@@ -1,7 +1,7 @@
 """Let a loader that Accelerate has prepared leave out batches, for a loop that cannot begin later."""
 
-# Accelerate's types are partly unknown
-# pyright: basic
+# Accelerate's types are partly unknown, and it is not installed everywhere where types are checked
+# pyright: basic, reportMissingImports=false
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PreparedLoader:
         batches = len(loader) if has_length(loader) else None
         self.updates = None if batches is None else max(math.ceil(batches / accumulated), 1)
         """The number of weight updates in a pass; None if it is unknown."""
-        self._last_is_shorter = bool(batches) and batches % accumulated > 0
+        self._last_is_shorter = batches is not None and batches % accumulated > 0
         self.can_skip = type(loader) is DataLoaderShard
         """Whether it can leave out batches: one that Accelerate has prepared for each process itself."""
 

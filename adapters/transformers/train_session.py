@@ -1,7 +1,7 @@
 """One call of ``Trainer.train`` and its run."""
 
-# The types of Transformers are partly unknown
-# pyright: basic
+# The types of Transformers are partly unknown, and it is not installed everywhere where types are checked
+# pyright: basic, reportMissingImports=false
 
 from __future__ import annotations
 
@@ -57,16 +57,15 @@ class TrainSession:
         """The number of the next epoch of the trainer."""
         if call.resume_from is not None:
             self._epoch = state.global_step // (self._loader.updates or state.max_steps)
-        subject = TorchSubject(
+        self._subject = TorchSubject(
             parts["model"], parts["optimizer"], scheduler=parts["lr_scheduler"], scaler=call.scaler, **of_subject
         )
         self._evaluations = Evaluations()
         callbacks = [*callbacks, self._evaluations]
         self._driver = RunDriver(
-            subject, callbacks, prefixes={"eval_": "val_"}, reduce=None, **{**options, **self._beginning(given)}
+            self._subject, callbacks, prefixes={"eval_": "val_"}, reduce=None, **{**options, **self._beginning(given)}
         )
-        self._own_resume = False
-        """Whether the run was restored, and the trainer begins anew."""
+        self._own_resume = False  # whether the run was restored, and the trainer begins anew
         self._done = 0
         """The weight updates of the first epoch that the trainer leaves out."""
         self._first_step = self._logged = state.global_step
@@ -74,8 +73,7 @@ class TrainSession:
         """Whether the trainer was interrupted between the last update of an epoch and its end, which it leaves out."""
         self._left_out = False
         """Whether the trainer leaves out the present epoch."""
-        self._offset = 0.0
-        """The part of the present epoch that the trainer leaves out."""
+        self._offset = 0.0  # the part of the present epoch that the trainer leaves out
         self._end_after = ""
         """What the end of the batch or of the epoch comes after: "log of a batch", "log", "evaluation", or nothing."""
         self._early_epoch = False
@@ -133,7 +131,7 @@ class TrainSession:
         """Continue where the trainer does."""
         args, mid_epoch = self._args, self.run.resumer.mid_epoch
         self._left_open = mid_epoch and self._epoch == self._driver.first_epoch + 1
-        if self._left_open and args.eval_strategy.value == "epoch" and args.eval_delay <= self._epoch:
+        if self._left_open and args.eval_strategy == "epoch" and args.eval_delay <= self._epoch:
             self._end_after = "evaluation"
             self._evaluate_first()
         elif args.ignore_data_skip and mid_epoch and not self._left_open:
@@ -201,17 +199,19 @@ class TrainSession:
 
     def _keep_generators(self) -> None:
         """Keep the state of the generators after an evaluation that was made first."""
-        subject = self.run.subject
         if self._early_epoch:  # beginning to load batches draws numbers
-            self._restore_rng, self._early_epoch = partial(set_rng_state, get_rng_state(subject), subject), False
+            self._restore_rng, self._early_epoch = (
+                partial(set_rng_state, get_rng_state(self._subject), self._subject),
+                False,
+            )
         elif self._left_open:  # the trainer restores those from before the evaluation
-            self._loader.call_before(partial(set_rng_state, get_rng_state(subject), subject))
+            self._loader.call_before(partial(set_rng_state, get_rng_state(self._subject), self._subject))
             self._left_open = False
 
     def begin_batch(self) -> None:
         """Begin a weight update."""
         if self._left_out or self._state.global_step >= self._state.max_steps:
-            self._weights = self.run.subject.snapshot()  # the trainer makes one after a resume, although it is to stop
+            self._weights = self._subject.snapshot()  # the trainer makes one after a resume, although it is to stop
             return
         self._reach()
         if self._restore_rng is not None:
@@ -228,7 +228,7 @@ class TrainSession:
         """End a weight update, after the trainer has logged its loss if it does so."""
         self._state.epoch += self._offset
         if self._weights is not None:
-            self.run.subject.restore(self._weights)
+            self._subject.restore(self._weights)
             self._weights, control.should_training_stop = None, True
             control.should_log = control.should_evaluate = control.should_save = False
         elif control.should_log:
@@ -319,7 +319,7 @@ class TrainSession:
         """Stop the trainer if the run has stopped; let all processes put their state together if it is to be saved."""
         if self._driver.stopped:
             control.should_training_stop = True
-        if self.run.world_size > 1 and (control.should_save or self._args.save_strategy.value == "best"):
+        if self.run.world_size > 1 and (control.should_save or self._args.save_strategy == "best"):
             self._gathered = self.run.state_dict()
 
     # --- the checkpoints of the trainer, and the end
@@ -329,7 +329,7 @@ class TrainSession:
         if not self._open:
             return ""
         state = self.run.state_dict() if self.run.world_size == 1 else self._gathered
-        directory = Path(self._args.output_dir) / f"checkpoint-{self._state.global_step}"
+        directory = Path(self._args.output_dir or ".") / f"checkpoint-{self._state.global_step}"
         return "" if state is None else run_file.stored(state, directory)
 
     def abandon(self) -> None:
