@@ -25,7 +25,7 @@ def frames_of_all_threads() -> Iterator[FrameType]:
         yield from frames(innermost)
 
 
-def innermost_self(kind: type) -> Any:
-    """Return the object of class ``kind`` whose method was called last on the stack; None without one."""
+def innermost_self(*kinds: type) -> Any:
+    """Return the object of one of these classes whose method was called last on the stack; None without one."""
     found = (frame.f_locals.get("self") for frame in frames())
-    return next((each for each in found if isinstance(each, kind)), None)
+    return next((each for each in found if isinstance(each, kinds)), None)
