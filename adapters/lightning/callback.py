@@ -138,24 +138,24 @@ class LightningCallback(Callback):
         self._make_run(trainer, pl_module)
 
     def _make_run(self, trainer: Trainer, module: LightningModule) -> None:
-        options = self._options.copy()
+        options, report = self._options.copy(), LOG.warning if trainer.is_global_zero else _say_nothing
         source = options.get("resume")
         if self._given is not None:
             options["resume"] = _with_snapshots(self._given)
             if source is not None:
-                LOG.warning("resume=%r is not used, since fit(ckpt_path=%r) is", source, str(trainer.ckpt_path))
+                report("resume=%r is not used, since fit(ckpt_path=%r) is", source, str(trainer.ckpt_path))
         elif self._has_fitted and source is not None:
             continues = self._last is not None and (self._last.error is not None or self._last.state.interrupted)
             if not (source == AUTO and continues):
                 options["resume"] = None
-                LOG.warning(
+                report(
                     "resume=%r was used in the first fit() of this LightningCallback: this fit() is a new run; to "
                     "continue the earlier run, make a new LightningCallback(resume='auto')",
                     source,
                 )
         if self._has_fitted:
             options.pop("start", None)
-        if options.get("resume") is None and trainer.current_epoch:
+        if trainer.current_epoch and (options.get("resume") is None or trainer.ckpt_path is not None):
             options.setdefault("start", {"epoch": trainer.current_epoch, "step": trainer.global_step})
         self._subject = LightningSubject(trainer, module, probe=self._probe, timeout=self._timeout)
         self._driver = RunDriver(self._subject, self.callbacks, **options)
@@ -165,11 +165,13 @@ class LightningCallback(Callback):
         """Begin the run; let Lightning's loops continue where a resumed run was interrupted."""
         if self._driver is None:
             return
-        if self._given is None and trainer.ckpt_path is not None and trainer.current_epoch:
-            LOG.warning("%s holds no state of this LightningCallback: its callbacks begin anew", trainer.ckpt_path)
+        is_new = self._given is None and trainer.ckpt_path is not None and bool(trainer.current_epoch)
+        if is_new:  # Lightning knows only now with which epoch it begins
             self._make_run(trainer, pl_module)
         driver, run = self._driver, self._driver.run
         self._begin(trainer, driver)
+        if is_new and run.resumed is None and trainer.is_global_zero:
+            LOG.warning("%s holds no state of this LightningCallback: its callbacks begin anew", trainer.ckpt_path)
         if run.resumed is not None or driver.first_epoch != trainer.current_epoch:
             self._subject.loops.begin_at(driver, self._subject.saved_loops)
         self._step = trainer.global_step
@@ -313,6 +315,10 @@ class LightningCallback(Callback):
 
 _KEPT = ("callbacks", "_probe", "_timeout", "_options", "_has_fitted", "_last")
 """The attributes that a copy of the callback has."""
+
+
+def _say_nothing(*_: object) -> None:
+    """Report nothing, since rank 0 does."""
 
 
 def _with_snapshots(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,6 +166,7 @@ class LoopPosition:
     def _begin_inside_of_epoch(self, driver: RunDriver, saved: Mapping[str, Any]) -> None:
         loop, run = self._trainer.fit_loop, driver.run
         epoch_loop, fetcher = loop.epoch_loop, loop._data_fetcher
+        loop._last_train_dl_reload_epoch = driver.first_epoch  # the loader of this epoch was just made
         driver.begin_epoch(driver.first_epoch)
         first = driver.batches_to_skip
         iterator = iter(run.resumer.begin_loop(Batches(self._trainer, pause=first))[0])

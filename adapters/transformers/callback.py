@@ -1,7 +1,7 @@
 """A callback of Transformers' ``Trainer`` that turns every ``train`` into a run."""
 
-# The types of Transformers are partly unknown, and it is not installed everywhere where types are checked
-# pyright: basic, reportMissingImports=false
+# The types of Transformers are partly unknown
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

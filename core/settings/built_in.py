@@ -29,7 +29,9 @@ ENTRY_POINTS = {
     "trainbus.bindings": {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
+        "lightning": "adapters.lightning:LightningCallback",
         "transformers": "adapters.transformers:TransformersCallback",
+        "xgboost": "adapters.xgboost:XGBoostCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
 }

@@ -123,6 +123,27 @@ def test_validations_are_where_lightning_has_them(settings: dict[str, Any], expe
     assert logged == validated
 
 
+class OfTwoSets(Regression):
+    """Validates on two sets of data."""
+
+    def validation_step(self, batch: torch.Tensor, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.log("val_loss", self.layer(batch).pow(2).mean())
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val_score", 1.0 + self.current_epoch)
+
+
+def test_several_sets_of_validation_data() -> None:
+    """The metrics have Lightning's names, and also those of the hook at the end of a validation."""
+    bus = LightningCallback(EarlyStopping(monitor="val_score", patience=1))
+    train, validation = loaders()
+    pl.Trainer(callbacks=[bus], max_epochs=4, **QUIET).fit(OfTwoSets(), train, [validation, validation])
+
+    assert bus.run.history["val_score"] == [1.0, 2.0, 3.0, 4.0]
+    names = [f"val_loss/dataloader_idx_{number}" for number in (0, 1)]
+    assert all(len(bus.run.history[name]) == 4 for name in names)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 def test_steps_are_weight_updates(accumulate: int) -> None:
     trainer, bus = fit(accumulate_grad_batches=accumulate)
@@ -344,6 +365,18 @@ def test_a_checkpoint_without_the_state_begins_the_callbacks_anew(caplog: pytest
     assert [epoch for epoch, _ in bus.run.state.epoch_metrics] == [2, 3]
     assert bus.run.step == 16
     assert "holds no state of this LightningCallback" in caplog.text
+
+
+def test_a_checkpoint_without_the_state_begins_a_run_that_can_be_resumed() -> None:
+    """With resume="auto" as well: first nothing is there, then the newest checkpoint is used."""
+    trainer = pl.Trainer(max_epochs=2, **QUIET)
+    trainer.fit(Regression(), loaders()[0])
+    trainer.save_checkpoint("plain.ckpt")
+    for epochs in (3, 4):
+        bus = fit([ModelCheckpoint("m.pt")], epochs=epochs, path="plain.ckpt", options={"resume": "auto"})[1]
+
+    assert [epoch for epoch, _ in bus.run.state.epoch_metrics] == [2, 3]
+    assert bus.run.step == 16
 
 
 def test_a_path_has_precedence(caplog: pytest.LogCaptureFixture) -> None:

@@ -69,6 +69,7 @@ def training(
     save_freq: str = "epoch",
     own: dict[str, Any] | None = None,
     epochs: int | None = 5,
+    every: str = "epoch",
     **trainer: Any,
 ) -> Callable[[object, bool], Run]:
     """Return a training that resumes by trainbus's checkpoints, or by those of Lightning with settings ``own``."""
@@ -78,7 +79,7 @@ def training(
         pl.seed_everything(3, verbose=False)
         data, validation = loader(), DataLoader(torch.randn(8, 2), 4, shuffle=True)
         rules = [
-            EarlyStopping(patience=2, min_delta=0.01, restore_best_weights=True),
+            EarlyStopping(patience=2, min_delta=0.01, every=every, restore_best_weights=True),
             ReduceLROnPlateau(patience=0, factor=0.5, min_delta=0.01),
             plugin,
         ]
@@ -122,6 +123,8 @@ WAYS = {
     "auto, workers": {**BATCHES, "loader": of_workers},
     "auto, unknown length": {**BATCHES, "loader": of_unknown_length},
     "auto, two loaders": {**BATCHES, "loader": of_two, "make": OfTwo},
+    "auto, looks at validations": {**BATCHES, "val_check_interval": 0.5, "every": "validation"},
+    "auto, loaders made anew": {**BATCHES, "reload_dataloaders_every_n_epochs": 1},
     "auto, stateful": {**BATCHES, "loader": stateful},
     "path": EVERY_EPOCH,
     "path, each batch": EVERY_BATCH,

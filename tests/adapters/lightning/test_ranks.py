@@ -45,5 +45,7 @@ def test_they_continue_exactly(way: str, tmp_path: Path) -> None:
 
 
 def test_ranks_that_lightning_spawns(tmp_path: Path) -> None:
-    """The callback is copied into the processes that Lightning spawns."""
-    assert train(tmp_path / "spawned", "auto", strategy="ddp_spawn") == train(tmp_path / "unbroken", "auto")
+    """The callback is copied into the processes that Lightning spawns or forks."""
+    unbroken = train(tmp_path / "unbroken", "auto")
+    for strategy in ("ddp_spawn", "ddp_fork"):
+        assert train(tmp_path / strategy, "auto", strategy=strategy) == unbroken, strategy
