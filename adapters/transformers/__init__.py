@@ -1,9 +1,11 @@
 """Hugging Face Transformers: a callback that turns every ``Trainer.train`` into a run."""
 
+from importlib import import_module
+
 from trainbus import MissingDependency
 
 try:
-    import transformers as _transformers  # noqa: F401 - only whether it is there
+    import_module("transformers")
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[transformers]'") from error
 

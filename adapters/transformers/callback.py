@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from trainbus import LoopError, Run, SettingsError
@@ -18,6 +18,7 @@ from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
 
+from ..shared.call_stack import innermost_self
 from .train_call import TrainCall
 from .train_session import TrainSession
 
@@ -25,7 +26,7 @@ STATE = "restored_state"
 """The attribute under which a checkpoint of the trainer has the state of the run."""
 
 
-class TransformersCallback(TrainerCallback, ExportableState):
+class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
     """A callback of Transformers' ``Trainer`` that runs a list of trainbus callbacks in every ``train``.
 
     ::
@@ -102,7 +103,8 @@ class TransformersCallback(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """Return the state of the run, which the trainer writes into ``trainer_state.json``."""
-        text = "" if self._session is None else self._session.state()
+        saves = not isinstance(innermost_self(Trainer, TrainerState), TrainerState)  # it asks when it begins, too
+        text = self._session.state() if saves and self._session is not None else ""
         return {"args": {}, "attributes": {STATE: text} if text else {}}
 
     def on_train_begin(
@@ -112,8 +114,8 @@ class TransformersCallback(TrainerCallback, ExportableState):
         call = TrainCall.present()
         self._check(call)
         options = self._options_of(call, args, state)
-        given: dict[str, Any] = (state.stateful_callbacks or {}).get(type(self).__name__, {})
-        text = given.get("attributes", {}).get(STATE, "")
+        stored = cast("dict[str, Any]", state.stateful_callbacks)
+        text = stored.get(type(self).__name__, {}).get("attributes", {}).get(STATE, "")
         self._session = TrainSession(self.callbacks, call, args, state, parts, self._of_subject, options, text)
         self._session.begin(control)
 

@@ -24,14 +24,15 @@ ADVICE = MetricAdvice(
 
 def evaluated_epochs(args: TrainingArguments) -> Sequence[int] | None:
     """Return the epochs at whose ends the trainer evaluates, counted from 1; None if it does so by steps."""
-    strategy, delay = args.eval_strategy.value, math.ceil(args.eval_delay)
-    return {"no": (), "epoch": range(max(delay, 1), sys.maxsize)}.get(strategy)
+    if args.eval_strategy == "epoch":
+        return range(max(math.ceil(args.eval_delay), 1), sys.maxsize)
+    return () if args.eval_strategy == "no" else None
 
 
 def is_due_after(step: int, args: TrainingArguments, state: TrainerState) -> bool:
     """Return whether the trainer evaluates after a weight update: by steps, the last update included."""
     at_end = step >= state.max_steps
-    return args.eval_strategy.value == "steps" and step >= args.eval_delay and (at_end or step % state.eval_steps == 0)
+    return args.eval_strategy == "steps" and step >= args.eval_delay and (at_end or step % state.eval_steps == 0)
 
 
 class Evaluations:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import has_length
 
 from trainbus import Run, SettingsError
 from trainbus.binding import RunDriver
@@ -54,29 +52,20 @@ class TrainSession:
         given: str,
     ) -> None:
         self._call, self._args, self._state = call, args, state
-        loader = parts["train_dataloader"]
-        self._loader = PreparedLoader(loader)
-        self._batches: int | None = None
-        """Batches of the run in an epoch: weight updates."""
-        self._short_update = False
-        """Whether the last update of an epoch has fewer batches of the loader than others."""
-        if has_length(loader):
-            self._batches = max(math.ceil(len(loader) / args.gradient_accumulation_steps), 1)
-            self._short_update = len(loader) % args.gradient_accumulation_steps > 0
+        self._loader = PreparedLoader(parts["train_dataloader"], args.gradient_accumulation_steps)
         self._epoch = 0
         """The number of the next epoch of the trainer."""
         if call.resume_from is not None:
-            self._epoch = state.global_step // (self._batches or state.max_steps)
-        subject = TorchSubject(
+            self._epoch = state.global_step // (self._loader.updates or state.max_steps)
+        self._subject = TorchSubject(
             parts["model"], parts["optimizer"], scheduler=parts["lr_scheduler"], scaler=call.scaler, **of_subject
         )
         self._evaluations = Evaluations()
         callbacks = [*callbacks, self._evaluations]
         self._driver = RunDriver(
-            subject, callbacks, prefixes={"eval_": "val_"}, reduce=None, **{**options, **self._beginning(given)}
+            self._subject, callbacks, prefixes={"eval_": "val_"}, reduce=None, **{**options, **self._beginning(given)}
         )
-        self._own_resume = False
-        """Whether the run was restored, and the trainer begins anew."""
+        self._own_resume = False  # whether the run was restored, and the trainer begins anew
         self._done = 0
         """The weight updates of the first epoch that the trainer leaves out."""
         self._first_step = self._logged = state.global_step
@@ -84,23 +73,17 @@ class TrainSession:
         """Whether the trainer was interrupted between the last update of an epoch and its end, which it leaves out."""
         self._left_out = False
         """Whether the trainer leaves out the present epoch."""
-        self._offset = 0.0
-        """The part of the present epoch that the trainer leaves out."""
+        self._offset = 0.0  # the part of the present epoch that the trainer leaves out
         self._end_after = ""
         """What the end of the batch or of the epoch comes after: "log of a batch", "log", "evaluation", or nothing."""
         self._early_epoch = False
         """Whether an evaluation has begun the epoch before the trainer does."""
-        self._weights: Any = None
-        """The weights before an update that does not count."""
-        self._restore_rng: Callable[[], None] | None = None
-        """Restores the generators when the batches of the epoch were begun to be loaded."""
-        self._eval_on_start: bool | None = None
-        """The argument of the trainer, while it is replaced."""
+        self._weights: Any = None  # those before an update that does not count
+        self._restore_rng: Callable[[], None] | None = None  # called when the first batches of the epoch were loaded
+        self._eval_on_start: bool | None = None  # the argument of the trainer, while it is replaced
         self._validating = False
-        self._measured: dict[str, Any] = {}
-        """The metrics of the data sets that were evaluated so far."""
-        self._revoke: Callable[[], object] = lambda: None
-        """Revokes that the run ends when the call of ``train`` is over."""
+        self._measured: dict[str, Any] = {}  # by the data sets that were evaluated so far
+        self._revoke: Callable[[], object] = lambda: None  # that the run ends when the call of ``train`` is over
         self._gathered: dict[str, Any] | None = None
         """With several processes, the state of the run that they have put together."""
 
@@ -131,7 +114,7 @@ class TrainSession:
         driver, state = self._driver, self._state
         driver.begin(
             None if state.num_train_epochs == sys.maxsize else state.num_train_epochs,
-            batches=self._batches,
+            batches=self._loader.updates,
             validation_freq=evaluated_epochs(self._args),
             advice=ADVICE,
             loop_is_alive=self._call.is_running,
@@ -148,7 +131,7 @@ class TrainSession:
         """Continue where the trainer does."""
         args, mid_epoch = self._args, self.run.resumer.mid_epoch
         self._left_open = mid_epoch and self._epoch == self._driver.first_epoch + 1
-        if self._left_open and args.eval_strategy.value == "epoch" and args.eval_delay <= self._epoch:
+        if self._left_open and args.eval_strategy == "epoch" and args.eval_delay <= self._epoch:
             self._end_after = "evaluation"
             self._evaluate_first()
         elif args.ignore_data_skip and mid_epoch and not self._left_open:
@@ -158,14 +141,7 @@ class TrainSession:
         """Let the trainer leave out what the resumed run has trained."""
         driver, state, args = self._driver, self._state, self._args
         self._own_resume, self._done = True, self.run.resumer.batches_to_skip
-        problem = ""
-        if not self._loader.can_skip:
-            problem = "its batches, since Accelerate dispatches them or has not prepared their loader"
-        elif 0 < self._done < (self._batches or sys.maxsize) and self._short_update:
-            problem = (
-                "a part of an epoch whose last weight update has fewer batches (gradient_accumulation_steps="
-                f"{args.gradient_accumulation_steps})"
-            )
+        problem = self._loader.why_not(self._done)
         if problem and not driver.stopped:
             error = SettingsError(
                 f"resume= continues in epoch {driver.first_epoch + 1} after {self._done} weight updates, but Trainer "
@@ -180,7 +156,7 @@ class TrainSession:
                 "EarlyStopping(restore_best_weights=True), or trainer.train(resume_from_checkpoint=...)"
             )
         state.global_step = self._first_step = self._logged = step = self.run.step
-        state.epoch = driver.first_epoch + (self._done / self._batches if self._batches else 0)
+        state.epoch = driver.first_epoch + (self._done / self._loader.updates if self._loader.updates else 0)
         if self.run.resumer.mid_epoch and self._evaluations.step != step and is_due_after(step, args, state):
             self._evaluate_first()
             self._early_epoch = True
@@ -207,44 +183,35 @@ class TrainSession:
         self._epoch += 1
         self._left_out = driver.stopped or (self._own_resume and number < driver.first_epoch)
         if self._left_out or not self._open:
-            self._leave_out_epoch(control)
+            control.should_epoch_stop = True
+            self._loader.leave_out_all()
             return
         if not self._early_epoch:
             driver.begin_epoch(number)
-        subject = self.run.subject
-        restore = partial(set_rng_state, get_rng_state(subject), subject)
-        if self._early_epoch:  # an evaluation was made first; beginning to load batches draws numbers
-            self._restore_rng, self._early_epoch = restore, False
-        elif self._left_open and self._loader.can_skip:  # the trainer restores generators from before its evaluation
-            self._loader.call_before(restore)
-            self._left_open = False
+        self._keep_generators()
         if driver.stopped:  # by a decision at its begin
-            self._left_out = True
-            self._leave_out_epoch(control)
-        elif self._own_resume:
-            self._leave_out(self._done)
-            self._done = 0
-
-    def _leave_out_epoch(self, control: TrainerControl) -> None:
-        control.should_epoch_stop = True
-        self._leave_out(None)
-
-    def _leave_out(self, batches: int | None) -> None:
-        """Leave out the first batches of the epoch; all of it if it is None."""
-        self._offset = 0.0
-        if not self._loader.can_skip:
-            return
-        over = self._state.global_step >= self._state.max_steps
-        if batches is None or over or (self._batches is not None and batches >= self._batches):
+            self._left_out = control.should_epoch_stop = True
+        if self._left_out or (self._done and self._state.global_step >= self._state.max_steps):
             self._loader.leave_out_all()
-        elif batches:
-            self._offset = batches / self._batches if self._batches else 0.0
-            self._loader.leave_out(batches * self._args.gradient_accumulation_steps)
+        else:
+            self._offset = self._loader.leave_out(self._done)
+        self._done = 0
+
+    def _keep_generators(self) -> None:
+        """Keep the state of the generators after an evaluation that was made first."""
+        if self._early_epoch:  # beginning to load batches draws numbers
+            self._restore_rng, self._early_epoch = (
+                partial(set_rng_state, get_rng_state(self._subject), self._subject),
+                False,
+            )
+        elif self._left_open:  # the trainer restores those from before the evaluation
+            self._loader.call_before(partial(set_rng_state, get_rng_state(self._subject), self._subject))
+            self._left_open = False
 
     def begin_batch(self) -> None:
         """Begin a weight update."""
         if self._left_out or self._state.global_step >= self._state.max_steps:
-            self._weights = self.run.subject.snapshot()  # the trainer makes one after a resume, although it is to stop
+            self._weights = self._subject.snapshot()  # the trainer makes one after a resume, although it is to stop
             return
         self._reach()
         if self._restore_rng is not None:
@@ -261,7 +228,7 @@ class TrainSession:
         """End a weight update, after the trainer has logged its loss if it does so."""
         self._state.epoch += self._offset
         if self._weights is not None:
-            self.run.subject.restore(self._weights)
+            self._subject.restore(self._weights)
             self._weights, control.should_training_stop = None, True
             control.should_log = control.should_evaluate = control.should_save = False
         elif control.should_log:
@@ -352,7 +319,7 @@ class TrainSession:
         """Stop the trainer if the run has stopped; let all processes put their state together if it is to be saved."""
         if self._driver.stopped:
             control.should_training_stop = True
-        if self.run.world_size > 1 and (control.should_save or self._args.save_strategy.value == "best"):
+        if self.run.world_size > 1 and (control.should_save or self._args.save_strategy == "best"):
             self._gathered = self.run.state_dict()
 
     # --- the checkpoints of the trainer, and the end
@@ -362,7 +329,7 @@ class TrainSession:
         if not self._open:
             return ""
         state = self.run.state_dict() if self.run.world_size == 1 else self._gathered
-        directory = Path(self._args.output_dir) / f"checkpoint-{self._state.global_step}"
+        directory = Path(self._args.output_dir or ".") / f"checkpoint-{self._state.global_step}"
         return "" if state is None else run_file.stored(state, directory)
 
     def abandon(self) -> None:

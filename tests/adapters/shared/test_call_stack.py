@@ -48,11 +48,12 @@ def test_the_innermost_object_of_a_class_is_found(kinds: list[type[Outer]]) -> N
     objects = [kind() for kind in kinds]
 
     def found() -> list[Any]:
-        return [innermost_self(Outer), innermost_self(Inner)]
+        return [innermost_self(Outer), innermost_self(Inner), innermost_self(Inner, Outer), innermost_self(int)]
 
-    outer, inner = reduce(lambda action, each: partial(each.call, action), reversed(objects), found)()
+    outer, inner, either, none = reduce(lambda action, each: partial(each.call, action), reversed(objects), found)()
 
-    assert outer is (objects[-1] if objects else None)
+    assert outer is either is (objects[-1] if objects else None)
+    assert none is None
     assert inner is next((each for each in reversed(objects) if isinstance(each, Inner)), None)
 
 

@@ -74,6 +74,7 @@ def test_without_a_train_there_is_no_run() -> None:
 
 
 @pytest.mark.parametrize("make", first_of(lambda each: pickle.loads(pickle.dumps(each)), copy.copy, copy.deepcopy))
+@pytest.mark.exhaustive
 def test_copies_keep_the_settings_and_the_last_run(make: Any) -> None:
     bus = TransformersCallback([EarlyStopping(patience=1, min_delta=10.0)], hparams={"width": 3})
     trainer([bus]).train()
@@ -93,6 +94,7 @@ def test_its_state_is_restored_by_itself_only() -> None:
         trained([EarlyStopping()], resume_from="trainer/checkpoint-4", restore_callback_states_from_checkpoint=True)
 
 
+@pytest.mark.exhaustive
 def test_two_checkpoints_to_continue_from_are_refused() -> None:
     """But with "auto", that of the trainer counts."""
     trained([ModelCheckpoint("own.pt")], save_strategy="epoch", num_train_epochs=2)
@@ -104,6 +106,7 @@ def test_two_checkpoints_to_continue_from_are_refused() -> None:
     assert len(run.history["val_loss"]) == 3
 
 
+@pytest.mark.exhaustive
 def test_a_checkpoint_of_a_trainer_without_the_callback(caplog: pytest.LogCaptureFixture) -> None:
     """Its epochs are counted, and its history is unknown: one line says so."""
     trainer([], save_strategy="epoch", num_train_epochs=2).train()

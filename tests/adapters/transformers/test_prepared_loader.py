@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainbus.adapters.transformers.prepared_loader import PreparedLoader
@@ -37,10 +38,12 @@ def batches(loader: Any) -> list[list[int]]:
 
 
 def prepared(data: Any = None, **options: Any) -> Any:
-    return Accelerator(cpu=True).prepare(DataLoader(Rows() if data is None else data, batch_size=3, **options))
+    configuration = DataLoaderConfiguration(use_seedable_sampler=True)  # as Trainer has it
+    loader = DataLoader(Rows() if data is None else data, batch_size=3, **options)
+    return Accelerator(cpu=True, dataloader_config=configuration).prepare(loader)
 
 
-@pytest.mark.parametrize("left_out", [0, 1, 3, 4])
+@pytest.mark.parametrize("left_out", [0, 1, 3, 4, 5])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_the_first_batches_are_left_out_and_not_loaded(left_out: int, shuffle: bool) -> None:
     """The others are those of the same order, and the next pass has all."""
@@ -58,9 +61,25 @@ def test_the_first_batches_are_left_out_and_not_loaded(left_out: int, shuffle: b
 
     assert part.can_skip
     assert first == passes[0][left_out:]
-    assert loaded == 12 - 3 * left_out
+    assert loaded == max(12 - 3 * left_out, 0)
     assert batches(loader) == passes[1]
     assert len(loader) == 4
+
+
+@pytest.mark.parametrize(
+    ("accumulated", "updates", "whole"), [(1, 4, True), (2, 2, True), (3, 2, False), (4, 1, True), (9, 1, False)]
+)
+def test_weight_updates_are_left_out_with_all_their_batches(accumulated: int, updates: int, whole: bool) -> None:
+    """A part of a pass only if all updates have the same number of batches."""
+    loader = prepared()
+    part = PreparedLoader(loader, accumulated)
+
+    assert part.updates == updates
+    assert part.why_not(0) == part.why_not(updates) == ""
+    if updates > 1:
+        assert bool(part.why_not(1)) != whole
+        assert part.leave_out(1) == 1 / updates
+        assert len(batches(loader)) == 4 - accumulated
 
 
 def test_all_batches_are_left_out() -> None:
@@ -81,7 +100,7 @@ def test_a_function_is_called_once_before_the_batches() -> None:
 
 
 def test_what_has_no_indices_is_loaded() -> None:
-    loader = Accelerator(cpu=True, dataloader_config=None).prepare(DataLoader(Stream(), batch_size=3))
+    loader = prepared(Stream())
     part = PreparedLoader(loader)
     if part.can_skip:
         part.leave_out(2)

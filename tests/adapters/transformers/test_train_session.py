@@ -184,6 +184,23 @@ def test_an_error_that_no_callback_is_told_of_ends_the_run_when_it_is_released()
     assert bus.run.result.reason == "all epochs done"
 
 
+def test_a_train_that_begins_leaves_earlier_checkpoints_as_they_are() -> None:
+    """The trainer asks for the state then, too; the run of the ``train`` before may be open."""
+    bus = TransformersCallback(deciding())
+    training: Any = trainer([bus], kind=Fails, num_train_epochs=2, save_strategy="epoch")
+    training.at = 5
+    with pytest.raises(RuntimeError, match="no memory") as error:
+        training.train()
+    files = {path: path.read_bytes() for path in Path("trainer").rglob("*") if path.is_file()}
+    training.at = 1
+    with pytest.raises(RuntimeError, match="no memory"):
+        training.train()
+
+    assert error
+    assert any(path.name == "trainbus_snapshots.pt" for path in files)
+    assert all(path.read_bytes() == content for path, content in files.items())
+
+
 @pytest.mark.exhaustive
 def test_a_second_train_is_a_run_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     trained([ModelCheckpoint("own.pt")], num_train_epochs=1)
@@ -223,7 +240,7 @@ class Interrupts(transformers.TrainerCallback):
 def test_ctrl_c_ends_the_run_in_order_and_auto_continues() -> None:
     """After the weight update, not in the middle of its batches."""
     save = ModelCheckpoint("own/{step}", save_on="signal", save_freq="1000 epochs")
-    options = {"gradient_accumulation_steps": 2, "logging_strategy": "no", "num_train_epochs": 5}
+    options = {"gradient_accumulation_steps": 2, "logging_strategy": "no", "num_train_epochs": 4}
     whole = trained([], **options)
     bus = TransformersCallback([save])
     with pytest.raises(KeyboardInterrupt):

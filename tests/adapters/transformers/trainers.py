@@ -94,11 +94,9 @@ def deciding(**options: Any) -> list[Any]:
 
 def decided(run: Run) -> list[tuple[int, list[str]]]:
     """Return what a run has decided, without the files that it has saved or removed."""
-    log = (
-        (epoch, sorted(each.reason for each in one if not isinstance(each, (Save, Forget))))
-        for epoch, one in log_of(run)
-    )
-    return [each for each in log if each[1]]
+    log = run.state.decision_log
+    kept = [(epoch, [each.reason for each in one if not isinstance(each, (Save, Forget))]) for epoch, one in log]
+    return [(epoch, sorted(reasons)) for epoch, reasons in kept if reasons]
 
 
 def end_of(run: Run) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import get_type_hints
 
-from trainbus import Run
-from trainbus.binding import RunOptions
+import pytest
+
+from trainbus import Run, SettingsError
+from trainbus.binding import RunOptions, check_options
 
 
 def test_they_are_the_keywords_of_a_run() -> None:
@@ -19,3 +22,28 @@ def test_they_are_the_keywords_of_a_run() -> None:
     assert set(RunOptions.__annotations__) == keywords
     of_run, own = get_type_hints(Run.__init__), get_type_hints(RunOptions)
     assert {name: of_run[name] for name in keywords} == own
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("resum", "resume"),
+        ("resume_from_checkpoint", "resume"),
+        ("ckpt_path", "resume"),
+        ("progress_bar", "verbose"),
+        ("hparam", "hparams"),
+        ("runid", "run_id"),
+        ("prob", "probe"),
+        ("plugins", "callbacks"),
+    ],
+)
+def test_another_argument_is_refused_with_the_nearest_name(option: str, meant: str) -> None:
+    """Also under the names of other libraries."""
+    with pytest.raises(
+        SettingsError, match=re.escape(f"Binding: unknown argument {option!r}; did you mean {meant!r}?")
+    ):
+        check_options("Binding", [*RunOptions.__annotations__, option], ["callbacks", "probe"])
+
+
+def test_the_arguments_of_a_run_and_those_of_the_binding_are_taken() -> None:
+    check_options("Binding", [*RunOptions.__annotations__, "probe"], ["callbacks", "probe"])
