@@ -1,23 +1,15 @@
 """Find the ``fit`` that runs a callback by reading the call stack, since Keras passes no reference to it."""
 
 # Keras declares no types
-# ruff: noqa: SLF001
 # pyright: basic, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
-
-def frames(frame: FrameType | None = None) -> Iterator[FrameType]:
-    """Yield the frames of the stack, from ``frame`` or the current one outwards."""
-    frame = frame or sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+from ..shared.call_stack import frames, frames_of_all_threads
 
 
 def uses(frame: FrameType, callback_list: Any) -> bool:
@@ -28,14 +20,7 @@ def uses(frame: FrameType, callback_list: Any) -> bool:
 def is_in_use(reference: Callable[[], Any]) -> bool:
     """Return whether any thread is inside the ``fit`` that runs the referenced list of callbacks."""
     callback_list = reference()
-    every = (frame for innermost in sys._current_frames().values() for frame in frames(innermost))
-    return callback_list is not None and any(uses(frame, callback_list) for frame in every)
-
-
-def innermost_self(kind: type) -> Any:
-    """Return the object of class ``kind`` whose method was called last on the stack; None without one."""
-    found = (frame.f_locals.get("self") for frame in frames())
-    return next((each for each in found if isinstance(each, kind)), None)
+    return callback_list is not None and any(uses(frame, callback_list) for frame in frames_of_all_threads())
 
 
 def fit_locals(callback_list: Any) -> Mapping[str, Any]:

@@ -19,7 +19,8 @@ from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import AUTO, Source
 
-from .call_stack import frames, innermost_self, uses
+from ..shared.call_stack import frames, innermost_self
+from .call_stack import uses
 from .fit_session import OPEN_FITS, FitSession
 from .subject import KerasSubject
 

@@ -30,6 +30,7 @@ ENTRY_POINTS = {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
         "lightning": "adapters.lightning:LightningCallback",
+        "transformers": "adapters.transformers:TransformersCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
 }

@@ -9,7 +9,7 @@ from trainbus import Run, journal
 from trainbus.capabilities import HasLearningRate, has
 from trainbus.failures import is_observer
 from trainbus.metrics.names import is_validated
-from trainbus.metrics.scalars import to_scalars
+from trainbus.metrics.scalars import LazyMetrics, to_scalars
 from trainbus.resume.checks.plugin_values import Score, Step, Text
 
 SavedValidations = list[tuple[Step, dict[Text, Score]]]
@@ -23,10 +23,11 @@ class EpochValidations:
         self.records: list[journal.ValidationRecord] = []
 
     def add(self, run: Run, metrics: Mapping[str, Any]) -> None:
-        """Note the metrics of a validation and the learning rates at its end."""
-        subject = run.subject
-        shown = {**metrics, **subject.learning_rates()} if has(subject, HasLearningRate) else metrics
-        self.records.append(journal.ValidationRecord(step=run.step, metrics=to_scalars(shown)))
+        """Note the metrics of a validation and the learning rates at its end, unless these are on a device."""
+        rates = run.subject.learning_rates() if has(run.subject, HasLearningRate) else {}
+        values = rates.on_device() if isinstance(rates, LazyMetrics) else rates
+        on_host = {name: rate for name, rate in values.items() if isinstance(rate, float)}  # others wait for a device
+        self.records.append(journal.ValidationRecord(step=run.step, metrics=to_scalars({**metrics, **on_host})))
 
     def take(self, run: Run) -> tuple[journal.ValidationRecord, ...] | None:
         """Return the validations of the epoch that ends, and begin the next one.

@@ -33,6 +33,7 @@ def without(package: str, code: str) -> str:
         ("sklearn", "sklearn"),
         ("lightning", "lightning"),
         ("ignite", "ignite"),
+        ("transformers", "transformers"),
     ],
 )
 def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -> None:

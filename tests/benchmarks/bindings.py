@@ -131,9 +131,49 @@ def lightning() -> Trainings:
     }
 
 
+def transformers() -> Trainings:
+    """Return trainings by the Trainer of Hugging Face Transformers."""
+    import torch
+    from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+
+    from trainbus.adapters.transformers import TransformersCallback
+
+    class Regression(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.optimizer = _model()
+
+        def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+            return {"loss": torch.nn.functional.mse_loss(self.layer(x), labels)}
+
+    rows = [{"x": torch.randn(4), "labels": torch.randn(1)}] * (MANY * 8)
+
+    def train(batches: int, callbacks: list[Any], save: str = "no") -> None:
+        model, quiet = Regression(), {"report_to": [], "disable_tqdm": True, "use_cpu": True, "logging_strategy": "no"}
+        arguments = TrainingArguments(
+            tempfile.mkdtemp(dir="."),
+            num_train_epochs=EPOCHS,
+            eval_strategy="epoch",
+            save_strategy=save,
+            load_best_model_at_end=save != "no",
+            **quiet,
+        )
+        trainer = Trainer(
+            model, arguments, train_dataset=rows[: 8 * batches], eval_dataset=rows[:8], callbacks=callbacks
+        )
+        trainer.train()
+
+    return {
+        "bare": partial(train, callbacks=[]),
+        "its own": lambda batches: train(batches, [EarlyStoppingCallback(99)], "epoch"),
+        "trainbus": lambda batches: train(batches, [TransformersCallback(_rules(), verbose=0)]),
+    }
+
+
 FRAMEWORKS: dict[str, Callable[[], Trainings]] = {
     "ignite": ignite,
     "lightning": lightning,
+    "transformers": transformers,
 }
 """Name of a module to the function that makes its trainings."""
 

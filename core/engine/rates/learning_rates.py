@@ -37,7 +37,9 @@ class LearningRates:
         self._checked = frozenset(checked)
         self._record = record
         self.open = False
-        """Whether the first batch of the epoch is yet to come."""
+        """Whether the first batch of the epoch is yet to come, if the loop reports its batches."""
+        self._first_step = 0
+        """The weight updates of the run when the epoch began."""
         self._changes = RateChanges(state, record, report)
         self._refused: set[str] = set()
         """The plugins of which it was reported that the rates cannot be changed any more."""
@@ -51,7 +53,7 @@ class LearningRates:
 
     def begin_epoch(self) -> None:
         """Store the rates of the next weight update, for a loop that reports no batches."""
-        self.open = True
+        self.open, self._first_step = True, self._state.step
         self._note()
 
     def resume_epoch(self) -> None:
@@ -76,7 +78,14 @@ class LearningRates:
     @property
     def _is_before_update(self) -> bool:
         state = self._state
-        return state.epochs_started > state.epochs_finished and (self.open or not state.learning_rates)
+        return state.epochs_started > state.epochs_finished and not self._had_update
+
+    @property
+    def _had_update(self) -> bool:
+        """Whether the epoch has had an update, as far as is known: a loop need not report its batches."""
+        state = self._state
+        trained = state.validated or state.step > self._first_step or state.counters.current_trained_batches > 0
+        return bool(state.learning_rates) and (trained or not self.open)
 
     def _note(self) -> None:
         subject = self._state.subject
@@ -187,7 +196,7 @@ class LearningRates:
 
     def pending(self) -> list[RateChange]:
         """Return the changes that are yet to be checked, for a checkpoint."""
-        return self._changes.pending(had_update=bool(self._state.learning_rates) and not self.open)
+        return self._changes.pending(had_update=self._had_update)
 
     def uncut(self) -> dict[str, UncutRate]:
         """Return the rates that the run has changed, with the product of the cuts of each, for a checkpoint."""

@@ -29,8 +29,13 @@ TENSOR = "$tensor"
 
 
 def is_stateful(loader: Any) -> bool:
-    """Return whether a loader can save its own position and continue from it."""
-    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+    """Return whether a loader can save its own position and continue from it.
+
+    Accelerate's loaders have these methods, but they pass them on to the loader inside, ``base_dataloader``: one of
+    PyTorch has none, and one of torchdata begins again when it was saved after its last batch.
+    """
+    methods = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+    return methods and not hasattr(loader, "base_dataloader")
 
 
 class Drawn(NamedTuple):
@@ -163,16 +168,23 @@ def _numpy_generator(part: Any, *, legacy: bool) -> Drawn:
     return Drawn(lambda: part.bit_generator.state, set_bits)
 
 
+def _counts_passes(loader: Any) -> bool:
+    """Return whether a loader draws its order anew from the number of the pass, as Accelerate's loaders do."""
+    return type(getattr(loader, "iteration", None)) is int and hasattr(loader, "set_epoch")
+
+
 def capture_loader(loader: Any) -> Any:
     """Return the loader's state as JSON data; None if it has no state that can be saved."""
     state: dict[str, Any] = {}
+    if _counts_passes(loader):
+        state["iteration"] = loader.iteration
     generators = [to_json_data(generator.get_state()) for generator in generators_of(loader)]
     if generators:
         state["generators"] = generators
     if is_stateful(loader):
         try:
             return {"state": to_json_data(_marked(loader.state_dict())), **state}
-        except Exception as error:  # noqa: BLE001 - Accelerate's loaders have the method, which mostly raises
+        except Exception as error:  # noqa: BLE001 - whatever a loader of another library raises
             state["failure"] = f"{type(error).__name__}: {error}"
     if _has_workers(loader):
         state["workers"] = True
@@ -194,6 +206,8 @@ def restore_loader(
     """
     if state is None:
         return False
+    if "iteration" in state and _counts_passes(loader):
+        loader.iteration = state["iteration"]
     if position and "state" in state and is_stateful(loader):
         loader.load_state_dict(_unmarked(from_json_data(state["state"])))
         return True

@@ -4,65 +4,19 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
-from functools import partial, reduce
-from itertools import pairwise
 from typing import Any
 
 import keras
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from trainbus.adapters.keras.call_stack import fit_locals, frames, innermost_self, is_in_use, uses
+from trainbus.adapters.keras.call_stack import fit_locals, is_in_use, uses
+from trainbus.adapters.shared.call_stack import frames, innermost_self
 
 from .fits import X, Y, fit, line
 
 
 class Callbacks:
     """An object to refer to in place of Keras's list of callbacks."""
-
-
-class Outer:
-    def call(self, action: Callable[[], Any]) -> Any:
-        return action()
-
-
-class Inner(Outer):
-    pass
-
-
-def nested(depth: int, action: Callable[[], Any]) -> Any:
-    """Call ``action`` at this depth."""
-    return nested(depth - 1, action) if depth else action()
-
-
-@given(st.integers(0, 20))
-def test_frames_go_outwards_from_the_caller(depth: int) -> None:
-    """The first is the caller's own, and each called the one before it."""
-    found = nested(depth, lambda: list(frames()))
-
-    assert [frame.f_code.co_name for frame in found[: depth + 3]] == [
-        "<lambda>",
-        *["nested"] * (depth + 1),
-        "test_frames_go_outwards_from_the_caller",
-    ]
-    assert all(inner.f_back is outer for inner, outer in pairwise(found))
-    assert found[-1].f_back is None
-
-
-@given(kinds=st.lists(st.sampled_from([Outer, Inner]), max_size=6))
-def test_the_innermost_object_of_a_class_is_found(kinds: list[type[Outer]]) -> None:
-    """Of nested calls of methods it is the last; subclasses count."""
-    objects = [kind() for kind in kinds]
-
-    def found() -> list[Any]:
-        return [innermost_self(Outer), innermost_self(Inner)]
-
-    outer, inner = reduce(lambda action, each: partial(each.call, action), reversed(objects), found)()
-
-    assert outer is (objects[-1] if objects else None)
-    assert inner is next((each for each in reversed(objects) if isinstance(each, Inner)), None)
 
 
 def test_a_call_uses_the_list_that_its_variable_refers_to() -> None:

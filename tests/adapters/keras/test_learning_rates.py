@@ -104,3 +104,16 @@ def test_history_has_the_learning_rates_that_a_callback_changes() -> None:
     assert mine["learning_rate"] == pytest.approx(theirs["learning_rate"])
     assert len(set(mine["learning_rate"])) > 1
     assert "learning_rate" not in fit(line(), [KerasCallback(EarlyStopping(monitor="loss"))]).history
+
+
+@pytest.mark.parametrize("every", ["validation", "epoch"])
+def test_a_cut_at_a_validation_acts_and_is_the_one_of_the_epoch(every):
+    """Keras validates inside of the epoch, after its updates."""
+    x = np.ones((12, 2), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    rule = ReduceLROnPlateau(monitor="val_loss", patience=2, every=every, min_delta=10, factor=0.5)
+    bus = KerasCallback([rule], verbose=0)
+    model.fit(x, x[:, :1], epochs=7, validation_data=(x, x[:, :1]), callbacks=[bus], verbose=0)
+    assert bus.run.failures == []
+    assert [epoch for epoch, _ in bus.run.state.decision_log] == [2, 4, 6]

@@ -180,7 +180,7 @@ def test_a_run_killed_inside_an_epoch_and_resumed_is_replayed_as_one(
         assert in_child(until_killed) == -signal.SIGKILL
     assert trained(epochs, *callbacks, *savers, resume="auto") == unbroken
     assert replayed(*callbacks) == unbroken
-    assert unbroken[-1] == Made(2, 2, 10, "stop")
+    assert unbroken[-1] == Made(2, 2, 11, "stop")
 
 
 @pytest.mark.parametrize(

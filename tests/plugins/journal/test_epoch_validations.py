@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.core.distributed.threads import ThreadRanks, on_all
 from trainbus import Run
+from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, Journal
+from trainbus.plugins.journal.epoch_validations import EpochValidations
 from trainbus.replay import read, replay
 from trainbus.testing import LineSubject
 
@@ -83,3 +86,17 @@ def test_validations_of_one_rank_alone_are_not_recorded(callbacks: list[Any]) ->
     else:
         assert [[each.metrics["val_loss"] for each in epoch or ()] for epoch in found] == [[1.5, 2.5]] * 2
         assert result.notes == ()
+
+
+@pytest.mark.parametrize("rate", [0.5, torch.tensor(0.5)])
+def test_the_rates_of_a_validation_are_recorded_unless_they_are_tensors(rate: Any) -> None:
+    """Reading a tensor may wait for its device."""
+    model = torch.nn.Linear(1, 1)
+    validations = EpochValidations()
+    with Run(TorchSubject(model, torch.optim.SGD(model.parameters(), lr=rate)), verbose=0) as run:
+        for _ in run.epochs(1):
+            validations.add(run, {"val_loss": 1.0})
+    assert validations.records[0].metrics == {
+        "val_loss": 1.0,
+        **({"learning_rate": 0.5} if isinstance(rate, float) else {}),
+    }

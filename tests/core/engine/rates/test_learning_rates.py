@@ -12,7 +12,7 @@ from trainbus import Run, decision, hookimpl
 from trainbus.decision import ScaleLearningRate
 from trainbus.engine.rates.learning_rates import LearningRates
 from trainbus.engine.run_state import RunState
-from trainbus.plugins import ModelCheckpoint, ReduceLROnPlateau
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import LineSubject
 
 
@@ -60,7 +60,7 @@ def stated(run: Run, epochs: int = 3) -> None:
             run.end_batch(batch, {"loss": 1.0})
         run.begin_validation()
         run.end_validation({"val_loss": 1.0})
-        run.end_epoch({"loss": 1.0})
+        run.end_epoch({"loss": 1.0, "val_loss": 1.0})
     run.end()
 
 
@@ -72,6 +72,45 @@ def looped(run: Run, epochs: int = 3) -> None:
                 run.log(loss=1.0)
             with run.validation():
                 run.log(loss=1.0)
+
+
+def without_batches(run: Run, epochs: int = 3) -> None:
+    """Make the same run by a loop that does not report its batches."""
+    with run:
+        for _ in run.epochs(epochs):
+            for _ in range(2):
+                run.log(loss=1.0)
+            with run.validation():
+                run.log(loss=1.0)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_validation_end", "on_epoch_end"])
+def test_a_loop_that_reports_no_batches_has_the_same_rates(hook: str) -> None:
+    run = Run(LineSubject(), [Cutter(hook)])
+    without_batches(run)
+    assert run.history["learning_rate"] == ([0.25, 0.125, 0.0625] if hook == "on_epoch_begin" else [0.5, 0.25, 0.125])
+    assert run.failures == []
+    assert len(run.state.decision_log) == 3
+
+
+@pytest.mark.parametrize("make", [stated, looped, without_batches])
+@pytest.mark.parametrize("every", ["validation", "epoch"])
+def test_cuts_at_validations_are_those_at_epochs(make: Any, every: Any) -> None:
+    """With one validation an epoch, whatever the loop reports; and patience starts anew at each."""
+    monitor: dict[str, Any] = {"monitor": "val_loss", "min_delta": 10, "every": every}
+    rules = [
+        ReduceLROnPlateau(**monitor, patience=2, factor=0.5),
+        EarlyStopping(**monitor, patience=3, reset_on_lr_cut=True),
+    ]
+    run = Run(LineSubject(), rules, verbose=0)
+    make(run, 9)
+    assert [epoch for epoch, each in run.state.decision_log if any(a.kind == "scale_learning_rate" for a in each)] == [
+        2,
+        4,
+        6,
+        8,
+    ]
+    assert (run.failures, run.stopped) == ([], False)
 
 
 @pytest.mark.parametrize("make", [stated, looped])

@@ -67,18 +67,18 @@ def test_a_state_that_is_no_plain_data_is_not_stored() -> None:
 
 @pytest.mark.parametrize("error", [AttributeError, NotImplementedError, RuntimeError, KeyError, ValueError])
 def test_a_state_dict_that_raises_is_replaced_by_the_generators(error: type[Exception]) -> None:
-    """Accelerate's prepared loaders have the method, and it raises AttributeError."""
+    """As those of some libraries do."""
 
-    class Prepared(DataLoader[int]):
+    class Wrapped(DataLoader[int]):
         def state_dict(self) -> Any:
             raise error("dl_state_dict")
 
         def load_state_dict(self, state: Any) -> None:
             raise error("dl_state_dict")
 
-    def make() -> Prepared:
+    def make() -> Wrapped:
         data: Any = range(20)
-        return Prepared(data, shuffle=True, generator=torch.Generator().manual_seed(3))
+        return Wrapped(data, shuffle=True, generator=torch.Generator().manual_seed(3))
 
     loader = make()
     list(loader)
@@ -89,6 +89,43 @@ def test_a_state_dict_that_raises_is_replaced_by_the_generators(error: type[Exce
     assert state["failure"] == f"{error.__name__}: {error('dl_state_dict')}"
     assert not restore_loader(again, state)
     assert [int(each) for each in again] == expected
+
+
+class Prepared:
+    """A loader as Accelerate prepares it: it passes its methods on, and draws its order from the number of the pass."""
+
+    def __init__(self, base: Any, iteration: int = 0) -> None:
+        self.base_dataloader, self.iteration = base, iteration
+
+    def state_dict(self) -> Any:
+        return self.base_dataloader.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        self.base_dataloader.load_state_dict(state)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.iteration = epoch
+
+
+@pytest.mark.parametrize("base", [Stateful(), range(3), DataLoader(range(20), shuffle=True)], ids=repr)  # type: ignore[arg-type]
+@pytest.mark.parametrize("iteration", [0, 1, 7])
+def test_the_number_of_the_pass_is_restored(base: Any, iteration: int) -> None:
+    """The position is not, whatever is inside: a stateful loader begins again when it was saved after its end."""
+    state, again = through_json(capture_loader(Prepared(base, iteration))), Prepared(base)
+
+    assert not is_stateful(again)
+    assert not state.keys() & {"state", "failure"}
+    assert not restore_loader(again, state)
+    assert again.iteration == iteration
+
+
+@pytest.mark.parametrize("iteration", ["1", None, True, 1.0])
+def test_what_is_no_number_of_a_pass_is_left_as_it_is(iteration: Any) -> None:
+    loader = Prepared(range(3), iteration)
+
+    assert capture_loader(loader) is None
+    assert not restore_loader(loader, {"iteration": 3})
+    assert loader.iteration is iteration
 
 
 class Shuffled:
