@@ -211,7 +211,7 @@ class LightningCallback(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin and end the run of a ``fit`` that had nothing to train."""
-        if self._driver is not None and self._driver.run.state.phase == "new" and self._given is not None:
+        if self._driver is not None and self._driver.run.state.phase == "new":
             self._begin(trainer, self._driver)
             self._end()
 

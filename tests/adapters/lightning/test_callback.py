@@ -335,6 +335,18 @@ class Fails(Regression):
         return super().training_step(batch, batch_idx)
 
 
+def test_a_fit_that_has_nothing_to_train_is_a_run() -> None:
+    """Of a path, one that was over stays over, with its history."""
+    _, bus = fit([EarlyStopping()], epochs=0)
+    beside = [pl.callbacks.ModelCheckpoint("own", save_last=True)]
+    first = fit(beside=beside, epochs=2, enable_checkpointing=True)[1]
+    again = fit(epochs=2, path="own/last.ckpt")[1]
+
+    assert (bus.run.result.reason, bus.run.result.epochs) == ("the loop ended", 0)
+    assert again.run.history == first.run.history
+    assert again.run.step == 8
+
+
 @pytest.mark.parametrize("again", ["auto", "path"])
 def test_an_error_ends_the_run_and_the_next_fit_continues_it(again: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With "auto" also one of the same callback; Lightning's checkpoint of an error holds the state as well."""
