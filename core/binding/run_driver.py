@@ -94,6 +94,7 @@ class RunDriver:
         validation_freq: int | Collection[int] | None = None,
         advice: MetricAdvice | None = None,
         loop_is_alive: Callable[[], bool] = lambda: True,
+        plans_later: bool = False,
     ) -> None:
         """Begin the run, from a checkpoint or a state if it is resumed.
 
@@ -106,6 +107,8 @@ class RunDriver:
                 None if unknown.
             advice: What the user writes to have a metric logged, for the message about a missing one.
             loop_is_alive: As in ``trainbus.Run.begin``.
+            plans_later: Whether ``plan`` is called before the first epoch, since the framework does not say yet how
+                many epochs it trains, or says only how many more.
 
         Raises:
             SettingsError: A plugin refuses its options.
@@ -118,7 +121,24 @@ class RunDriver:
         self.run.begin(loop_is_alive, keeps_state=True)
         self._open = True
         self._leave = _abandoned(self)
+        if not plans_later:
+            self.plan(epochs)
+
+    @property
+    def epochs_done(self) -> int:
+        """The epochs that the resumed run had ended when it was saved; 0 without a resume."""
+        return self.run.resumer.saved.position.epochs
+
+    def plan(self, epochs: int | None) -> None:
+        """Set the number of epochs after ``begin(plans_later=True)``; then ``first_epoch`` and ``stopped`` are known.
+
+        Args:
+            epochs: Number of the last epoch, counted from 1, with those of the resumed run; None if unknown.
+        """
+        if not self._open:
+            return
         with self._ending():
+            self.run.state.plan = EpochPlan(epochs)
             self.first_epoch = self.run.resumer.first_epoch()
             self._epoch = self.first_epoch - 1
 

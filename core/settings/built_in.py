@@ -31,6 +31,7 @@ ENTRY_POINTS = {
         "keras": "adapters.keras:KerasCallback",
         "lightning": "adapters.lightning:LightningCallback",
         "transformers": "adapters.transformers:TransformersCallback",
+        "xgboost": "adapters.xgboost:XGBoostCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
 }

@@ -34,6 +34,7 @@ def without(package: str, code: str) -> str:
         ("lightning", "lightning"),
         ("ignite", "ignite"),
         ("transformers", "transformers"),
+        ("xgboost", "xgboost"),
     ],
 )
 def test_a_missing_framework_gives_the_pip_command(adapter: str, package: str) -> None:

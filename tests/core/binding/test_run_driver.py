@@ -225,3 +225,36 @@ def test_a_process_that_exits_ends_the_run(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", EXITS], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "LoopError" in (tmp_path / "journal.jsonl").read_text()
+
+
+@pytest.mark.parametrize("total", [None, 2, 3, 4, 7])
+def test_a_plan_that_is_known_later_has_the_same_effect(total: int | None) -> None:
+    """A framework that says only how many more epochs it trains: the resumed run knows how many it has done."""
+    first = begun(ModelCheckpoint("m"), epochs=3, subject=LineSubject())
+    for _ in range(3):
+        first.begin_epoch()
+        first.end_epoch({"loss": 1.0})
+    first.end()
+
+    def resumed(*, later: bool) -> tuple[int, bool, int | None, str]:
+        driver = RunDriver(LineSubject(), ModelCheckpoint("m"), resume="auto", verbose=0)
+        driver.begin(None if later else total, plans_later=later)
+        if later:
+            assert driver.epochs_done == 3
+            driver.plan(total)
+        found = driver.first_epoch, driver.stopped, driver.run.state.plan.total, str(driver.run.history)
+        driver.end(KeyboardInterrupt())
+        return found
+
+    assert resumed(later=True) == resumed(later=False)
+
+
+def test_without_a_resume_no_epoch_is_done() -> None:
+    driver = RunDriver(verbose=0)
+    driver.begin(plans_later=True)
+    driver.plan(4)
+
+    assert (driver.epochs_done, driver.first_epoch, driver.run.state.plan.total) == (0, 0, 4)
+    driver.end()
+    driver.plan(9)
+    assert driver.run.state.plan.total == 4

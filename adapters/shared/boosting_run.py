@@ -1,0 +1,176 @@
+"""Drive the runs of a boosting library, whose model grows by one round after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from trainbus import LoopError, Run
+from trainbus.binding import RunDriver, check_options
+from trainbus.failures import LOG
+from trainbus.metrics.missing_metric import MetricAdvice
+from trainbus.settings.plugin_list import as_list
+from trainbus.storage.paths import AUTO
+
+from .boosting_metrics import BoostingMetrics
+
+
+class BoostingRun:
+    """The present run of a binding for a boosting library: each round is an epoch of one batch.
+
+    Args:
+        binding: The name of the binding.
+        where: The call in which a run begins, for a message.
+        callbacks: As in ``trainbus.Run``.
+        data: As in ``BoostingMetrics``.
+        metric: As in ``BoostingMetrics``.
+        options: Further arguments of ``trainbus.Run``.
+        subject: A subject without a model, with which the callbacks are checked.
+
+    Raises:
+        SettingsError: An option is wrong, or a callback cannot work with the library's models.
+    """
+
+    def __init__(
+        self,
+        binding: str,
+        where: str,
+        callbacks: Any,
+        data: str | None,
+        metric: str | None,
+        options: Mapping[str, Any],
+        subject: object,
+    ) -> None:
+        self.where, self.callbacks, self.options = where, as_list(callbacks), dict(options)
+        self._data, self._metric = data, metric
+        self.metrics = BoostingMetrics(data, metric)
+        self.driver: RunDriver | None = None
+        self._named = False
+        self._training: Collection[str] = ()
+        check_options(binding, options, ("callbacks", "data", "metric"))
+        RunDriver(subject, self.callbacks, **self.options)  # what cannot work is refused before the training
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the contents of a copy or a pickle: the settings."""
+        return {**vars(self), "driver": None, "metrics": BoostingMetrics(self._data, self._metric), "_named": False}
+
+    @property
+    def run(self) -> Run:
+        """The present run, or the last one.
+
+        Raises:
+            LoopError: None has begun.
+        """
+        if self.driver is None:
+            raise LoopError(f"no run yet: it begins in {self.where}")
+        return self.driver.run
+
+    @property
+    def open(self) -> bool:
+        """Whether a run has begun and not ended."""
+        return self.driver is not None and self.driver.run.state.phase == "open"
+
+    @property
+    def continues_state(self) -> bool:
+        """Whether the run continues a state that was given, whose model the library has loaded."""
+        return self.driver is not None and self.driver.run.resumed is not None and self._given
+
+    @property
+    def _given(self) -> bool:
+        return isinstance(self.options.get("resume"), Mapping)
+
+    def check_data(self, evaluated: Collection[str], training: Collection[str]) -> None:
+        """Refuse a name of the validation data that is none of those that are evaluated.
+
+        Raises:
+            SettingsError: It is none of them.
+        """
+        if self._data is not None:
+            BoostingMetrics(self._data, None).choose_data(evaluated, training)
+
+    def begin(self, subject: object, advice: MetricAdvice, loop_is_alive: Callable[[], bool]) -> RunDriver:
+        """Begin a run, whose number of rounds is not known yet: ``plan`` follows."""
+        if self.open:  # of a training that has ended with an error
+            self.driver and self.driver.abandon()
+        options = self._options_now()
+        self.metrics, self._named = BoostingMetrics(self._data, self._metric), False
+        self.driver = RunDriver(subject, self.callbacks, reduce=None, **options)
+        self.driver.begin(batches=1, validation_freq=1, advice=advice, loop_is_alive=loop_is_alive, plans_later=True)
+        return self.driver
+
+    def _options_now(self) -> dict[str, Any]:
+        """Return the options of a run: only the first one resumes, or the next after one that was interrupted."""
+        resume, before = self.options.get("resume"), self.driver and self.driver.run
+        if before is None or resume is None or (resume == AUTO and (before.error or before.state.interrupted)):
+            return self.options
+        LOG.warning(
+            "resume= was used in the first training with this callback: this one is a new run; to continue the earlier "
+            "one, make a new callback"
+        )
+        return {name: value for name, value in self.options.items() if name not in ("resume", "start")}
+
+    def plan(self, rounds: int | None, training: Collection[str] = ()) -> None:
+        """Set the number of rounds that the library was asked for, and the names of data sets of the training data."""
+        self._training = training
+        if self.driver is not None:
+            more = self.driver.epochs_done if self.continues_state else 0
+            self.driver.plan(None if rounds is None else rounds + more)
+
+    def begin_round(self) -> bool:
+        """Begin the next round; return whether to train it."""
+        driver = self.driver
+        if driver is None or not self.open or driver.stopped or self._is_done(driver):
+            return False
+        driver.begin_epoch()
+        if driver.batches_to_skip:  # it was trained and evaluated before the run was interrupted
+            driver.begin_batch()
+            state = driver.run.state
+            if not state.validated:
+                measured = dict(state.means)
+                self._validate(driver, {name: measured[name] for name in measured if name.startswith("val_")})
+            driver.end_epoch()
+            if driver.stopped or self._is_done(driver):
+                return False
+            driver.begin_epoch()
+        return driver.begin_batch() and not driver.stopped
+
+    def end_round(self, values: Mapping[str, Mapping[str, float]]) -> None:
+        """End the round.
+
+        Args:
+            values: Name of each data set to its metrics.
+        """
+        driver = self.driver
+        if driver is None or not self.open:
+            return
+        try:
+            if not self._named:
+                self.metrics.choose(values, self._training)
+                self._named = True
+            named = self.metrics.named(values)
+        except BaseException as error:
+            driver.end(error)
+            raise
+        driver.end_batch(named)
+        self._validate(driver, {name: value for name, value in named.items() if name.startswith("val_")})
+        driver.end_epoch()
+
+    def _validate(self, driver: RunDriver, measured: Mapping[str, float]) -> None:
+        if measured:
+            driver.begin_validation()
+            driver.end_validation(measured)
+
+    @staticmethod
+    def _is_done(driver: RunDriver) -> bool:
+        """Return whether the last planned round has ended."""
+        state = driver.run.state
+        return not driver.run.resumer.mid_epoch and state.plan.is_done(state.epochs_finished, state.step)
+
+    def end(self) -> None:
+        """End the run; note it as stopped if the library has ended the loop before the last planned round."""
+        driver = self.driver
+        if driver is None or not self.open:
+            return
+        if not (driver.run.state.epoch_open or driver.stopped or self._is_done(driver)):
+            driver.run.stop(f"another callback of {self.where.partition('.')[0]} has ended the training")
+        driver.end()

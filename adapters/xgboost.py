@@ -1,0 +1,311 @@
+"""XGBoost: a callback that turns every training into a run, a round of which is an epoch."""
+
+# XGBoost passes the arguments of a training to no callback, and declares some types only partly
+# pyright: basic, reportMissingImports=false
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+import numpy as np
+
+from trainbus import CheckpointError, MissingDependency, Run, SettingsError
+from trainbus.binding import RunOptions
+from trainbus.failures import LOG
+from trainbus.metrics.missing_metric import MetricAdvice
+from trainbus.settings.arguments import checked
+from trainbus.storage.atomic_file import reading, write_bytes
+
+from .shared.boosting_metrics import direction
+from .shared.boosting_run import BoostingRun
+
+try:
+    import xgboost
+except ImportError as error:
+    raise MissingDependency(f"{error}; pip install 'trainbus[xgboost]'") from error
+
+__all__ = ["XGBoostCallback", "XGBoostSubject"]
+
+_TRAIN = inspect.unwrap(xgboost.train).__code__
+_RATE = "learning_rate"
+_RATE_IN_CONFIG = re.compile(rf'"{_RATE}":"([^"]+)"')
+_SAMPLING = ("subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode")
+_ADVICE = MetricAdvice(
+    "give xgboost.train evals=[(dval, 'val')], or fit eval_set=[(X_val, y_val)]",
+    "write it into eval_metric of the parameters, or monitor one that is logged",
+)
+
+
+class XGBoostSubject:
+    """A booster of XGBoost.
+
+    A file is what ``Booster.save_model`` writes, with the learning rate in the booster's attribute of this name: XGBoost
+    saves no options. Loading a model keeps the options that the booster has.
+
+    Args:
+        booster: The booster; None if it is not known yet.
+    """
+
+    def __init__(self, booster: Any = None) -> None:
+        self._booster = booster
+        self._rate: float | None = None
+
+    @property
+    def booster(self) -> Any:
+        """The booster; who sets it may have changed its learning rate."""
+        return self._booster
+
+    @booster.setter
+    def booster(self, booster: Any) -> None:
+        self._booster, self._rate = booster, None
+
+    def suffixes(self, *, weights_only: bool) -> Sequence[str]:
+        """Return .ubj and .json."""
+        return (".ubj", ".json")
+
+    def save(self, path: Path, *, weights_only: bool) -> object:
+        """Write the model."""
+        return self.snapshot_writer(weights_only=weights_only)(path)
+
+    def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
+        """Copy the model; return a function that writes it."""
+        self._note_rate()
+        return partial(_write, bytes(self.booster.save_raw("ubj")))
+
+    def load(self, path: Path) -> None:
+        """Load the model and its learning rate; the booster keeps its other options.
+
+        Raises:
+            UnreadableCheckpoint: It cannot be read.
+            CheckpointError: It is another kind of model.
+        """
+        with reading(path, "is not a readable model of XGBoost"):
+            data = path.read_bytes()
+            loaded = _read(data)
+            found, rate = _kind(loaded), loaded.attr(_RATE)
+        expected = _kind(self.booster)
+        wrong = [name for name, value in expected.items() if found[name] != value and "0" not in (found[name], value)]
+        if wrong:
+            are = ", ".join(f"{name} {found[name]} and not {expected[name]}" for name in wrong)
+            raise CheckpointError(f"{str(path)!r} holds another model: {are}")
+        self.restore(data)
+        if rate is not None:
+            self.set_learning_rates({_RATE: float(rate)})
+
+    def snapshot(self) -> bytes:
+        """Return the model as bytes."""
+        return bytes(self.booster.save_raw("ubj"))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Load the model of a snapshot; the booster keeps its options, which XGBoost would reset."""
+        options = json.loads(self.booster.save_config())
+        self.booster.load_model(bytearray(snapshot))
+        loaded = json.loads(self.booster.save_config())
+        options["learner"]["learner_model_param"] = loaded["learner"]["learner_model_param"]
+        _copy_model_size(loaded["learner"]["gradient_booster"], options["learner"]["gradient_booster"])
+        self.booster.load_config(json.dumps(options))
+        self._rate = None
+        self._note_rate()
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """Return the learning rate of the next round."""
+        if self._rate is None and self.booster is not None:  # reading takes as long as a small round
+            found = _RATE_IN_CONFIG.search(self.booster.save_config())
+            self._rate = None if found is None else float(np.float32(found[1]))
+        return {} if self._rate is None else {_RATE: self._rate}
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Change the learning rate of the next round; files of the model hold it from now on."""
+        if _RATE in rates:
+            self.booster.set_param(_RATE, repr(float(rates[_RATE])))
+            self._rate = None
+            self._note_rate()
+
+    def rounded_learning_rates(self, rates: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the rates in single precision, in which XGBoost stores them."""
+        return {name: float(np.float32(rate)) for name, rate in rates.items()}
+
+    def continue_rate(self) -> None:
+        """Use the learning rate that is stored in a model which XGBoost has loaded."""
+        rate = self.booster.attr(_RATE)
+        if rate is not None:
+            self.set_learning_rates({_RATE: float(rate)})
+
+    def direction_of(self, metric: str) -> Literal["min", "max"] | None:
+        """Return the direction of a metric of XGBoost."""
+        return direction(metric)
+
+    def draws_progress(self) -> bool:
+        """Return True: XGBoost prints the metrics of each round."""
+        return True
+
+    def sampling(self) -> list[str]:
+        """Return the options that draw random numbers, with their values."""
+        options = json.loads(self.booster.save_config())
+        drawn = [f"{name}={value}" for name in _SAMPLING if (value := _find(options, name)) not in (None, "1")]
+        rate = _find(options, "rate_drop")
+        return [*drawn, *([] if rate in (None, "0") else [f"rate_drop={rate}"])]
+
+    def _note_rate(self) -> None:
+        for rate in self.learning_rates().values():
+            self.booster.set_attr(**{_RATE: repr(rate)})
+
+
+class XGBoostCallback(xgboost.callback.TrainingCallback):
+    """An XGBoost callback that runs a list of trainbus callbacks in every training that it is passed to.
+
+    ::
+
+        callback = XGBoostCallback([EarlyStopping(patience=10), ModelCheckpoint("best", save_best_only=True)])
+        xgboost.train(params, dtrain, 500, evals=[(dtrain, "train"), (dval, "val")], callbacks=[callback])
+        print(callback.run.result)
+
+    It works in the same way in ``XGBClassifier(callbacks=[callback]).fit(X, y, eval_set=[(X_val, y_val)])``. Each round
+    is an epoch. Metrics of the training data keep XGBoost's names, such as "logloss"; those of the validation data are
+    "val_logloss", and those of a further set have its name as their prefix.
+
+    A resumed run ends with the same last round as an unbroken one: ``resume="auto"`` replaces the model at the begin of
+    the training. XGBoost does not save the state of its random generator, so with ``subsample``, ``colsample_by...`` or
+    ``rate_drop`` a resumed training draws other rows and columns, as one line in the log says. To continue from a file
+    that XGBoost has written, keep ``callback.run.state_dict()`` beside it, as it is after the same round, and give
+    ``resume=state`` together with ``xgb_model=``; the number of rounds is then that of the further rounds, as always
+    with ``xgb_model``.
+
+    XGBoost reports an error of its own or of another callback to no callback. The run then ends at the next training or
+    when Python exits.
+
+    Args:
+        callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
+        data: The name of the validation data in ``evals``; by default the last that is not the training data.
+        metric: The metric that is also logged as "loss" and "val_loss", which callbacks monitor by default; by default
+            the last one, by which XGBoost's own early stopping decides, if lower is better.
+        options: Further arguments of ``trainbus.Run``, such as ``resume``; the first training resumes.
+
+    Raises:
+        SettingsError: An option is wrong, or a callback cannot work with a booster.
+    """
+
+    @checked("XGBoostCallback", "give several callbacks as one list: XGBoostCallback([...])")
+    def __init__(
+        self, callbacks: Any = (), data: str | None = None, metric: str | None = None, **options: Unpack[RunOptions]
+    ) -> None:
+        super().__init__()
+        where = "xgboost.train(..., callbacks=[this XGBoostCallback])"
+        self._rounds = BoostingRun("XGBoostCallback", where, callbacks, data, metric, options, XGBoostSubject())
+        self._subject = XGBoostSubject()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the contents of a copy or a pickle: the settings."""
+        return {**vars(self), "_rounds": copy(self._rounds), "_subject": XGBoostSubject()}
+
+    @property
+    def run(self) -> Run:
+        """The run of the present training, or of the last one.
+
+        Raises:
+            LoopError: No training has begun yet.
+        """
+        return self._rounds.run
+
+    def before_training(self, model: Any) -> Any:
+        """Begin a run."""
+        if not isinstance(model, xgboost.Booster):
+            raise SettingsError(
+                "xgboost.cv trains a model for each fold, and a run is the training of one model; call xgboost.train "
+                "for each fold, with an XGBoostCallback each"
+            )
+        if xgboost.collective.get_world_size() > 1:
+            raise SettingsError("an XGBoostCallback cannot train with several workers; remove it from the callbacks")
+        call, rounds = _train_call(), self._rounds
+        evaluated = call.get("evals") or ()
+        training = [name for data, name in evaluated if data is call["dtrain"]]
+        self._subject = XGBoostSubject(model)
+        if evaluated:
+            rounds.check_data([name for _, name in evaluated], training)
+        driver = rounds.begin(self._subject, _ADVICE, lambda: bool(_train_call()))
+        if rounds.continues_state:
+            self._subject.continue_rate()
+        rounds.plan(call.get("num_boost_round"), training)
+        sampling = self._subject.sampling() if driver.run.resumed is not None and not driver.stopped else []
+        if sampling:
+            LOG.warning(
+                "XGBoost does not save the state of its random generator: with %s, the rounds after %d draw other rows "
+                "and columns than those of an unbroken training",
+                ", ".join(sampling),
+                driver.first_epoch,
+            )
+        return model
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Begin a round; return whether the training is over."""
+        self._subject.booster = model
+        return not self._rounds.begin_round()
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """End the round; the training ends before the next one, so that XGBoost calls its other callbacks."""
+        self._rounds.end_round(
+            {data: {name: values[-1] for name, values in metrics.items()} for data, metrics in evals_log.items()}
+        )
+        return False
+
+    def after_training(self, model: Any) -> Any:
+        """End the run."""
+        self._subject.booster = model
+        self._rounds.end()
+        return model
+
+
+def _train_call() -> Mapping[str, Any]:
+    """Return the arguments of the ``xgboost.train`` that runs; none if another function trains."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is _TRAIN:
+            return frame.f_locals
+        frame = frame.f_back
+    return {}
+
+
+def _write(data: bytes, path: Path) -> str:
+    return write_bytes(path, bytes(_read(data).save_raw("json")) if path.suffix == ".json" else data)
+
+
+def _read(data: bytes) -> Any:
+    if len(data) < 2:  # XGBoost ends the process
+        raise ValueError("it is empty")
+    return xgboost.Booster(model_file=bytearray(data))
+
+
+def _kind(booster: Any) -> dict[str, str]:
+    """Return what two models have in common of which one continues the other."""
+    learner = json.loads(booster.save_config())["learner"]
+    size = learner["learner_model_param"]
+    return {
+        "booster": learner["gradient_booster"]["name"],
+        "objective": learner["objective"]["name"],
+        "features": size["num_feature"],
+        "classes": size["num_class"],
+    }
+
+
+def _find(options: Any, name: str) -> Any:
+    """Return the value of an option, wherever it is in XGBoost's configuration; None without it."""
+    if isinstance(options, Mapping):
+        found = (_find(each, name) for each in options.values())
+        return options.get(name) or next((each for each in found if each is not None), None)
+    return None
+
+
+def _copy_model_size(source: Any, target: Any) -> None:
+    """Copy the numbers of trees from one configuration into another."""
+    for name, value in source.items():
+        if name.endswith("_model_param"):
+            target[name] = value
+        elif isinstance(value, Mapping) and isinstance(target.get(name), dict):
+            _copy_model_size(value, target[name])
