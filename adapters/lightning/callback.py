@@ -56,6 +56,9 @@ class LightningCallback(Callback):
       its schedulers and the position of Lightning's loops. The states of other Lightning callbacks, of a datamodule and
       of torchmetrics objects begin anew, since only Lightning saves them. ``ckpt_path`` has precedence.
 
+    Not exact: a resume between the batches of one accumulated update loses their gradients; torchmetrics objects see the
+    rest of an interrupted epoch only; and PyTorch's ReduceLROnPlateau misses the epoch after which was saved.
+
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
         probe: Data for TensorBoard's activations and graph, as in ``TorchSubject``.
@@ -289,10 +292,13 @@ class LightningCallback(Callback):
 
     def _obey(self, trainer: Trainer, driver: RunDriver) -> None:
         """Let Lightning stop if a decision has stopped the run, or the run is over."""
-        if driver.stopped:
-            trainer.should_stop = True
-            if driver.run.state.phase == "ended" and self._state is None:
-                self._state = self._present_state(driver.run)  # Lightning still validates, which draws random numbers
+        if not driver.stopped:
+            return
+        trainer.should_stop = True
+        if driver.run.state.phase == "ended" and self._state is None:
+            self._state = self._present_state(driver.run)  # Lightning still validates, which draws random numbers
+            if (trainer.min_epochs or 0) > trainer.current_epoch or (trainer.min_steps or 0) > trainer.global_step:
+                LOG.warning("Lightning trains on without callbacks until min_epochs= and min_steps= of its Trainer")
 
     def _training_metrics(self, trainer: Trainer) -> dict[str, Any]:
         """Return the metrics of this epoch that are of no validation; the trainer keeps those of earlier epochs."""

@@ -204,6 +204,26 @@ def test_lightning_obeys_a_stop_after_its_least_number_of_epochs() -> None:
     assert trainer.current_epoch == len(bus.run.history["val_loss"]) == 5
 
 
+class InterruptsAtBatch:
+    """Ends the run in the middle of an epoch, as a time limit does."""
+
+    @hookimpl
+    def on_batch_end(self, run: Run, epoch: int, batch: int) -> None:
+        if (epoch, batch) == (1, 1):
+            run.interrupt("the limit")
+
+
+@pytest.mark.parametrize("least", [None, 3])
+def test_an_interrupted_run_ends_the_fit(least: int | None, caplog: pytest.LogCaptureFixture) -> None:
+    """The epoch stays open; if Lightning trains on to its least number of epochs, this is said."""
+    trainer, bus = fit([InterruptsAtBatch()], epochs=5, min_epochs=least)
+
+    assert (bus.run.step, bus.run.result.reason) == (6, "the limit asked for it")
+    assert trainer.global_step == (12 if least else 6)
+    assert len(bus.run.history["val_loss"]) == 1
+    assert ("trains on without callbacks" in caplog.text) == bool(least)
+
+
 def test_its_own_callbacks_work_beside_it(tmp_path: Path) -> None:
     """Its checkpoints hold the state of the run; its progress bar is the only one."""
     beside = [
