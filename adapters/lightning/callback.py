@@ -53,11 +53,12 @@ class LightningCallback(Callback):
     - ``fit(ckpt_path=...)``: Lightning's own checkpoint holds the state of the run as well, with the best weights that
       ``EarlyStopping(restore_best_weights=True)`` keeps.
     - ``resume="auto"``: the newest checkpoint of trainbus's ``ModelCheckpoint``. It holds the module, its optimizers,
-      its schedulers and the position of Lightning's loops. The states of other Lightning callbacks, of a datamodule and
-      of torchmetrics objects begin anew, since only Lightning saves them. ``ckpt_path`` has precedence.
+      its schedulers and the position of Lightning's loops. The states of other Lightning callbacks and of a
+      datamodule begin anew, since only Lightning saves them. ``ckpt_path`` has precedence.
 
-    Not exact: a resume between the batches of one accumulated update loses their gradients; torchmetrics objects see the
-    rest of an interrupted epoch only; and PyTorch's ReduceLROnPlateau misses the epoch after which was saved.
+    Not exact: a resume between the batches of one accumulated update loses their gradients; torchmetrics objects see
+    only the rest of an interrupted epoch; PyTorch's ReduceLROnPlateau, which Lightning steps after a save at the end of
+    an epoch, misses that epoch.
 
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
