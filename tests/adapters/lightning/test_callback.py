@@ -46,9 +46,10 @@ def in_a_loop(values: list[float], callbacks: Any, rate: float = 0.1) -> Run:
 VALUES = [
     [5.0, 4.0, 4.0, 4.0, 4.0, 4.0],
     [1.0, 2.0, 3.0, 0.5, 0.6, 0.7],
-    [3.0, float("nan"), 3.0, 2.0, 2.0, 2.0],
-    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
-    [6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
+    *(
+        pytest.param(values, marks=pytest.mark.exhaustive)
+        for values in ([3.0, float("nan"), 3.0, 2.0, 2.0, 2.0], [1.0] * 6, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    ),
 ]
 
 
@@ -102,9 +103,9 @@ class Validations:
 
 FREQUENCIES = [
     ({}, [(0, 4), (1, 4), (2, 4), (3, 4)]),
-    ({"num_sanity_val_steps": 0}, [(0, 4), (1, 4), (2, 4), (3, 4)]),
+    pytest.param({"num_sanity_val_steps": 0}, [(0, 4), (1, 4), (2, 4), (3, 4)], marks=pytest.mark.exhaustive),
     ({"val_check_interval": 0.5}, [(0, 2), (0, 4), (1, 2), (1, 4), (2, 2), (2, 4), (3, 2), (3, 4)]),
-    ({"val_check_interval": 3}, [(0, 3), (1, 3), (2, 3), (3, 3)]),
+    pytest.param({"val_check_interval": 3}, [(0, 3), (1, 3), (2, 3), (3, 3)], marks=pytest.mark.exhaustive),
     ({"check_val_every_n_epoch": 2}, [(1, 4), (3, 4)]),
     ({"check_val_every_n_epoch": None, "val_check_interval": 6}, [(1, 2), (2, 4)]),
     ({"limit_val_batches": 0}, []),
