@@ -53,8 +53,12 @@ class LightningCallback(Callback):
     - ``fit(ckpt_path=...)``: Lightning's own checkpoint holds the state of the run as well, with the best weights that
       ``EarlyStopping(restore_best_weights=True)`` keeps.
     - ``resume="auto"``: the newest checkpoint of trainbus's ``ModelCheckpoint``. It holds the module, its optimizers,
-      its schedulers and the position of Lightning's loops. The states of other Lightning callbacks, of a datamodule and
-      of torchmetrics objects begin anew, since only Lightning saves them. ``ckpt_path`` has precedence.
+      its schedulers and the position of Lightning's loops. The states of other Lightning callbacks and of a
+      datamodule begin anew, since only Lightning saves them. ``ckpt_path`` has precedence.
+
+    Not exact: a resume between the batches of one accumulated update loses their gradients; torchmetrics objects see
+    only the rest of an interrupted epoch; PyTorch's ReduceLROnPlateau, which Lightning steps after a save at the end of
+    an epoch, misses that epoch.
 
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
@@ -86,6 +90,8 @@ class LightningCallback(Callback):
         """Drop what belongs to one ``fit``."""
         self._driver: RunDriver | None = None
         self._subject: Any = None
+        self._loops: Any = None
+        self._updates: Any = None
         self._state: dict[str, Any] | None = None
         """The state of the run at its end; None before, and if later states are the same."""
         self._restore_hook: Callable[[], object] = int
@@ -158,6 +164,7 @@ class LightningCallback(Callback):
         if trainer.current_epoch and (options.get("resume") is None or trainer.ckpt_path is not None):
             options.setdefault("start", {"epoch": trainer.current_epoch, "step": trainer.global_step})
         self._subject = LightningSubject(trainer, module, probe=self._probe, timeout=self._timeout)
+        self._loops = self._subject.loops
         self._driver = RunDriver(self._subject, self.callbacks, **options)
         self._last = self._driver.run
 
@@ -173,8 +180,8 @@ class LightningCallback(Callback):
         if is_new and run.resumed is None and trainer.is_global_zero:
             LOG.warning("%s holds no state of this LightningCallback: its callbacks begin anew", trainer.ckpt_path)
         if run.resumed is not None or driver.first_epoch != trainer.current_epoch:
-            self._subject.loops.begin_at(driver, self._subject.saved_loops)
-        self._step = trainer.global_step
+            self._loops.begin_at(driver, self._subject.saved_loops)
+        self._updates, self._step = self._loops.updates(), trainer.global_step
         self._before = dict(trainer.callback_metrics)
         if type(pl_module).on_train_epoch_end is not LightningModule.on_train_epoch_end:
             self._end_epoch_after(pl_module, trainer)
@@ -211,7 +218,7 @@ class LightningCallback(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin and end the run of a ``fit`` that had nothing to train."""
-        if self._driver is not None and self._driver.run.state.phase == "new" and self._given is not None:
+        if self._driver is not None and self._driver.run.state.phase == "new":
             self._begin(trainer, self._driver)
             self._end()
 
@@ -230,13 +237,13 @@ class LightningCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch."""
         if self._driver is not None:
-            self._subject.loops.begin_epoch(self._driver)
+            self._loops.begin_epoch(self._driver)
             self._before, self._validated = dict(trainer.callback_metrics), {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Begin a batch."""
         if self._driver is not None:
-            self._subject.loops.begin_batch()
+            self._loops.in_batch = True
             self._driver.begin_batch()
 
     def on_train_batch_end(
@@ -246,11 +253,15 @@ class LightningCallback(Callback):
         driver = self._driver
         if driver is None:
             return
-        run = driver.run
-        self._subject.loops.end_batch()
-        step, self._step = self._step, trainer.global_step
-        driver.end_batch(self._training_metrics(trainer) if run.has_batch_listeners else None, self._step - step)
-        self._obey(trainer, driver)
+        loops = self._loops
+        loops.in_batch, loops.awaits_validation = False, True
+        if loops.earlier:
+            loops.add_earlier_sums()
+        step, self._step = self._step, self._updates.completed
+        listened = driver.run.has_batch_listeners
+        driver.end_batch(self._training_metrics(trainer) if listened else None, self._step - step)
+        if driver.stopped:
+            self._obey(trainer, driver)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a validation."""
@@ -262,7 +273,7 @@ class LightningCallback(Callback):
         """End a validation with the metrics that it has logged."""
         driver = self._driver
         if driver is not None and not trainer.sanity_checking:
-            self._subject.loops.awaits_validation = False
+            self._loops.awaits_validation = False
             present, before = dict(trainer.callback_metrics), self._before_validation
             logged = {name: value for name, value in present.items() if value is not before.get(name)}
             self._validated |= logged
@@ -277,15 +288,18 @@ class LightningCallback(Callback):
     def _end_epoch(self, trainer: Trainer) -> None:
         driver = self._driver
         if driver is not None:
-            driver.end_epoch({**self._subject.loops.earlier_metrics(), **self._training_metrics(trainer)})
+            driver.end_epoch({**self._loops.earlier_metrics(), **self._training_metrics(trainer)})
             self._obey(trainer, driver)
 
     def _obey(self, trainer: Trainer, driver: RunDriver) -> None:
         """Let Lightning stop if a decision has stopped the run, or the run is over."""
-        if driver.stopped:
-            trainer.should_stop = True
-            if driver.run.state.phase == "ended" and self._state is None:
-                self._state = self._present_state(driver.run)  # Lightning still validates, which draws random numbers
+        if not driver.stopped:
+            return
+        trainer.should_stop = True
+        if driver.run.state.phase == "ended" and self._state is None:
+            self._state = self._present_state(driver.run)  # Lightning still validates, which draws random numbers
+            if (trainer.min_epochs or 0) > trainer.current_epoch or (trainer.min_steps or 0) > trainer.global_step:
+                LOG.warning("Lightning trains on without callbacks until min_epochs= and min_steps= of its Trainer")
 
     def _training_metrics(self, trainer: Trainer) -> dict[str, Any]:
         """Return the metrics of this epoch that are of no validation; the trainer keeps those of earlier epochs."""

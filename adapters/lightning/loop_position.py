@@ -61,7 +61,7 @@ class LoopPosition:
         self.in_batch = False
         """Whether a batch has begun and not ended."""
         self.awaits_validation = False
-        """Whether the validation after the last batch, if one is due, has not ended."""
+        """Whether the validation after the last batch that has ended, if one is due, has not ended."""
         self.earlier: dict[str, Any] = {}
         """The sums of the training metrics that were logged before the resume, until they are added."""
 
@@ -73,7 +73,7 @@ class LoopPosition:
             "counters": counters,
             "stepped": loop.epoch_loop._batches_that_stepped,
             "in_batch": self.in_batch,
-            "awaits_validation": self.awaits_validation,
+            "awaits_validation": self.awaits_validation and not self.in_batch,
             "sums": {**self.earlier, **dict(self._sums())},
         }
 
@@ -91,7 +91,7 @@ class LoopPosition:
                 found["last"] = {meta.forked_name(on_step=True): metric._forward_cache.item()}
             yield key, found
 
-    def _add_earlier_sums(self) -> None:
+    def add_earlier_sums(self) -> None:
         """Add the sums of the interrupted epoch, now that Lightning has the first values of the continued one."""
         results = self._trainer.fit_loop.epoch_loop._results
         for key in self.earlier.keys() & results.keys():
@@ -118,16 +118,6 @@ class LoopPosition:
                 value = torch.tensor(each["sum"], dtype=getattr(torch, each["type"]))
                 found |= dict.fromkeys(each["names"], value if each["weight"] is None else value / each["weight"])
         return found
-
-    def begin_batch(self) -> None:
-        """Note that a batch has begun."""
-        self.in_batch, self.awaits_validation = True, False
-
-    def end_batch(self) -> None:
-        """Note that a batch has ended, and add the sums of the interrupted epoch to its values."""
-        self.in_batch, self.awaits_validation = False, True
-        if self.earlier:
-            self._add_earlier_sums()
 
     def begin_epoch(self, driver: RunDriver) -> None:
         """Begin the epoch that Lightning begins, and keep the states of its loaders."""
@@ -156,12 +146,18 @@ class LoopPosition:
         if mid_epoch:
             self._begin_inside_of_epoch(driver, saved or {})
 
+    def updates(self) -> Any:
+        """Return the counter of weight updates, whose ``completed`` is the trainer's ``global_step``, at less cost."""
+        loop = self._trainer.fit_loop.epoch_loop
+        if self._trainer.lightning_module.automatic_optimization:
+            return loop.automatic_optimization.optim_progress.optimizer.step.total
+        return loop.manual_optimization.optim_step_progress.total
+
     def _count_as(self, steps: int) -> None:
         """Set the counters of weight updates."""
         loop = self._trainer.fit_loop.epoch_loop
         loop._batches_that_stepped = steps
-        set_all(loop.automatic_optimization.optim_progress.optimizer.step.total, steps)
-        set_all(loop.manual_optimization.optim_step_progress.total, steps)
+        set_all(self.updates(), steps)
 
     def _begin_inside_of_epoch(self, driver: RunDriver, saved: Mapping[str, Any]) -> None:
         loop, run = self._trainer.fit_loop, driver.run

@@ -46,9 +46,10 @@ def in_a_loop(values: list[float], callbacks: Any, rate: float = 0.1) -> Run:
 VALUES = [
     [5.0, 4.0, 4.0, 4.0, 4.0, 4.0],
     [1.0, 2.0, 3.0, 0.5, 0.6, 0.7],
-    [3.0, float("nan"), 3.0, 2.0, 2.0, 2.0],
-    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
-    [6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
+    *(
+        pytest.param(values, marks=pytest.mark.exhaustive)
+        for values in ([3.0, float("nan"), 3.0, 2.0, 2.0, 2.0], [1.0] * 6, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    ),
 ]
 
 
@@ -102,9 +103,9 @@ class Validations:
 
 FREQUENCIES = [
     ({}, [(0, 4), (1, 4), (2, 4), (3, 4)]),
-    ({"num_sanity_val_steps": 0}, [(0, 4), (1, 4), (2, 4), (3, 4)]),
+    pytest.param({"num_sanity_val_steps": 0}, [(0, 4), (1, 4), (2, 4), (3, 4)], marks=pytest.mark.exhaustive),
     ({"val_check_interval": 0.5}, [(0, 2), (0, 4), (1, 2), (1, 4), (2, 2), (2, 4), (3, 2), (3, 4)]),
-    ({"val_check_interval": 3}, [(0, 3), (1, 3), (2, 3), (3, 3)]),
+    pytest.param({"val_check_interval": 3}, [(0, 3), (1, 3), (2, 3), (3, 3)], marks=pytest.mark.exhaustive),
     ({"check_val_every_n_epoch": 2}, [(1, 4), (3, 4)]),
     ({"check_val_every_n_epoch": None, "val_check_interval": 6}, [(1, 2), (2, 4)]),
     ({"limit_val_batches": 0}, []),
@@ -202,6 +203,26 @@ def test_lightning_obeys_a_stop_after_its_least_number_of_epochs() -> None:
     trainer, bus = fit([EarlyStopping(patience=1, min_delta=10)], epochs=8, min_epochs=5)
 
     assert trainer.current_epoch == len(bus.run.history["val_loss"]) == 5
+
+
+class InterruptsAtBatch:
+    """Ends the run in the middle of an epoch, as a time limit does."""
+
+    @hookimpl
+    def on_batch_end(self, run: Run, epoch: int, batch: int) -> None:
+        if (epoch, batch) == (1, 1):
+            run.interrupt("the limit")
+
+
+@pytest.mark.parametrize("least", [None, 3])
+def test_an_interrupted_run_ends_the_fit(least: int | None, caplog: pytest.LogCaptureFixture) -> None:
+    """The epoch stays open; if Lightning trains on to its least number of epochs, this is said."""
+    trainer, bus = fit([InterruptsAtBatch()], epochs=5, min_epochs=least)
+
+    assert (bus.run.step, bus.run.result.reason) == (6, "the limit asked for it")
+    assert trainer.global_step == (12 if least else 6)
+    assert len(bus.run.history["val_loss"]) == 1
+    assert ("trains on without callbacks" in caplog.text) == bool(least)
 
 
 def test_its_own_callbacks_work_beside_it(tmp_path: Path) -> None:
@@ -333,6 +354,18 @@ class Fails(Regression):
         if (self.current_epoch, batch_idx) == (1, 2) and self.fails:
             raise RuntimeError("no memory")
         return super().training_step(batch, batch_idx)
+
+
+def test_a_fit_that_has_nothing_to_train_is_a_run() -> None:
+    """Of a path, one that was over stays over, with its history."""
+    _, bus = fit([EarlyStopping()], epochs=0)
+    beside = [pl.callbacks.ModelCheckpoint("own", save_last=True)]
+    first = fit(beside=beside, epochs=2, enable_checkpointing=True)[1]
+    again = fit(epochs=2, path="own/last.ckpt")[1]
+
+    assert (bus.run.result.reason, bus.run.result.epochs) == ("the loop ended", 0)
+    assert again.run.history == first.run.history
+    assert again.run.step == 8
 
 
 @pytest.mark.parametrize("again", ["auto", "path"])
