@@ -29,6 +29,7 @@ ENTRY_POINTS = {
     "trainbus.bindings": {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
+        "skorch": "adapters.skorch:SkorchCallback",
         "lightning": "adapters.lightning:LightningCallback",
         "transformers": "adapters.transformers:TransformersCallback",
         "xgboost": "adapters.xgboost:XGBoostCallback",

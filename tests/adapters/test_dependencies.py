@@ -33,6 +33,7 @@ def without(package: str, code: str) -> str:
         ("sklearn", "sklearn"),
         ("lightning", "lightning"),
         ("ignite", "ignite"),
+        ("skorch", "skorch"),
         ("transformers", "transformers"),
         ("xgboost", "xgboost"),
     ],
