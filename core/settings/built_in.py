@@ -23,6 +23,8 @@ ENTRY_POINTS = {
     },
     "trainbus.adapters": {
         "keras": "adapters.keras:KerasSubject",
+        "flax": "adapters.jax:JaxSubject",
+        "jax": "adapters.jax:JaxSubject",
         "sklearn": "adapters.sklearn:SklearnSubject",
         "torch": "adapters.torch:TorchSubject",
     },

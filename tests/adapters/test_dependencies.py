@@ -34,6 +34,7 @@ def without(package: str, code: str) -> str:
         ("lightning", "lightning"),
         ("ignite", "ignite"),
         ("skorch", "skorch"),
+        ("jax", "jax"),
         ("transformers", "transformers"),
         ("xgboost", "xgboost"),
     ],
