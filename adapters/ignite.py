@@ -2,7 +2,7 @@
 
 # Ignite has no public way to learn which handlers an event has
 # ruff: noqa: SLF001
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

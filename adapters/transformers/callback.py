@@ -1,7 +1,7 @@
 """A callback of Transformers' ``Trainer`` that turns every ``train`` into a run."""
 
 # The types of Transformers are partly unknown
-# pyright: basic
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """When the trainer evaluates."""
 
 # The types of Transformers are partly unknown
-# pyright: basic
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

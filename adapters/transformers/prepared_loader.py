@@ -1,7 +1,7 @@
 """Let a loader that Accelerate has prepared leave out batches, for a loop that cannot begin later."""
 
 # Accelerate's types are partly unknown
-# pyright: basic
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The state of a run in a checkpoint of the trainer: text in ``trainer_state.json``, and a file for snapshots."""
 
 # The types of Transformers are partly unknown
-# pyright: basic
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The call of ``Trainer.train`` that runs a callback: Trainer passes no reference to itself."""
 
 # The types of Transformers are partly unknown
-# pyright: basic
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

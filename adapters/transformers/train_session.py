@@ -1,7 +1,7 @@
 """One call of ``Trainer.train`` and its run."""
 
 # The types of Transformers are partly unknown
-# pyright: basic
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ..settings.registry import Group, installed, package_of, summary
 from ..terminal import ESCAPE_OR_DRAW, plural, printable
 from .replay import add_replay, add_sweep
 
-_FRAMEWORKS = ("sklearn", "torch", "keras")
+_FRAMEWORKS = ("sklearn", "torch", "keras", "lightning", "transformers", "jax", "xgboost", "lightgbm")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -24,7 +24,7 @@ class EpochValidations:
 
     def add(self, run: Run, metrics: Mapping[str, Any]) -> None:
         """Note the metrics of a validation and the learning rates at its end, unless these are on a device."""
-        rates = run.subject.learning_rates() if has(run.subject, HasLearningRate) else {}
+        rates: Mapping[str, Any] = run.subject.learning_rates() if has(run.subject, HasLearningRate) else {}
         values = rates.on_device() if isinstance(rates, LazyMetrics) else rates
         on_host = {name: rate for name, rate in values.items() if isinstance(rate, float)}  # others wait for a device
         self.records.append(journal.ValidationRecord(step=run.step, metrics=to_scalars({**metrics, **on_host})))

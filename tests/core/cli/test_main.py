@@ -36,7 +36,10 @@ def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.C
         ),
         (
             ["demo", "--framework", "pytorch"],
-            "unknown value 'pytorch'; choose from sklearn, torch, keras; did you mean 'torch'?",
+            (
+                "unknown value 'pytorch'; choose from sklearn, torch, keras, lightning, transformers, jax, xgboost, "
+                "lightgbm; did you mean 'torch'?"
+            ),
         ),
         (["demo", "--epochs", "0"], "'0' is not a whole number above 0"),
         (["demo", "--epochs", "many"], "'many' is not a whole number above 0"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainbus.cli import main
-from trainbus.cli.demo import digits
+from trainbus.cli.demo import FRAMEWORKS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,25 @@ def test_all_four_callbacks_act_visibly(framework: str, suffix: str, capsys: pyt
     assert "tensorboard --logdir shown/logs" in summary
     assert Path(f"shown/best{suffix}").stat().st_size > 1000
     assert list(Path("shown/logs").rglob("*tfevents*"))
+
+
+OPTIONAL = [pytest.param(each, marks=pytest.mark.exhaustive) for each in FRAMEWORKS[3:]]
+
+
+@pytest.mark.parametrize("framework", OPTIONAL)
+def test_each_framework_on_request_acts_and_resumes(framework: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of eight epochs that is interrupted after four is that of eight in a row."""
+    pytest.importorskip(framework)
+    for epochs in ("4", "8"):
+        assert main(["demo", "--framework", framework, "--epochs", epochs, "--out", "resumed", "--resume"]) == 0
+    assert main(["demo", "--framework", framework, "--epochs", "8", "--out", "whole"]) == 0
+
+    first, second, whole = capsys.readouterr().out.split("Training on ")[1:]
+    assert "is the first value, saving model to resumed/best" in first
+    assert "Resumed from resumed/best" in second
+    assert "8 epochs: all epochs done" in second
+    best = [re.findall(r"^best val_.*loss: .*", text, re.MULTILINE) for text in (second, whole)]
+    assert best[0] == best[1] != []
 
 
 def test_the_number_of_epochs_is_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +88,7 @@ def test_a_demo_that_is_over_leaves_nothing_hidden_but_its_lock_and_its_end(fram
 
 def test_git_ignores_what_the_demo_writes() -> None:
     """In a clone of the project, where a reader tries it."""
-    ignored = (Path(__file__).parents[3] / ".gitignore").read_text().splitlines()
+    ignored = (Path(__file__).parents[4] / ".gitignore").read_text().splitlines()
     assert "trainbus-demo/" in ignored
 
 
@@ -80,17 +99,6 @@ def test_a_file_is_no_directory(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", "taken"]) == 2
     assert capsys.readouterr().err == "trainbus: --out 'taken' is a file; give a directory\n"
     assert Path("taken").read_text() == "precious"
-
-
-def test_the_digits_are_real_and_held_out() -> None:
-    """1,797 digits, a fifth of them held out, pixels from 0 to 1, every digit in both parts."""
-    data = digits()
-
-    assert len(data.x) + len(data.x_val) == 1797
-    assert len(data.x_val) == 360
-    assert data.x.min() == 0
-    assert data.x.max() == 1
-    assert set(data.y) == set(data.y_val) == set(range(10))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,14 @@
+"""The training of the demo with XGBoost."""
+
+import pytest
+
+pytest.importorskip("xgboost")
+
+from trainbus.cli.demo import digits
+from trainbus.cli.demo.xgboost_training import train
+
+
+def test_it_learns_digits() -> None:
+    """After three epochs the model is right about most of those that are held out."""
+    run = train(digits(), [], 3, None)
+    assert run.history["val_mlogloss"][-1] < 1.0
