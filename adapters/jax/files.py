@@ -89,7 +89,7 @@ def _content(arrays: dict[str, Any], header: str | None) -> Content:
 
 def _storable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return an array of a type that NumPy's format knows: bfloat16 and similar types as the bits of integers."""
-    if array.dtype.kind != "V":
+    if array.dtype.isbuiltin != 2:  # one that another package has registered
         return array
     return np.ascontiguousarray(array).reshape(array.shape).view(f"uint{8 * array.dtype.itemsize}")
 

@@ -166,7 +166,7 @@ class JaxSubject:
         _fetch(leaves)
         for name, leaf in leaves.items():
             array = on_host(leaf)
-            yield name, array if array.dtype.kind != "V" else array.astype(np.float32)
+            yield name, array if array.dtype.isbuiltin != 2 else array.astype(np.float32)
 
     def random_state(self) -> Mapping[str, Any]:
         """Return the words of the random keys in the state, by name."""
