@@ -107,9 +107,6 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         last = self.earlier_ if driver is None else driver.run
         return {**vars(self), "driver_": None, "earlier_": last, "given_": given}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-
     @property
     def run(self) -> Run:
         """The run of the current ``fit``, or of the last one.
@@ -277,7 +274,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
 
 
 def _name(net: Any, callback: SkorchCallback) -> str:
-    return next(name for name, each in net.callbacks_ if each is callback)
+    return str(next(name for name, each in net.callbacks_ if each is callback))
 
 
 def _subject(net: Any) -> TorchSubject:
