@@ -15,7 +15,7 @@
 """
 
 # Optuna declares some types only partly
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """LightGBM: a callback that turns every training into a run, a round of which is an epoch."""
 
 # LightGBM passes the arguments of a training to no callback, and declares some types only partly
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A booster of LightGBM as the subject of a run."""
 
 # LightGBM declares some types only partly
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

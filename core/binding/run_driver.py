@@ -203,7 +203,7 @@ class RunDriver:
         if self.batches_to_skip:
             self._skip(1)
             return False
-        if self.run.stopped:  # a killed run had stopped here
+        if self.run.stopped and self.run.state.decided_to_stop:  # a killed run had stopped here
             return False
         try:
             self.run.begin_batch(self._batch)

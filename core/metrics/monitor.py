@@ -99,6 +99,7 @@ class Monitor:
         self._warned = False
         self._past = list(source.epoch_metrics)
         """Epochs that a resumed run finished before this monitor existed."""
+        any(self._logged(metrics) is not None for _, metrics in self._past)  # finds the name, for reasons that have it
         self._begun = False
         """Whether the best value includes that of the origin."""
         # a subject may build its metric objects only when training begins

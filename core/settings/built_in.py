@@ -23,6 +23,8 @@ ENTRY_POINTS = {
     },
     "trainbus.adapters": {
         "keras": "adapters.keras:KerasSubject",
+        "flax": "adapters.jax:JaxSubject",
+        "jax": "adapters.jax:JaxSubject",
         "sklearn": "adapters.sklearn:SklearnSubject",
         "torch": "adapters.torch:TorchSubject",
     },
@@ -30,6 +32,7 @@ ENTRY_POINTS = {
         "ignite": "adapters.ignite:attach",
         "keras": "adapters.keras:KerasCallback",
         "lightgbm": "adapters.lightgbm:LightGBMCallback",
+        "skorch": "adapters.skorch:SkorchCallback",
         "lightning": "adapters.lightning:LightningCallback",
         "optuna": "adapters.optuna:PruningCallback",
         "transformers": "adapters.transformers:TransformersCallback",

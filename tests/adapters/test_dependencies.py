@@ -33,6 +33,8 @@ def without(package: str, code: str) -> str:
         ("sklearn", "sklearn"),
         ("lightning", "lightning"),
         ("ignite", "ignite"),
+        ("skorch", "skorch"),
+        ("jax", "jax"),
         ("transformers", "transformers"),
         ("xgboost", "xgboost"),
         ("lightgbm", "lightgbm"),

@@ -371,25 +371,34 @@ def test_a_handler_of_the_user_handles_an_error() -> None:
     assert run.error is errors[0]
 
 
-def test_ctrl_c_ends_the_training_in_order() -> None:
-    """A real signal: the batch is finished, what is due is saved, and KeyboardInterrupt is raised."""
+@pytest.mark.parametrize("event", [Events.ITERATION_STARTED, Events.GET_BATCH_COMPLETED])
+def test_ctrl_c_ends_the_training_in_order(event: Any) -> None:
+    """A real signal, in a batch or while the next is loaded: it is finished, saved, and KeyboardInterrupt is raised."""
     training = Training(ModelCheckpoint("last-{step}.pt", save_on="signal"))
 
     def interrupt(engine: Engine) -> None:
-        if engine.state.iteration == 5:
+        if len(training.seen) == 4 and not Path("sent").exists():
+            Path("sent").touch()
             os.kill(os.getpid(), signal.SIGINT)
 
-    training.trainer.add_event_handler(Events.ITERATION_STARTED, interrupt)
+    training.trainer.add_event_handler(event, interrupt)
     with pytest.raises(KeyboardInterrupt):
         training.run()
     assert training.bus.run.state.phase == "ended"
+    assert len(training.seen) == 5
     assert Path("signal.pt").exists()
     again = Training(ModelCheckpoint("last-{step}.pt", save_on="signal"), resume="auto")
     run = again.run()
     assert len(again.seen) == EPOCHS * BATCHES - 5
-    assert len(run.history["loss"]) == EPOCHS
-    whole = Training(())
-    assert run.history["val_loss"] == whole.run().history["val_loss"]
+    assert run.history["val_loss"] == Training(()).run().history["val_loss"]
+
+
+def test_a_checkpoint_inside_of_a_batch_is_refused() -> None:
+    training = Training(())
+    saver = Checkpoint(training.parts, DiskSaver("own", require_empty=False))
+    training.trainer.add_event_handler(Events.ITERATION_STARTED, saver)
+    with pytest.raises(LoopError, match="save at ITERATION_COMPLETED"):
+        training.run()
 
 
 def test_the_state_before_a_run_is_empty() -> None:

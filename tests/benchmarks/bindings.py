@@ -86,6 +86,33 @@ def ignite() -> Trainings:
     return {"bare": bare, "its own": own, "trainbus": ours}
 
 
+def skorch() -> Trainings:
+    """Return trainings by skorch, which records the mean of the loss itself."""
+    import numpy as np
+    import torch
+    from skorch import NeuralNetRegressor
+    from skorch.callbacks import Checkpoint, EarlyStopping
+
+    from trainbus.adapters.skorch import SkorchCallback
+
+    torch.set_num_threads(1)
+
+    def fit(batches: int, *callbacks: Any) -> None:
+        x = np.random.default_rng(0).normal(size=(5 * batches, 4)).astype("float32")
+        module = {"module__in_features": 4, "module__out_features": 1}
+        net = NeuralNetRegressor(
+            torch.nn.Linear, batch_size=4, max_epochs=EPOCHS, verbose=0, callbacks=list(callbacks), **module
+        )
+        net.fit(x, x[:, :1])
+
+    def own(batches: int) -> None:
+        folder = tempfile.mkdtemp(dir=".")
+        last = Checkpoint(monitor=None, dirname=folder, f_params="last.pt")
+        fit(batches, EarlyStopping(patience=99), Checkpoint(dirname=folder), ("last", last))
+
+    return {"bare": fit, "its own": own, "trainbus": lambda batches: fit(batches, SkorchCallback(_rules(), verbose=0))}
+
+
 def lightning() -> Trainings:
     """Return trainings by PyTorch Lightning."""
     import lightning.pytorch as pl
@@ -244,6 +271,7 @@ def lightgbm() -> Trainings:
 FRAMEWORKS: dict[str, Callable[[], Trainings]] = {
     "ignite": ignite,
     "lightgbm": lightgbm,
+    "skorch": skorch,
     "lightning": lightning,
     "transformers": transformers,
     "xgboost": xgboost,

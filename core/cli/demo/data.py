@@ -1,5 +1,8 @@
 """The data of ``trainbus demo``: scanned digits."""
 
+# scikit-learn has incomplete type annotations
+# pyright: basic, reportArgumentType=false
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple

@@ -42,17 +42,16 @@ def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Lite
     def loss_of(params: Any, images: Any, labels: Any) -> Any:
         return optax.softmax_cross_entropy_with_integer_labels(scores_of(params, images), labels).mean()
 
-    @jax.jit
     def step(state: Any, images: Any, labels: Any) -> Any:
         loss, gradients = jax.value_and_grad(loss_of)(state["params"], images, labels)
         updates, opt_state = optimizer.update(gradients, state["opt_state"], state["params"])
         return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state}, loss
 
-    @jax.jit
     def evaluate(params: Any) -> Any:
         accuracy = (scores_of(params, data.x_val).argmax(1) == data.y_val).mean()
         return loss_of(params, data.x_val, data.y_val), accuracy
 
+    step, evaluate = jax.jit(step), jax.jit(evaluate)
     np.random.seed(0)  # noqa: NPY002 - a resume restores this generator
     subject = JaxSubject({"params": params, "opt_state": optimizer.init(params)})
     with Run(subject, callbacks, resume=resume) as run:

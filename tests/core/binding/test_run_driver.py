@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -225,6 +227,29 @@ def test_a_process_that_exits_ends_the_run(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", EXITS], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "LoopError" in (tmp_path / "journal.jsonl").read_text()
+
+
+@pytest.mark.parametrize("batch", range(3))
+@pytest.mark.parametrize("ask", [lambda run: os.kill(os.getpid(), signal.SIGINT), lambda run: run.interrupt("a plan")])
+def test_a_request_to_end_that_arrives_between_batches_ends_the_run_after_the_next(batch: int, ask: Any) -> None:
+    """As in a loop of one's own, which has fetched that batch: a framework trains on it and reports it."""
+    driver = begun(ModelCheckpoint("last", save_on="signal"), subject=LineSubject(), batches=4)
+    driver.begin_epoch(0)
+    for number in range(batch + 1):
+        if number == batch:
+            ask(driver.run)
+        assert driver.begin_batch()
+        try:
+            driver.end_batch({"loss": 1.0})
+        except KeyboardInterrupt:
+            assert number == batch
+    assert driver.stopped
+    assert driver.run.state.interrupted
+    assert driver.run.step == batch + 1
+    again = begun(ModelCheckpoint("last", save_on="signal"), subject=LineSubject(), batches=4, resume="auto")
+    again.begin_epoch(0)
+    assert again.batches_to_skip == batch + 1
+    again.end()
 
 
 @pytest.mark.parametrize("total", [None, 2, 3, 4, 7])

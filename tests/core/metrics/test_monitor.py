@@ -47,6 +47,13 @@ def test_an_alias_is_replaced_by_the_logged_name_which_is_then_found_directly(mo
     assert monitor.score({"loss": 1.0, "val_accuracy": 0.75}) == 0.75
 
 
+@pytest.mark.parametrize("name", ["val_loss", "valid_loss", "eval/loss", "validation_loss", "Val/Loss"])
+def test_a_resumed_run_has_the_logged_name_before_its_first_epoch(name: str) -> None:
+    """The reason of a decision at its end names the metric, also if it trains no further epoch."""
+    past: list[tuple[int, dict[str, float]]] = [(0, {name: 1.0}), (1, {"loss": 1.0})]
+    assert Monitor(Source(epoch_metrics=list(past)), "val_loss").metric == name
+
+
 def test_a_metric_that_is_due_is_missed_until_it_was_logged() -> None:
     """Before that, only an epoch without a validation may lack it."""
     source = Source(due=False)
