@@ -2,7 +2,7 @@
 
 # JAX's client of its coordination service has no public name and no types
 # ruff: noqa: SLF001
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

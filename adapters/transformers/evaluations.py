@@ -32,7 +32,7 @@ def evaluated_epochs(args: TrainingArguments) -> Sequence[int] | None:
 def is_due_after(step: int, args: TrainingArguments, state: TrainerState) -> bool:
     """Return whether the trainer evaluates after a weight update: by steps, the last update included."""
     at_end = step >= state.max_steps
-    return args.eval_strategy == "steps" and step >= args.eval_delay and (at_end or step % state.eval_steps == 0)
+    return bool(args.eval_strategy == "steps" and step >= args.eval_delay and (at_end or step % state.eval_steps == 0))
 
 
 class Evaluations:

@@ -48,7 +48,10 @@ class Plain:
         ([EarlyStopping(), ModelCheckpoint("m")], r"a list is given as the subject; write Run\(subject, callbacks\)"),
         (EarlyStopping, r"the class EarlyStopping is given as the subject"),
         (Plain(), r"a Plain is given as the subject; write Run\(subject, callbacks\)"),
-        ("abc", r"'abc' is not a subject; .*adapters for flax, jax, keras, sklearn, torch.* or None for a loop that only"),
+        (
+            "abc",
+            r"'abc' is not a subject; .*adapters for flax, jax, keras, sklearn, torch.* or None for a loop that",
+        ),
         (3, "3 is not a subject"),
         (True, "True is not a subject"),
         ([], "a list is not a subject"),
