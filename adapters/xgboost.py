@@ -143,9 +143,9 @@ class XGBoostSubject:
         """Return the direction of a metric of XGBoost."""
         return direction(metric)
 
-    def draws_progress(self) -> bool:
-        """Return True: XGBoost prints the metrics of each round."""
-        return True
+    def draws_progress(self) -> Literal["lines"]:
+        """Return "lines": XGBoost prints the metrics of each round."""
+        return "lines"
 
     def sampling(self) -> list[str]:
         """Return the options that draw random numbers, with their values."""

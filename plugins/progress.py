@@ -30,16 +30,19 @@ class Progress:
         levels: Each plugin's name with its callback's ``verbose``; or one value for all plugins and the loop.
         bar: Whether to show a bar, or a line for each epoch. False prints decisions only, for frameworks that draw
             their own progress.
+        open_line: Whether such a framework leaves its line open between two batches, as a bar does.
     """
 
     critical = False
     on_batch_end: Callable[..., None]  # set only with a bar, so that without one no plugin listens to batches
 
-    def __init__(self, levels: Mapping[str, Verbose] | Verbose = "auto", *, bar: bool = True) -> None:
+    def __init__(
+        self, levels: Mapping[str, Verbose] | Verbose = "auto", *, bar: bool = True, open_line: bool = True
+    ) -> None:
         self.levels = levels
         listed: Collection[Verbose] = levels.values() if isinstance(levels, Mapping) else [levels]
         self.requested: Collection[Verbose] = {level for level in listed if level != 0}
-        self.framework_draws = not bar
+        self.framework_draws, self.open_line = not bar, open_line
         self.bar: _Bar | None = None
         interactive = _in_notebook() or (sys.stderr and sys.stderr.isatty())
         if bar and self.requested and 2 not in self.requested and interactive:
@@ -85,9 +88,8 @@ class Progress:
         printed = frozenset(self.printed)
         lines = [_line(action, run) for action in decision if self._is_shown(action.by) and action not in printed]
         if any(lines):
-            # a framework that draws its own bar has left its line open
-            open_line = "\n" if self.in_epoch and self.framework_draws else ""
-            self._print(open_line + "\n".join(filter(None, lines)))
+            begin = "\n" if self.in_epoch and self.framework_draws and self.open_line else ""
+            self._print(begin + "\n".join(filter(None, lines)))
 
     @hookimpl
     def on_train_end(self) -> None:

@@ -105,8 +105,11 @@ class TracksLearningRate(Protocol):
 class DrawsProgress(Protocol):
     """A subject whose framework may show the progress of the training itself."""
 
-    def draws_progress(self) -> bool:
-        """Return whether the framework shows progress in this run, which then prints only decisions."""
+    def draws_progress(self) -> bool | Literal["lines"]:
+        """Return whether the framework shows progress in this run, which then prints only decisions.
+
+        True stands for a bar, whose line in the terminal is open between two batches; "lines" for complete lines.
+        """
         ...
 
 

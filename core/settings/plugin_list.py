@@ -91,9 +91,10 @@ def build_plugins(
     levels = {entry.name: getattr(entry.callback, "verbose", 0) for entry in entries}
     if verbose or (verbose is None and any(levels.values())):
         printer = load("plugins", "progress")
-        bar = not (has(subject, DrawsProgress) and subject.draws_progress())
+        drawn = has(subject, DrawsProgress) and subject.draws_progress()
         if not any(isinstance(entry.plugin, printer) for entry in entries):
-            entries.append(PluginEntry("progress", printer(levels if verbose is None else verbose, bar=bar)))
+            options = {"bar": not drawn, "open_line": drawn is True}
+            entries.append(PluginEntry("progress", printer(levels if verbose is None else verbose, **options)))
     return entries
 
 

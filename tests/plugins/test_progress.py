@@ -361,6 +361,13 @@ def test_progress_is_a_plugin_like_others(capfd: pytest.CaptureFixture[str]):
     assert [line for line in capfd.readouterr().out.splitlines() if line] == SAVING
 
 
+@pytest.mark.parametrize(("open_line", "before"), [(True, [""]), (False, [])])
+def test_an_open_line_of_the_framework_is_ended(capfd: pytest.CaptureFixture[str], open_line: bool, before: list[str]):
+    """One that a bar has left; a framework that prints complete lines gets no empty ones."""
+    train([*callbacks(0), Progress({"ModelCheckpoint": 1}, bar=False, open_line=open_line)])
+    assert capfd.readouterr().out.splitlines() == [each for line in SAVING for each in (*before, line)]
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp437", "shift_jis", "utf-8", "utf-16"])
 @pytest.mark.parametrize("name", ["val_准确率", "val_τ", "потеря", "val_😀", "val_précision", "acc→", "loss"])
 def test_names_that_the_output_cannot_encode_are_escaped(
