@@ -85,7 +85,8 @@ def _summary(module: str, name: str) -> str:
         statements = ast.parse(source).body
     except (SyntaxError, ValueError):  # the module is compiled, or written for a later Python
         return ""
-    for node in statements:
+    tried = [each for node in statements if isinstance(node, ast.Try) for each in node.body]  # imports of a framework
+    for node in (*statements, *tried):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             return (ast.get_docstring(node) or "").partition("\n")[0]
         if isinstance(node, ast.ImportFrom):  # as in the __init__.py of a package

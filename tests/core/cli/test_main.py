@@ -21,6 +21,7 @@ def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.C
         assert line.endswith("[trainbus]")
         assert len(line.split()) > 4
         assert "`" not in line
+    assert not [line for line in lines if "trainbus.adapters" in line]  # each binding has a summary, installed or not
 
 
 @pytest.mark.parametrize(
