@@ -6,8 +6,6 @@ import copy
 import gc
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -261,27 +259,3 @@ def test_a_signal_that_the_program_handles_ends_the_training_in_order() -> None:
 
     assert bus.run.state.interrupted
     assert bus.run.step == 6
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_signal_from_outside_ends_the_process_in_order(number: signal.Signals, status: int) -> None:
-    """With its files closed."""
-    script = (
-        "from tests.adapters.trainers import *\n"
-        "from trainbus.plugins import *\n"
-        "from trainbus import LambdaCallback\n"
-        "told = LambdaCallback(on_epoch_end=lambda: print('epoch', flush=True))\n"
-        "trained([ModelCheckpoint('own/{step}', save_on='signal'), TensorBoard('logs'), told], num_train_epochs=10**6)"
-    )
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    while process.stdout.readline() != "epoch\n":
-        pass
-    process.send_signal(number)
-    process.stdout.read()
-
-    assert process.wait() in (status, -number)
-    assert list(Path("own").glob("*.pt"))
