@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.adapters.lightgbm.model_text import check_text
-
 lightgbm = pytest.importorskip("lightgbm")
+
+from trainbus.adapters.lightgbm.model_text import check_text  # noqa: E402
 
 KINDS: dict[str, dict[str, Any]] = {
     "trees": {},
