@@ -107,7 +107,9 @@ class Prepared:
         self.iteration = epoch
 
 
-@pytest.mark.parametrize("base", [Stateful(), range(3), DataLoader(range(20), shuffle=True)], ids=repr)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "base", [Stateful(), range(3), DataLoader(range(20), shuffle=True)], ids=lambda each: type(each).__name__
+)  # type: ignore[arg-type]
 @pytest.mark.parametrize("iteration", [0, 1, 7])
 def test_the_number_of_the_pass_is_restored(base: Any, iteration: int) -> None:
     """The position is not, whatever is inside: a stateful loader begins again when it was saved after its end."""
