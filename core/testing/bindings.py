@@ -67,18 +67,18 @@ def check_binding(train: Training, *, at: Collection[str] = KILLED_AT) -> None:
         unbroken = _trained(train, Path(folder) / "unbroken", None, resume=False)
     moments = [number for number, event in enumerate(unbroken["events"]) if event["hook"] in at]
     assert moments, f"the training has none of the events {', '.join(at)}"
-    last_begin = 0
+    saves = any(event["hook"] == "on_checkpoint" for event in unbroken["events"])
+    continued = kept = False
     for moment in moments:
         event = unbroken["events"][moment]
         where = f"killed at {event['hook']} in epoch {event['epoch'] + 1}, batch {event['batch'] + 1}, and resumed"
         with tempfile.TemporaryDirectory() as folder:
-            _trained(train, Path(folder), moment, resume=False)
+            killed = _trained(train, Path(folder), moment, resume=False)
             resumed = _trained(train, Path(folder), None, resume=True)
         _compare(unbroken, resumed, where)
-        last_begin = max(last_begin, _first_epoch(resumed))
-    assert last_begin or max(event["epoch"] for event in unbroken["events"]) < 1, (
-        "every resumed training began with the first epoch: the binding does not resume, or nothing was saved"
-    )
+        continued = continued or _trained_events(resumed) < _trained_events(unbroken)
+        kept = kept or killed["saved"] > 0 or not saves
+    assert continued or not kept, "every resumed training began anew: the binding does not resume, or nothing was saved"
 
 
 def _compare(unbroken: Mapping[str, Any], resumed: Mapping[str, Any], where: str) -> None:
@@ -99,13 +99,13 @@ def _more(values: object, others: Any) -> object:
     return [each for each in cast("Iterable[object]", values) if each not in others]
 
 
-def _first_epoch(training: Mapping[str, Any]) -> int:
-    began = (each["epoch"] for each in training["events"] if each["hook"] in ("on_epoch_begin", "on_batch_end"))
-    return next(began, sys.maxsize)  # before them, the decision that saved the checkpoint is finished
+def _trained_events(training: Mapping[str, Any]) -> int:
+    """Return how many batches and epochs have ended."""
+    return sum(each["hook"] in ("on_batch_end", "on_epoch_end") for each in training["events"])
 
 
 def _trained(train: Training, folder: Path, moment: int | None, *, resume: bool) -> dict[str, Any]:
-    """Train in a process of its own; return what it has recorded, unless it was killed."""
+    """Train in a process of its own; return what it has recorded, or what it had saved when it was killed."""
     folder.mkdir(exist_ok=True)
     reading, writing = os.pipe()
     child = os.fork()
@@ -114,7 +114,7 @@ def _trained(train: Training, folder: Path, moment: int | None, *, resume: bool)
         try:
             os.close(reading)
             os.chdir(folder)
-            recorder = _Recorder(moment)
+            recorder = _Recorder(moment, lambda: os.write(writing, b"\n"))
             run = train(recorder, resume)
             with os.fdopen(writing, "w") as file:
                 json.dump({"events": recorder.events, "end": _end_of(run)}, file)
@@ -130,7 +130,7 @@ def _trained(train: Training, folder: Path, moment: int | None, *, resume: bool)
         text = file.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if moment is not None and status == -signal.SIGKILL:
-        return {}
+        return {"saved": text.count("\n")}
     assert status == 0, (
         f"the training that {'is resumed' if resume else 'begins anew'} has failed; its traceback is above"
     )
@@ -139,11 +139,16 @@ def _trained(train: Training, folder: Path, moment: int | None, *, resume: bool)
 
 
 class _Recorder:
-    """A plugin that records what another training may not do otherwise, and kills its process at one event."""
+    """A plugin that records what another training may not do otherwise, and kills its process at one event.
 
-    def __init__(self, moment: int | None) -> None:
+    Args:
+        moment: The number of that event; None for none.
+        saved: Called after each checkpoint.
+    """
+
+    def __init__(self, moment: int | None, saved: Callable[[], object]) -> None:
         self.events: list[dict[str, Any]] = []
-        self._moment = moment
+        self._moment, self._saved = moment, saved
 
     def _record(self, hook: str, run: Run, **values: Any) -> None:
         if self._moment == len(self.events):
@@ -174,6 +179,7 @@ class _Recorder:
     @hookimpl
     def on_checkpoint(self, run: Run) -> None:
         self._record("on_checkpoint", run)
+        self._saved()
 
 
 def _end_of(run: Run) -> dict[str, Any]:
