@@ -21,7 +21,7 @@ from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import AUTO
 
-from ..torch.training_state import Snapshot
+from ..torch.plain_snapshots import with_plain_snapshots, with_snapshots
 from .subject import LightningSubject
 
 _ADVICE = MetricAdvice(
@@ -147,7 +147,7 @@ class LightningCallback(Callback):
         options, report = self._options.copy(), LOG.warning if trainer.is_global_zero else _say_nothing
         source = options.get("resume")
         if self._given is not None:
-            options["resume"] = _with_snapshots(self._given)
+            options["resume"] = with_snapshots(self._given)
             if source is not None:
                 report("resume=%r is not used, since fit(ckpt_path=%r) is", source, str(trainer.ckpt_path))
         elif self._has_fitted and source is not None:
@@ -319,8 +319,7 @@ class LightningCallback(Callback):
     def _present_state(run: Run) -> dict[str, Any]:
         if run.state.phase == "ended" and run.world_size > 1:  # the other processes do not answer any more
             return {}
-        state = run.state_dict()
-        return {**state, "snapshots": {slot: tuple(each) for slot, each in state["snapshots"].items()}}
+        return with_plain_snapshots(run.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state for the run that begins."""
@@ -333,8 +332,3 @@ _KEPT = ("callbacks", "_probe", "_timeout", "_options", "_has_fitted", "_last")
 
 def _say_nothing(*_: object) -> None:
     """Report nothing, since rank 0 does."""
-
-
-def _with_snapshots(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state with the snapshots in the form of the subject; a checkpoint has plain data."""
-    return {**state, "snapshots": {slot: Snapshot(*each) for slot, each in state["snapshots"].items()}}

@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
-from trainbus import LoopError, MissingDependency, Run, SettingsError
+from ignite.engine import Engine, Events
+from ignite.engine.deterministic import DeterministicEngine
+
+from trainbus import LoopError, Run, SettingsError
 from trainbus.binding import RunDriver, RunOptions, check_options
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
@@ -20,15 +23,8 @@ from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
 
-try:
-    from ignite.engine import Engine, Events
-    from ignite.engine.deterministic import DeterministicEngine
-except ImportError as error:
-    raise MissingDependency(f"{error}; pip install 'trainbus[ignite]'") from error
-
-from .torch.training_state import Snapshot
-
-__all__ = ["IgniteHandler", "attach"]
+from ..torch.plain_snapshots import with_plain_snapshots, with_snapshots
+from .rest_of_epoch import RestOfEpoch
 
 _ADVICE = MetricAdvice(
     "run the evaluator in a handler of the trainer, and give it: attach(trainer, subject, callbacks, evaluator)",
@@ -178,8 +174,7 @@ class IgniteHandler:
                 "a Checkpoint with the state of the run saves inside of a batch; save at ITERATION_COMPLETED, "
                 "EPOCH_COMPLETED or COMPLETED"
             )
-        state = self._driver.run.state_dict()
-        return {**state, "snapshots": {slot: _plain(each) for slot, each in state["snapshots"].items()}}
+        return with_plain_snapshots(self._driver.run.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue the run of this state in the next ``trainer.run``."""
@@ -215,8 +210,7 @@ class IgniteHandler:
                     f"a checkpoint of Ignite was loaded, and resume={source!r} names another one to continue from; "
                     "give one of them"
                 )
-            kept = given.get("snapshots") or {}
-            options["resume"] = {**given, "snapshots": {slot: _snapshot(each) for slot, each in kept.items()}}
+            options["resume"] = with_snapshots(given)
             self._given = None
         elif last is not None:
             broken = last.error is not None or last.state.interrupted
@@ -270,7 +264,7 @@ class IgniteHandler:
         driver.run.state.planned_batches = state.epoch_length
         driver.begin_epoch(state.epoch - 1)
         if driver.batches_to_skip and state.dataloader is not None and not isinstance(engine, DeterministicEngine):
-            state.dataloader = _Rest(engine, driver, only_end=self._only_end)
+            state.dataloader = RestOfEpoch(engine, driver, only_end=self._only_end)
 
     def _begin_batch(self, engine: Engine) -> None:
         driver = self._present
@@ -340,33 +334,6 @@ class IgniteHandler:
             self._driver.end_validation({_validated(name): value for name, value in metrics.items()})
 
 
-class _Rest:
-    """The batches of an interrupted epoch that were not trained on; iterates over the loader anew after them.
-
-    Args:
-        engine: The trainer.
-        driver: Told when the loader has reached the interruption, whose random generators it restores.
-        only_end: Whether all batches were trained on. Then it gives the last one, on which the trainer does not train.
-    """
-
-    def __init__(self, engine: Engine, driver: RunDriver, *, only_end: bool) -> None:
-        self._engine, self._driver, self._only_end = engine, driver, only_end
-        self._loader: Any = engine.state.dataloader
-        self._skip = driver.batches_to_skip - only_end
-
-    def __iter__(self) -> Generator[Any]:
-        """Begin nothing before the first batch is asked for: a loader draws random numbers when it begins."""
-        skip, self._skip = self._skip, 0
-        if not (skip and self._only_end):
-            self._engine.state.dataloader = self._loader
-        batches = iter(self._loader)
-        for _ in range(skip):
-            next(batches, None)
-        while self._driver.batches_to_skip and not self._only_end:
-            self._driver.begin_batch()
-        yield from batches
-
-
 def _move(engine: Engine, event: Any, handler: Callable[..., None], *, first: bool) -> None:
     """Make a handler the first or the last of an event: it acts after what it needs, in whatever order they came."""
     listed = engine._event_handlers[event]
@@ -390,12 +357,3 @@ def _is_number(value: Any) -> bool:
 
 def _validated(name: str) -> str:
     return name if is_validated(name) else f"val_{name}"
-
-
-def _plain(snapshot: object) -> object:
-    """Return a snapshot of a ``TorchSubject`` in the form that ``torch.load(..., weights_only=True)`` reads."""
-    return {**snapshot._asdict()} if isinstance(snapshot, Snapshot) else snapshot
-
-
-def _snapshot(plain: Any) -> object:
-    return Snapshot(**plain) if isinstance(plain, Mapping) and plain.keys() == set(Snapshot._fields) else plain

@@ -1,0 +1,14 @@
+"""PyTorch Ignite: handlers that turn every ``run`` of a trainer, which is an ``Engine``, into a run."""
+
+from importlib import import_module
+
+from trainbus import MissingDependency
+
+try:
+    import_module("ignite")
+except ImportError as error:
+    raise MissingDependency(f"{error}; pip install 'trainbus[ignite]'") from error
+
+from .handler import IgniteHandler, attach
+
+__all__ = ["IgniteHandler", "attach"]
