@@ -1,5 +1,8 @@
 """PyTorch Ignite: handlers that turn every ``run`` of a trainer, which is an ``Engine``, into a run."""
 
+# Ignite's types are partly unknown
+# pyright: basic
+
 from importlib import import_module
 
 from trainbus import MissingDependency
