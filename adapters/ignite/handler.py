@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
@@ -18,12 +17,13 @@ from trainbus.binding import RunDriver, RunOptions, check_options
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import is_validated
-from trainbus.metrics.scalars import is_numeric, to_scalars
+from trainbus.metrics.scalars import to_scalars
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
 
 from ..torch.plain_snapshots import with_plain_snapshots, with_snapshots
+from .output import metrics_in
 from .rest_of_epoch import RestOfEpoch
 
 _ADVICE = MetricAdvice(
@@ -100,7 +100,7 @@ def attach(
         raise SettingsError("attach: the evaluator is the trainer; an evaluation needs an engine of its own")
     if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
         raise SettingsError(f"attach: accumulate={accumulate!r}; give how many batches make one update, such as 1")
-    handler = IgniteHandler(subject, as_list(callbacks), output_transform or _by_name, accumulate, options)
+    handler = IgniteHandler(subject, as_list(callbacks), output_transform or metrics_in, accumulate, options)
     handler.attach(trainer, evaluator)
     return handler
 
@@ -340,19 +340,6 @@ def _move(engine: Engine, event: Any, handler: Callable[..., None], *, first: bo
     ours = [each for each in listed if each[0] == handler]
     others = [each for each in listed if each[0] != handler]
     engine._event_handlers[event] = [*ours, *others] if first else [*others, *ours]
-
-
-def _by_name(output: Any) -> Any:
-    """Return an output that is one number, or the numbers of a mapping; None for any other."""
-    if isinstance(output, Mapping):
-        return {name: value for name, value in output.items() if isinstance(name, str) and _is_number(value)}
-    return output if _is_number(output) else None
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, (int, float)):
-        return not isinstance(value, bool)
-    return hasattr(value, "dtype") and math.prod(value.shape) == 1 and is_numeric(value.dtype)
 
 
 def _validated(name: str) -> str:

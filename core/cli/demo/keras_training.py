@@ -18,14 +18,7 @@ from .data import Digits
 
 
 def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
-    """Train for at most so many epochs.
-
-    Args:
-        data: The digits.
-        callbacks: The callbacks.
-        epochs: The maximum number of epochs.
-        resume: What the run continues from.
-    """
+    """Train for at most so many epochs; resume the run that ``resume`` names."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10, "softmax")], name="digits"

@@ -17,14 +17,7 @@ from .data import Digits
 
 
 def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
-    """Train for at most so many epochs.
-
-    Args:
-        data: The digits.
-        callbacks: The callbacks.
-        epochs: The maximum number of epochs.
-        resume: What the run continues from.
-    """
+    """Train for at most so many epochs; resume the run that ``resume`` names."""
     training = lightgbm.Dataset(data.x, data.y)
     held_out = lightgbm.Dataset(data.x_val, data.y_val, reference=training)
     parameters = {"objective": "multiclass", "num_class": 10, "learning_rate": 0.2, "num_leaves": 8, "verbosity": -1}

@@ -45,14 +45,7 @@ class Classifier(pl.LightningModule):
 
 
 def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
-    """Train for at most so many epochs.
-
-    Args:
-        data: The digits.
-        callbacks: The callbacks.
-        epochs: The maximum number of epochs.
-        resume: What the run continues from.
-    """
+    """Train for at most so many epochs; resume the run that ``resume`` names."""
     pl.seed_everything(0, verbose=False)
     x, y, x_val, y_val = (torch.from_numpy(array) for array in data)
     bus = LightningCallback(callbacks, resume=resume)

@@ -17,14 +17,7 @@ from .data import Digits
 
 
 def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
-    """Train for at most so many epochs.
-
-    Args:
-        data: The digits.
-        callbacks: The callbacks.
-        epochs: The maximum number of epochs.
-        resume: What the run continues from.
-    """
+    """Train for at most so many epochs; resume the run that ``resume`` names."""
     model = MLPClassifier(hidden_layer_sizes=(64,), learning_rate_init=0.01, random_state=0)
     return partial_fit(
         model,

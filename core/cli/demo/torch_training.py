@@ -17,14 +17,7 @@ from .data import Digits
 
 
 def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
-    """Train for at most so many epochs.
-
-    Args:
-        data: The digits.
-        callbacks: The callbacks.
-        epochs: The maximum number of epochs.
-        resume: What the run continues from.
-    """
+    """Train for at most so many epochs; resume the run that ``resume`` names."""
     torch.manual_seed(0)
     x, y, x_val, y_val = (torch.from_numpy(array) for array in data)
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))

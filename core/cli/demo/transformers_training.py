@@ -32,14 +32,7 @@ class Classifier(torch.nn.Module):
 
 
 def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
-    """Train for at most so many epochs.
-
-    Args:
-        data: The digits.
-        callbacks: The callbacks.
-        epochs: The maximum number of epochs.
-        resume: What the run continues from.
-    """
+    """Train for at most so many epochs; resume the run that ``resume`` names."""
     rows, rows_val = (
         [{"x": image, "labels": int(label)} for image, label in zip(images, labels, strict=True)]
         for images, labels in ((data.x, data.y), (data.x_val, data.y_val))

@@ -17,14 +17,7 @@ from .data import Digits
 
 
 def train(data: Digits, callbacks: Sequence[Callback], epochs: int, resume: Literal["auto"] | None) -> Run:
-    """Train for at most so many epochs.
-
-    Args:
-        data: The digits.
-        callbacks: The callbacks.
-        epochs: The maximum number of epochs.
-        resume: What the run continues from.
-    """
+    """Train for at most so many epochs; resume the run that ``resume`` names."""
     training = xgboost.DMatrix(data.x, data.y)
     held_out = xgboost.DMatrix(data.x_val, data.y_val)
     parameters = {"objective": "multi:softprob", "num_class": 10, "eta": 0.3, "max_depth": 4}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import pickle
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.adapters.interrupted import Interrupts, interrupted
 from trainbus import (
     Decision,
     LambdaCallback,
@@ -21,7 +20,6 @@ from trainbus import (
     MissingMetric,
     Run,
     SettingsError,
-    hookimpl,
 )
 from trainbus.decision import restore, stop
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard, TerminateOnNaN
@@ -536,34 +534,10 @@ def test_nan_is_noticed() -> None:
     assert "mine" in callback.run.result.reason
 
 
-class Interrupts:
-    """Sends SIGINT to its own process in the fourth round."""
-
-    @hookimpl
-    def on_batch_begin(self, epoch: int) -> None:
-        if epoch == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-def interrupted() -> int:
-    """Train in a process of its own that gets a SIGINT; return 0 if it ends by KeyboardInterrupt and in order."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            callback = LightGBMCallback([ModelCheckpoint("m"), TensorBoard("logs"), Interrupts()], verbose=0)
-            try:
-                train(callback)
-            except KeyboardInterrupt:
-                status = 0 if callback.run.state.phase == "ended" else 2
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_ctrl_c_ends_in_order() -> None:
     """The files are closed, and a resumed training is exact."""
-    assert interrupted() == 0
+    killed = LightGBMCallback([ModelCheckpoint("m"), TensorBoard("logs"), Interrupts()], verbose=0)
+    assert interrupted(killed, lambda: train(killed)) == 0
     assert "SIGINT" in Path("journal.jsonl").read_text()
     again = LightGBMCallback([ModelCheckpoint("m"), TensorBoard("logs")], resume="auto", verbose=0)
     assert train(again, init_model=again.init_model).num_trees() == ROUNDS
