@@ -18,5 +18,8 @@ def test_examples_in_docstrings_run(name: str) -> None:
         module = importlib.import_module(name)
     except trainbus.MissingDependency as missing:
         pytest.skip(str(missing))
+    except ModuleNotFoundError as missing:  # of a framework that the demo can train with
+        assert name.startswith("trainbus.cli.demo.")
+        pytest.skip(str(missing))
 
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).failed == 0
