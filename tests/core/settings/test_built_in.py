@@ -26,7 +26,7 @@ from trainbus.settings.registry import installed, load, summary
 from trainbus.testing import LineSubject
 
 assert all(sys.path[0] in place for place in trainbus.__path__), trainbus.__path__
-for group in ("callbacks", "adapters", "plugins"):
+for group in ("callbacks", "adapters", "bindings", "plugins"):
     print(group, *installed(group))
 listed = callbacks_from([{"callback": "ModelCheckpoint", "filepath": "run/m-{epoch}", "verbose": 2}])
 for epochs in (1, 2):
@@ -153,5 +153,5 @@ def test_a_training_runs_without_the_metadata(
     assert "journal True\nadapter SklearnSubject\n" in done.stdout
     assert f"summary {summary}" in done.stdout
     assert done.stdout.count("epoch 1/1") + done.stdout.count("Epoch 1/1") == 1, done.stdout
-    listed = f"EarlyStopping       {summary or 'trainbus.plugins.early_stopping.callback:EarlyStopping'}"
+    listed = f"EarlyStopping          {summary or 'trainbus.plugins.early_stopping.callback:EarlyStopping'}"
     assert listed in done.stdout

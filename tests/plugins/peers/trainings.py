@@ -51,7 +51,7 @@ def validated(values: Sequence[float], callbacks: Any, steps: Collection[int], *
                 optimizer.step()
                 if run.step + 1 in given:  # the batch is counted when its validation begins
                     with run.validation():
-                        run.log(val_score=given[run.step + 1])
+                        run.log(val_score=given[run.step])
     return run
 
 
