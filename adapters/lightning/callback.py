@@ -177,6 +177,11 @@ class LightningCallback(Callback):
             self._make_run(trainer, pl_module)
         driver, run = self._driver, self._driver.run
         self._begin(trainer, driver)
+        if run.resumer.mid_epoch and trainer.num_training_batches == float("inf"):
+            raise SettingsError(
+                "the run was interrupted in the middle of an epoch, where Lightning cannot continue with a loader that "
+                "has no length; resume from a checkpoint of the end of an epoch, or give the loader a __len__"
+            )
         if is_new and run.resumed is None and trainer.is_global_zero:
             LOG.warning("%s holds no state of this LightningCallback: its callbacks begin anew", trainer.ckpt_path)
         if run.resumed is not None or driver.first_epoch != trainer.current_epoch:

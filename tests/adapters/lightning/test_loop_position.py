@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from trainbus import Run
+from trainbus import Run, SettingsError
 from trainbus.adapters.torch import TorchSubject
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.testing import check_binding
+from trainbus.testing import EventRecorder, check_binding
 
 pl = pytest.importorskip("lightning.pytorch", reason="needs trainbus[lightning]")
 
@@ -121,7 +121,7 @@ WAYS = {
     "auto, two optimizers": {**BATCHES, "make": TwoOptimizers},
     "auto, own generator": {**BATCHES, "loader": of_own_generator},
     "auto, workers": {**BATCHES, "loader": of_workers},
-    "auto, unknown length": {**BATCHES, "loader": of_unknown_length},
+    "auto, unknown length": {"loader": of_unknown_length},
     "auto, two loaders": {**BATCHES, "loader": of_two, "make": OfTwo},
     "auto, looks at validations": {**BATCHES, "val_check_interval": 0.5, "every": "validation"},
     "auto, loaders made anew": {**BATCHES, "reload_dataloaders_every_n_epochs": 1},
@@ -134,7 +134,6 @@ WAYS = {
     "path, by steps": {**EVERY_EPOCH, "max_steps": 14, "epochs": None},
     "path, two optimizers": {**EVERY_BATCH, "make": TwoOptimizers},
     "path, own generator": {**EVERY_BATCH, "loader": of_own_generator},
-    "path, unknown length": {**EVERY_BATCH, "loader": of_unknown_length},
     "path, stateful": {**EVERY_BATCH, "loader": stateful},
 }
 
@@ -171,3 +170,23 @@ def test_it_continues_a_checkpoint_of_another_loop(tmp_path: Path, monkeypatch: 
 
     assert (made.current_epoch, made.global_step, bus.run.step) == (4, 16, 16)
     assert [epoch for epoch, _ in bus.run.state.epoch_metrics] == [0, 1, 2, 3]
+
+
+def test_a_resume_in_an_epoch_of_unknown_length_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning would leave out what is left of the training."""
+    monkeypatch.chdir(tmp_path)
+
+    class Killed(Exception):
+        """Ends a training in the middle."""
+
+    def fail(event: Any) -> None:
+        if event.values["step"] == 2:
+            raise Killed
+
+    train = training(**BATCHES, loader=of_unknown_length)
+    with pytest.raises(Killed):
+        train(EventRecorder("on_batch_end", answer=fail), False)
+    with pytest.raises(
+        SettingsError, match="a loader that has no length; resume from a checkpoint of the end of an epoch"
+    ):
+        train(EventRecorder("on_epoch_end"), True)
