@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import Any, Unpack
 
 from trainbus import LoopError, MissingDependency, Run, SettingsError
@@ -28,6 +26,7 @@ try:
 except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[skorch]'") from error
 
+from .shared.call_stack import frames
 from .torch.subject import TorchSubject
 
 __all__ = ["SkorchCallback"]
@@ -308,9 +307,4 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
 
 def _fits(net: Any) -> bool:
     """Return whether a fit of the net is running: skorch reports no errors to callbacks."""
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - as in the documentation of Python
-    while frame is not None:
-        if frame.f_code.co_name == "partial_fit" and frame.f_locals.get("self") is net:
-            return True
-        frame = frame.f_back
-    return False
+    return any(each.f_code.co_name == "partial_fit" and each.f_locals.get("self") is net for each in frames())
