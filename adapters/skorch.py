@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from trainbus import LoopError, MissingDependency, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions, check_options
+from trainbus.binding import RunDriver, RunOptions, check_options, continues
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import is_validated
 from trainbus.metrics.scalars import to_scalars
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
-from trainbus.storage.paths import AUTO
 
 try:
     import torch
@@ -161,7 +160,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         if last is None:
             return options, net.max_epochs
         source = options["resume"]
-        if source is not None and not (source == AUTO and (last.error is not None or last.state.interrupted)):
+        if source is not None and not continues(source, last):
             LOG.warning(
                 "resume=%r was used in the first fit() of this SkorchCallback: this fit() begins with the present "
                 "weights; to continue the earlier run, make a new net with SkorchCallback(resume='auto')",

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.engine.deterministic import DeterministicEngine
 
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions, check_options
+from trainbus.binding import RunDriver, RunOptions, check_options, continues
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import is_validated
@@ -213,8 +213,7 @@ class IgniteHandler:
             options["resume"] = with_snapshots(given)
             self._given = None
         elif last is not None:
-            broken = last.error is not None or last.state.interrupted
-            if source is not None and not (source == AUTO and broken):
+            if source is not None and not continues(source, last):
                 if last.rank == 0:
                     LOG.warning(
                         "resume=%r was used in the first trainer.run(): this run begins where the trainer is; to "

@@ -14,12 +14,11 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions, check_options
+from trainbus.binding import RunDriver, RunOptions, check_options, continues
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import as_list
-from trainbus.storage.paths import AUTO
 
 from ..torch.plain_snapshots import with_plain_snapshots, with_snapshots
 from .subject import LightningSubject
@@ -151,8 +150,7 @@ class LightningCallback(Callback):
             if source is not None:
                 report("resume=%r is not used, since fit(ckpt_path=%r) is", source, str(trainer.ckpt_path))
         elif self._has_fitted and source is not None:
-            continues = self._last is not None and (self._last.error is not None or self._last.state.interrupted)
-            if not (source == AUTO and continues):
+            if self._last is None or not continues(source, self._last):
                 options["resume"] = None
                 report(
                     "resume=%r was used in the first fit() of this LightningCallback: this fit() is a new run; to "

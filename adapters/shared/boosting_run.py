@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from trainbus import LoopError, Run
-from trainbus.binding import RunDriver, check_options
+from trainbus.binding import RunDriver, check_options, continues
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.plugin_list import as_list
-from trainbus.storage.paths import AUTO
 
 from .boosting_metrics import BoostingMetrics
 
@@ -105,7 +104,7 @@ class BoostingRun:
     def _options_now(self) -> dict[str, Any]:
         """Return the options of a run: only the first one resumes, or the next after one that was interrupted."""
         resume, before = self.options.get("resume"), None if self.driver is None else self.driver.run
-        if before is None or resume is None or (resume == AUTO and (before.error or before.state.interrupted)):
+        if before is None or resume is None or continues(resume, before):
             return self.options
         LOG.warning(
             "resume= was used in the first training with this callback: this one is a new run; to continue the earlier "

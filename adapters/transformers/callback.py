@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import ExportableState
 
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunOptions, check_options
+from trainbus.binding import RunOptions, check_options, continues
 from trainbus.failures import LOG
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
@@ -142,8 +142,7 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
                 )
             options["resume"] = None
         elif last is not None:
-            broken = last.error is not None or last.state.interrupted
-            if source is not None and not (source == AUTO and broken):
+            if source is not None and not continues(source, last):
                 if last.rank == 0:
                     LOG.warning(
                         "resume=%r was used in the first train() with this TransformersCallback: this train() begins "

@@ -9,8 +9,9 @@ from ..callback import Verbose
 from ..errors import SettingsError
 from ..metrics.names import hint_with_list
 from ..resume.script.rates import RateSource
+from ..run import Run
 from ..settings.other_names import ARGUMENTS
-from ..storage.paths import Source
+from ..storage.paths import AUTO, Source
 
 
 class RunOptions(TypedDict, total=False):
@@ -24,6 +25,16 @@ class RunOptions(TypedDict, total=False):
     hparams: Mapping[str, Any] | None
     run_id: str | None
     signals: Iterable[str]
+
+
+def continues(source: object, last: Run) -> bool:
+    """Return whether a further training of a binding continues its last run, and not only the first one resumes.
+
+    Args:
+        source: The option ``resume``. With "auto", a run that an error or an interrupt has broken off is continued.
+        last: The last run.
+    """
+    return source == AUTO and (last.error is not None or last.state.interrupted)
 
 
 def check_options(binding: str, options: Collection[str], own: Collection[str] = ()) -> None:

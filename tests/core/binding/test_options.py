@@ -9,7 +9,7 @@ from typing import get_type_hints
 import pytest
 
 from trainbus import Run, SettingsError
-from trainbus.binding import RunOptions, check_options
+from trainbus.binding import RunOptions, check_options, continues
 
 
 def test_they_are_the_keywords_of_a_run() -> None:
@@ -47,3 +47,16 @@ def test_another_argument_is_refused_with_the_nearest_name(option: str, meant: s
 
 def test_the_arguments_of_a_run_and_those_of_the_binding_are_taken() -> None:
     check_options("Binding", [*RunOptions.__annotations__, "probe"], ["callbacks", "probe"])
+
+
+def test_only_auto_continues_and_only_what_was_broken_off() -> None:
+    """A path names one moment, and a run that has ended in order is not continued by a further training."""
+
+    def ended(error: BaseException | None) -> Run:
+        run = Run(verbose=0)
+        run.begin()
+        run.end(error)
+        return run
+
+    ways = [(source, error) for source in (None, "m.pt", "auto") for error in (None, ValueError("no"))]
+    assert [continues(source, ended(error)) for source, error in ways] == [False] * 5 + [True]
