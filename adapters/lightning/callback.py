@@ -149,14 +149,13 @@ class LightningCallback(Callback):
             options["resume"] = with_snapshots(self._given)
             if source is not None:
                 report("resume=%r is not used, since fit(ckpt_path=%r) is", source, str(trainer.ckpt_path))
-        elif self._has_fitted and source is not None:
-            if self._last is None or not continues(source, self._last):
-                options["resume"] = None
-                report(
-                    "resume=%r was used in the first fit() of this LightningCallback: this fit() is a new run; to "
-                    "continue the earlier run, make a new LightningCallback(resume='auto')",
-                    source,
-                )
+        elif self._has_fitted and source is not None and (self._last is None or not continues(source, self._last)):
+            options["resume"] = None
+            report(
+                "resume=%r was used in the first fit() of this LightningCallback: this fit() is a new run; to "
+                "continue the earlier run, make a new LightningCallback(resume='auto')",
+                source,
+            )
         if self._has_fitted:
             options.pop("start", None)
         if trainer.current_epoch and (options.get("resume") is None or trainer.ckpt_path is not None):
