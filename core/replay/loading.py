@@ -17,6 +17,7 @@ from ..errors import SettingsError
 from ..settings.arguments import whole_number
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
+from .readers.registry import installed_readers
 from .records import Recording
 
 _Path: TypeAlias = "str | os.PathLike[str]"
@@ -78,10 +79,13 @@ def read_all(
     if steps_per_epoch is not None:
         advice = "give a number of at least 1, or None to estimate it"
         whole_number("steps_per_epoch", steps_per_epoch, 1, advice)
-    failures: list[SettingsError] = []
+    readers, failed = installed_readers()
+    failures = [*failed]
     found: list[_Located] = []
     for path in dict.fromkeys(map(Path, paths)):
-        for run in find_runs(path):
+        below = find_runs(path, readers)
+        failures += below.failures
+        for run in below.runs:
             try:
                 found += [_Located(path, run.files[0].parent, recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:

@@ -14,6 +14,7 @@ from ..errors import MissingMetric, SettingsError, UnknownDirection
 from ..metrics.direction import direction_of
 from ..metrics.names import canonical, hint, resolve
 from ..terminal import shortened
+from .axis import AXES
 from .records import Recording, Series
 
 _SHOWN = 50
@@ -124,11 +125,12 @@ def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice
         verb, left_out = ("run does", "is") if len(others) == 1 else ("runs do", "are")
         listed = shortened_list(others)
         notes.append(f"{len(others)} {verb} not log {names} and {left_out} left out: {listed}.")
-    by_steps = [each.name for each in runs if each.unit == "validation"]
+    by_steps = [each for each in runs if each.by_steps]
     if 0 < len(by_steps) < len(runs):
         loops = "a loop" if len(by_steps) == 1 else "loops"
-        listed = shortened_list(by_steps)
-        notes.append(f"{listed}: {loops} by steps, of which each validation counts as much as an epoch of the others.")
+        listed = shortened_list([each.name for each in by_steps])
+        rows = " or ".join(dict.fromkeys(AXES[each.unit].row for each in by_steps))
+        notes.append(f"{listed}: {loops} by steps, of which each {rows} counts as much as an epoch of the others.")
     return runs, notes
 
 

@@ -39,6 +39,13 @@ ENTRY_POINTS = {
         "xgboost": "adapters.xgboost:XGBoostCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
+    "trainbus.readers": {
+        "csv": "replay.readers.tables.csv_log:READER",
+        "huggingface": "replay.readers.json.huggingface:READER",
+        "keras_history": "replay.readers.json.keras_history:READER",
+        "tensorboard": "replay.readers.tensorboard.runs:READER",
+        "trainbus": "replay.readers.json.trainbus_journal:READER",
+    },
 }
 """Group to name to value, without the package name; pyproject.toml declares the same entry points for other tools."""
 

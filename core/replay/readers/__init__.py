@@ -1,1 +1,21 @@
-"""Readers of the file formats in which training tools record runs."""
+"""Readers of recorded runs, and what a package needs to add one: see docs/recordings.md."""
+
+from ..records import Recording, Series
+from .json.document import parse_number, read_json
+from .log_file import LogFile
+from .reader import Reader, Source
+from .recording import build_recording
+from .rows import Cells, Table
+
+__all__ = [
+    "Cells",
+    "LogFile",
+    "Reader",
+    "Recording",
+    "Series",
+    "Source",
+    "Table",
+    "build_recording",
+    "parse_number",
+    "read_json",
+]

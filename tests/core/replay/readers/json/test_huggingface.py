@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainbus.replay import read
 
-from ..recorded import shown
+from ...recorded import shown
 
 
 def test_the_last_checkpoint_of_a_trainer_is_its_run(tmp_path: Path):

@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from math import nan
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from ...errors import SettingsError
-from ..metric_choice import known_direction
-from ..records import Recording
-from .json_log import parse_number, read_json
-from .metric_names import list_names
-from .rows import Cells, build_recording
+from ....errors import SettingsError
+from ...metric_choice import known_direction
+from ...records import Recording
+from ..log_file import LogFile
+from ..reader import GENERAL, Reader, Source
+from ..recording import build_recording
+from ..rows import Cells
+from .document import parse_number, read_json
 
-PATTERNS = ("*.json",)
-
-_HEAD = 4096
 _LISTS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*(\{\s*"[^"]*"\s*:\s*)?\[\s*("?-?[\d.]|NaN|-?Inf|null)')
 
 
-def recognizes(path: Path) -> bool:
-    """Return whether the file maps names to lists of numbers, and at least one name is a metric of known direction."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            head = file.read(_HEAD)
-        return bool(_LISTS.match(head)) and any(map(known_direction, _read_lists(path)))
-    except (SettingsError, UnicodeError):
+def recognizes(file: LogFile) -> bool:
+    """Return whether the file maps names to lists of numbers; if it is not named, one must be a known metric."""
+    if not _LISTS.match(file.text):
         return False
+    lists = _lists(file.document)
+    return bool(lists) and (file.named or any(map(known_direction, lists)))
 
 
-def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recording]:
+def read(source: Source) -> list[Recording]:
     """Return the run in a history.
 
     Raises:
         SettingsError: The file is not a history.
         OSError: The file cannot be read.
     """
-    (path,) = files
+    path = source.path
     notes: list[str] = []
-    lists = _read_lists(path)
+    lists = _lists(read_json(path))
+    if not lists:
+        raise SettingsError(f"{str(path)!r} is not a training history: it has no lists of numbers by name")
     epochs = lists.pop("epoch", None)
     length = max(map(len, lists.values())) if epochs is None else len(epochs)
     columns: dict[str, Cells] = {}
@@ -63,17 +61,17 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
         columns[label] = Cells(at, np.array([number for number in numbers if number is not None]))
     given = [parse_number(value) for value in epochs] if epochs is not None else list(map(float, range(length)))
     known = np.array([nan if number is None else number for number in given])
-    return [build_recording(name_of(path), "Keras History", known, columns, notes)]
+    return [build_recording(source.name, "Keras History", known, columns, notes)]
 
 
-def _read_lists(path: Path) -> dict[str, list[Any]]:
-    content = read_json(path)
+def _lists(content: Any) -> dict[str, list[Any]]:
+    """Return the lists in a document by name, without those that are empty."""
     if isinstance(content, Mapping) and isinstance(cast("Any", content).get("history"), Mapping):
         outer = cast("Mapping[str, Any]", content)
         content = {**outer["history"], **({"epoch": outer["epoch"]} if "epoch" in outer else {})}
     given = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     lists: dict[str, list[Any]] = {label: values for label, values in given.items() if isinstance(values, list)}
-    if not any(lists.values()):
-        found = f", only {list_names(given)}" if given else ""
-        raise SettingsError(f"{str(path)!r} is not a training history: it has no lists of numbers by name{found}")
-    return lists
+    return lists if any(lists.values()) else {}
+
+
+READER = Reader("Keras History", recognizes, read, order=GENERAL - 1)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from ...errors import SettingsError
-from ..records import Recording
-from .json_log import parse_number, read_json
-from .rows import Table, build_recording
-
-NAME = "trainer_state.json"
+from ....errors import SettingsError
+from ...records import Recording
+from ..log_file import LogFile
+from ..reader import Reader, Source
+from ..recording import build_recording
+from ..rows import Table
+from .document import parse_number, read_json
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 _SUMMARY = "train_runtime"
 """A key of the last entry, which summarizes the run."""
+
+
+def recognizes(file: LogFile) -> bool:
+    """Return whether the beginning has the list of what the trainer logged."""
+    return file.text.lstrip().startswith("{") and '"log_history"' in file.text
 
 
 def newest(files: Iterable[Path]) -> list[list[Path]]:
@@ -37,14 +43,14 @@ def newest(files: Iterable[Path]) -> list[list[Path]]:
     return [[file] for _, file in found.values()]
 
 
-def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recording]:
+def read(source: Source) -> list[Recording]:
     """Return the run of a trainer.
 
     Raises:
         SettingsError: The trainer has logged nothing.
         OSError: The file cannot be read.
     """
-    (path,) = files
+    path = source.path
     content = read_json(path)
     history: Any = cast("dict[str, Any]", content).get("log_history") if isinstance(content, dict) else None
     entries: list[Any] = history if isinstance(history, list) else []  # pyright: ignore[reportUnknownVariableType]
@@ -58,8 +64,13 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recordin
     metrics = {label: cells for label, cells in table.cells().items() if label not in ("epoch", "step")}
     if np.isfinite(epochs).all() and (epochs == np.floor(epochs)).all():
         epochs = epochs - 1  # the trainer counts completed epochs
-    return [build_recording(name_of(_run_directory(path)), "Hugging Face trainer state", epochs, metrics, [], steps)]
+    return [
+        build_recording(source.name_of(_run_directory(path)), "Hugging Face trainer state", epochs, metrics, [], steps)
+    ]
 
 
 def _run_directory(file: Path) -> Path:
     return file.parent.parent if _CHECKPOINT.match(file.parent.name) else file.parent
+
+
+READER = Reader("Hugging Face trainer states", recognizes, read, newest)

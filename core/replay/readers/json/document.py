@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...errors import SettingsError
-from ...limits import JSON_BYTES
+from ....errors import SettingsError
+from ....limits import JSON_BYTES
 
 
 def read_json(path: Path) -> Any:

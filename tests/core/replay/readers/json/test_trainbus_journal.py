@@ -11,7 +11,7 @@ from trainbus.plugins import Journal, ModelCheckpoint
 from trainbus.replay import read
 from trainbus.testing import LineSubject
 
-from ..recorded import table_of
+from ...recorded import table_of
 
 
 def test_every_run_of_a_journal_is_read_exactly(tmp_path: Path):

@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from ... import journal
-from ...errors import JournalError, SettingsError
-from ...metrics.names import is_validated
-from ..records import Recording, Series
-from .columns import Column, align_by_epoch
-from .metric_names import check_metrics
-from .rows import Table
+from .... import journal
+from ....errors import JournalError, SettingsError
+from ....metrics.names import is_validated
+from ...records import Recording, Series
+from ..columns import Column, align_by_epoch
+from ..log_file import LogFile
+from ..metric_names import check_metrics
+from ..reader import Reader, Source
+from ..rows import Table
 
-PATTERNS = ("*.jsonl",)
-
-_HEAD = 4096
 _BEGIN = re.compile(rb'\s*\{[^\n]*"event"\s*:\s*"(begin|resumed)"')
 
 
-def recognizes(path: Path) -> bool:
+def recognizes(file: LogFile) -> bool:
     """Return whether the first line is the beginning of a run."""
-    with path.open("rb") as file:
-        return bool(_BEGIN.match(file.read(_HEAD)))
+    return bool(_BEGIN.match(file.head))
 
 
-def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recording]:
+def read(source: Source) -> list[Recording]:
     """Return the runs in a journal.
 
     Raises:
         SettingsError: The file is not a journal, or is damaged.
         OSError: The file cannot be read.
     """
-    (path,) = files
+    path = source.path
     try:
         runs = [run for run in journal.read(path) if run.epochs]
     except JournalError as error:
         raise SettingsError(str(error)) from None
-    name = name_of(path)
+    name = source.name
     names = [name] if len(runs) == 1 else [f"{name}#{number}" for number in range(1, len(runs) + 1)]
     return [_read_run(*each) for each in zip(names, runs, strict=True)]
 
@@ -109,3 +106,6 @@ def _ends(run: journal.RunJournal) -> dict[int, float]:
             resumed, last = False, event.time - pause
             ends[event.epoch] = last
     return ends
+
+
+READER = Reader("trainbus journals", recognizes, read, order=0)

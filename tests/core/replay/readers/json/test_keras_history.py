@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainbus.limits import LARGEST
 from trainbus.replay import read
 
-from ..recorded import table_of
+from ...recorded import table_of
 
 NAMES = ["loss", "val_loss", "accuracy", "learning_rate"]
 

@@ -15,7 +15,7 @@ from trainbus import SettingsError
 from trainbus.limits import LARGEST
 from trainbus.replay import read
 
-from ..recorded import DATA, shown, table_of
+from ...recorded import DATA, shown, table_of
 
 NAMES = ["loss", "val_loss", "accuracy", "learning_rate"]
 CELLS = st.floats(-LARGEST, LARGEST) | st.sampled_from([inf, -inf, nan]) | st.none()

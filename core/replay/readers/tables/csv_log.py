@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
-from ...errors import SettingsError
-from ...limits import CSV_LINE, ROWS
-from ..records import Recording
-from .metric_names import check_metrics, list_names
-from .rows import MISSING, Table, build_recording
-
-PATTERNS = ("*.csv", "*.tsv", "*.log", "*.txt")
-"""Patterns of file names; training.log is the file name in Keras's documentation."""
+from ....errors import SettingsError
+from ....limits import CSV_LINE, ROWS
+from ...records import Recording
+from ..log_file import LogFile
+from ..metric_names import check_metrics, list_names
+from ..reader import GENERAL, Reader, Source
+from ..recording import build_recording
+from ..rows import MISSING, Table
 
 _LIGHTNING_NAME = "metrics.csv"
 _EPOCH_LABELS = ("epoch", "epochs")
@@ -24,26 +24,26 @@ _STEP_LABELS = ("step", "global_step")
 _DELIMITERS = (",", ";", "\t")
 
 
-def recognizes(path: Path) -> bool:
+def recognizes(file: LogFile) -> bool:
     """Return whether the first line has a column of epochs."""
     try:
-        with _open(path) as file:
-            return _epoch_column(_read_header(path, file)[0]) is not None
+        with _open(file.path) as text:
+            return bool(file.text) and _epoch_column(_read_header(file.path, text)[0]) is not None
     except (SettingsError, UnicodeError, csv.Error):
         return False
 
 
-def read(files: Sequence[Path], name_of: Callable[[Path], str]) -> list[Recording]:
+def read(source: Source) -> list[Recording]:
     """Return the run in a table.
 
     Raises:
         SettingsError: The file is not a table, or has no epochs.
         OSError: The file cannot be read.
     """
-    (path,) = files
+    path = source.path
     try:
         with _open(path) as file:
-            return [_read_table(path, file, name_of(path))]
+            return [_read_table(path, file, source.name)]
     except (UnicodeError, csv.Error) as error:
         raise SettingsError(f"{str(path)!r} is not a text table: {error}") from None
 
@@ -143,3 +143,6 @@ def _format(path: Path, header: list[str]) -> str:
     if path.name == _LIGHTNING_NAME and {"epoch", "step"} <= set(header):
         return "Lightning CSV"
     return "Keras CSV" if header[0] == "epoch" and header[1:] == sorted(header[1:]) else "CSV"
+
+
+READER = Reader("CSV", recognizes, read, order=GENERAL)

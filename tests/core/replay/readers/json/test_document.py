@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.replay.readers.json_log import parse_number, read_json
+from trainbus.replay.readers.json.document import parse_number, read_json
 
 contents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
