@@ -16,7 +16,7 @@ from ..metrics.names import hint
 from ..settings.built_in import DISTRIBUTION, VERSION
 from ..settings.registry import Group, installed, package_of, summary
 from ..terminal import ESCAPE_OR_DRAW, plural, printable
-from .replay import add_replay, add_sweep
+from .replay import add_compare, add_replay, add_sweep
 
 _FRAMEWORKS = ("sklearn", "torch", "keras", "lightning", "transformers", "jax", "xgboost", "lightgbm")
 
@@ -113,6 +113,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     add_replay(commands.add_parser)
     add_sweep(commands.add_parser)
+    add_compare(commands.add_parser)
 
     explain = commands.add_parser("explain", help="explain what a run decided and why, from its journal")
     explain.add_argument("run_path", metavar="RUN", help="a journal.jsonl file, or a directory that contains one")

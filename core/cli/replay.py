@@ -1,4 +1,4 @@
-"""The commands ``trainbus replay`` and ``trainbus sweep``: their options and their output."""
+"""The commands ``trainbus replay``, ``sweep`` and ``compare``: their options and their output."""
 
 from __future__ import annotations
 
@@ -88,7 +88,33 @@ def add_sweep(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.set_defaults(command=_sweep)
 
 
+def add_compare(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command ``compare``."""
+    parser = add(
+        "compare",
+        help="print recorded runs side by side, with the settings in which they differ",
+        description="Print what each recorded run reached, when, how long it took, and the settings in which the runs "
+        "differ: hyperparameters in a journal, and settings files beside a log, such as hparams.yaml. The best first.",
+    )
+    _add_reading(parser)
+    parser.add_argument("--html", metavar="FILE", help="also write an HTML page with the curves in one chart")
+    parser.set_defaults(command=_compare)
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
+    _add_reading(parser)
+    parser.add_argument(
+        "--as",
+        dest="library",
+        choices=_LIBRARIES,
+        default="trainbus",
+        help="use the rules and options of this library (default: trainbus)",
+    )
+    parser.add_argument("--html", metavar="FILE", help="also write an HTML page with curves, frontier and tables")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add which runs are read, by which metric they are judged, and in which form the answer is printed."""
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="files of recorded runs, or directories that contain them"
     )
@@ -104,13 +130,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="whether lower or higher values are better (default: judged by the metric's name)",
     )
     parser.add_argument(
-        "--as",
-        dest="library",
-        choices=_LIBRARIES,
-        default="trainbus",
-        help="use the rules and options of this library (default: trainbus)",
-    )
-    parser.add_argument(
         "--steps-per-epoch",
         type=int,
         metavar="N",
@@ -123,7 +142,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print CSV, one row for each run or policy; epochs and validations count from 0",
     )
-    parser.add_argument("--html", metavar="FILE", help="also write an HTML page with curves, frontier and tables")
 
 
 def _flag(option: str) -> str:
@@ -137,6 +155,7 @@ def _called(argument: str) -> str:
 
 def _replay(options: argparse.Namespace) -> int:
     from .. import replay  # noqa: PLC0415 - only this command needs NumPy
+    from ..replay.report.html_page import render_page  # noqa: PLC0415
     from ..replay.report.text import overview_text, replay_text  # noqa: PLC0415
 
     recordings = _read(options)
@@ -147,7 +166,7 @@ def _replay(options: argparse.Namespace) -> int:
         common |= {"monitor": result.choice.monitor, "mode": result.choice.mode}
     found = replay.sweep(recordings, **common) if result is None or options.html else None
     if options.html:
-        _write_page(options, recordings, result, found)
+        _write_page(options.html, render_page(recordings, result, found))
     if result is not None:
         _print(options, result, lambda: replay_text(recordings, result, every=options.all))
     elif found is not None:
@@ -157,6 +176,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     from .. import replay  # noqa: PLC0415 - only this command needs NumPy
+    from ..replay.report.html_page import render_page  # noqa: PLC0415
     from ..replay.report.text import sweep_text  # noqa: PLC0415
 
     recordings = _read(options)
@@ -168,8 +188,21 @@ def _sweep(options: argparse.Namespace) -> int:
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     found = replay.sweep(recordings, **axes, fixed=fixed, called=_called, **common)
     if options.html:
-        _write_page(options, recordings, None, found)
+        _write_page(options.html, render_page(recordings, None, found))
     _print(options, found, lambda: sweep_text(recordings, found))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from ..replay import compare  # noqa: PLC0415 - only this command needs NumPy
+    from ..replay.report.comparison_page import render_comparison  # noqa: PLC0415
+    from ..replay.report.comparison_text import comparison_text  # noqa: PLC0415
+
+    recordings = _read(options)
+    found = compare(recordings, monitor=options.monitor, mode=options.mode)
+    if options.html:
+        _write_page(options.html, render_comparison(recordings, found))
+    _print(options, found, lambda: comparison_text(recordings, found))
     return 0
 
 
@@ -201,15 +234,14 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
-def _write_page(options: argparse.Namespace, recordings: Sequence[Recording], result: Any, found: Any) -> None:
-    from ..replay.report.html_page import render_page  # noqa: PLC0415
+def _write_page(path: str, page: str) -> None:
     from ..storage.local import LocalBackend  # noqa: PLC0415
 
     try:
-        LocalBackend(Path(options.html)).replace(render_page(recordings, result, found))
+        LocalBackend(Path(path)).replace(page)
     except OSError as error:
-        raise SettingsError(f"--html: {options.html!r} cannot be written: {error.strerror or error}") from None
-    print(f"trainbus: wrote {options.html}", file=sys.stderr)
+        raise SettingsError(f"--html: {path!r} cannot be written: {error.strerror or error}") from None
+    print(f"trainbus: wrote {path}", file=sys.stderr)
 
 
 def _callbacks(options: argparse.Namespace, *, by_steps: bool) -> list[Callback]:

@@ -3,12 +3,15 @@
 This package requires NumPy, so ``import trainbus`` does not import it; write ``import trainbus.replay``.
 """
 
+from .comparison.comparison import ComparedRun, Comparison, compare
 from .loading import read, read_all
 from .records import Recording, RunOutcome, Series, SimulatedAction
 from .replayer import Replay, replay
 from .sweeper import Recommendation, Sweep, sweep
 
 __all__ = [
+    "ComparedRun",
+    "Comparison",
     "Recommendation",
     "Recording",
     "Replay",
@@ -16,6 +19,7 @@ __all__ = [
     "Series",
     "SimulatedAction",
     "Sweep",
+    "compare",
     "read",
     "read_all",
     "replay",

@@ -64,6 +64,8 @@ class Recording:
     planned: int | None = None
     """The number of the last planned epoch, counted from 1, or of the last planned step of a loop by steps; None if
     unknown."""
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    """The settings of the run by name, as far as its files tell them, such as a learning rate."""
     validations: Recording | None = None
     """The same run with a row for each validation, so that an epoch may have several rows; None if the record has one
     value of each metric for each epoch."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import escape
 from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...terminal import plural
 from ..axis import AXES
 from ..curves import Curves
 from ..records import RunOutcome
 from ..sweeper import Sweep
 from .counted import counted, moment
 from .formatting import format_best, format_percent, shorten
-from .svg import Axes, Scale, drawing
+from .svg import Axes, Scale, drawing, element
 
 _LINE_HEIGHT = 14
+_TOGETHER = 200
+"""The number of runs in one chart; more could not be told apart."""
+_DESCRIBED = 3
+"""The number of runs that the description of such a chart names."""
 _POINTS = 600
 """The number of points drawn for the policies, and for a curve; more would not be distinguishable."""
 
@@ -65,6 +72,37 @@ def draw_curve(curves: Curves, row: int, outcome: RunOutcome | None, metric: str
         f"{ending}{cuts}; best kept {format_best(kept, outcome.unit)}, best seen {format_best(seen, outcome.unit)}"
     )
     return drawing(parts, width, height, name, description)
+
+
+def draw_together(curves: Curves, titles: Sequence[str], metric: str) -> str:
+    """Draw the metric of all runs in one chart; the first run is emphasized.
+
+    Args:
+        curves: The curves, the first one on top of the others.
+        titles: What is shown of each run under the pointer.
+        metric: The name of the metric.
+    """
+    width, height = 720, 320
+    shown = [_points(curves, row) for row in range(min(len(titles), _TOGETHER))]
+    finite = [(x, y) for points in shown for x, y in points if isfinite(y)]
+    xs, ys = [x for x, _ in finite] or [0.0], np.array([y for _, y in finite])
+    low, high = _range(ys)
+    axes = Axes(Scale(min(xs), max(*xs, min(xs) + 1), 56, width - 16), Scale(low, high, height - 34, 24))
+    units = {AXES[curves.units[row]].place for row in range(len(shown))}
+    parts = [axes.frame(" or ".join(sorted(units)), metric)]
+    for row in reversed(range(len(shown))):
+        line = axes.line(_thinned(shown[row]), "curve" if row == 0 else "curve other")
+        parts.append(element("g", element("title", escape(titles[row])) + line, class_="run"))
+    description = "; ".join(titles[:_DESCRIBED])
+    return drawing(parts, width, height, f"{metric} of {plural(len(shown), 'run')}", description)
+
+
+def _points(curves: Curves, row: int) -> list[tuple[float, float]]:
+    count = int(curves.lengths[row])
+    by_steps = AXES[curves.units[row]].by_steps
+    places = curves.steps[row, :count] if by_steps else curves.epochs[row, :count] + 1
+    values = curves.sign * curves.scores[row, :count]
+    return list(zip(places.tolist(), values.tolist(), strict=True))
 
 
 def draw_frontier(found: Sweep) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from html import escape
-from importlib.resources import files
+from collections.abc import Iterator, Sequence
 
 from trainbus import dumps
 
-from ...terminal import format_duration, plural, printable
+from ...terminal import format_duration, plural
 from ..curves import Curves, build_curves
 from ..libraries.settings import find_library
 from ..records import Recording, RunOutcome
@@ -17,10 +15,10 @@ from ..sweeper import Sweep
 from .charts import draw_curve, draw_frontier
 from .counted import counted
 from .formatting import estimate_cells, format_number, format_percent, shorten
+from .html import document, notes_section, table, text
 from .outcome_table import tabulate_outcomes
 from .snippets import format_call, format_callback
 
-_STYLE = files("trainbus.replay.report").joinpath("page.css").read_text(encoding="utf-8")
 _CURVES = 24
 """The number of runs that are drawn; the table has all runs."""
 
@@ -33,15 +31,7 @@ def render_page(recordings: Sequence[Recording], result: Replay | None, found: S
         result: Their replay, if there is one.
         found: Their sweep, if there is one; one of both is required.
     """
-    body = "".join(_body(recordings, result, found))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_text(_title(result))}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n"
-        "</body>\n</html>\n"
-    )
+    return document(_title(result), _body(recordings, result, found))
 
 
 def _title(result: Replay | None) -> str:
@@ -54,9 +44,9 @@ def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep |
     choice = first.choice
     epochs = counted(each.unit for each in recordings).total(sum(len(each.epochs) for each in recordings))
     better = "lower" if choice.mode == "min" else "higher"
-    yield f"<header><h1>{_text(_title(result))}</h1>"
-    yield f"<p>{plural(len(recordings), 'run')}, {epochs}; decided by <b>{_text(choice.monitor)}"
-    yield f"</b>, {better} is better ({_text(choice.why)}).</p></header>\n"
+    yield f"<header><h1>{text(_title(result))}</h1>"
+    yield f"<p>{plural(len(recordings), 'run')}, {epochs}; decided by <b>{text(choice.monitor)}"
+    yield f"</b>, {better} is better ({text(choice.why)}).</p></header>\n"
     if result is not None:
         yield from _replay_section(result)
     if found is not None:
@@ -64,16 +54,14 @@ def _body(recordings: Sequence[Recording], result: Replay | None, found: Sweep |
     runs = [each for each in recordings if choice.is_logged_in(each)]
     outcomes = {each.name: each for each in result.outcomes} if result is not None else {}
     yield from _curve_section(build_curves(runs, choice), outcomes, choice.monitor)
-    notes = [*first.notes, *(f"{each.name}: {note}" for each in recordings for note in each.notes)]
-    if notes:
-        yield f"<section><h2>Notes</h2><ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul></section>\n"
+    yield notes_section(recordings, first.notes)
 
 
 def _replay_section(result: Replay) -> Iterator[str]:
     mean, worst = result.quality_lost
     words = counted(each.unit for each in result.outcomes)
-    yield f"<section><h2>By {_text(find_library(result.library).title)}'s rules</h2><ul class=code>"
-    yield "".join(f"<li><code>{_text(format_callback(each))}</code></li>" for each in result.callbacks)
+    yield f"<section><h2>By {text(find_library(result.library).title)}'s rules</h2><ul class=code>"
+    yield "".join(f"<li><code>{text(format_callback(each))}</code></li>" for each in result.callbacks)
     yield "</ul><dl class=totals>"
     yield _total(format_percent(result.epochs_saved / max(result.epochs, 1)), f"of {words.total(result.epochs)} saved")
     if result.seconds_saved is not None and result.seconds is not None:
@@ -81,7 +69,7 @@ def _replay_section(result: Replay) -> Iterator[str]:
     yield _total(format_number(mean), f"quality lost on average, {format_number(worst)} at worst")
     yield _total(f"{result.censored}", f"of {plural(len(result.outcomes), 'run')} censored")
     yield "</dl>"
-    yield _table(f"What the settings would have decided; {words.first}", *tabulate_outcomes(result))
+    yield table(f"What the settings would have decided; {words.first}", *tabulate_outcomes(result))
     yield f"<p class=small><b>censored</b>: nothing stops the run up to its last recorded {words.one}; nothing is known"
     yield " after it. <b>?</b>: hypothetical, since it comes after a learning rate cut that the record does not show; "
     yield "the first cut is exact; or since the record may lack validations at which a callback looks.</p></section>\n"
@@ -95,11 +83,9 @@ def _sweep_section(found: Sweep) -> Iterator[str]:
         for each in found.recommendations
     )
     many = counted(found.curves.units).many
-    yield _table(
-        f"Recommended; fractions of all {many}, and of what a run gains from first to best value", header, rows
-    )
+    yield table(f"Recommended; fractions of all {many}, and of what a run gains from first to best value", header, rows)
     yield "<ul class=small>"
-    yield "".join(f"<li><b>{each.advice}</b>: {_text(each.words)}.</li>" for each in found.recommendations)
+    yield "".join(f"<li><b>{each.advice}</b>: {text(each.words)}.</li>" for each in found.recommendations)
     yield "<li><b>left out</b>: each run in turn is left out, and the policy that the others choose is applied to it. "
     yield "An estimate on the runs that chose the policy is optimistic; this one is not.</li></ul>"
     yield f"<figure>{draw_frontier(found)}<figcaption>Every dot is a policy; no other policy both saves more and loses "
@@ -107,8 +93,8 @@ def _sweep_section(found: Sweep) -> Iterator[str]:
     for each in found.recommendations:
         yield f"<h3>{each.advice}</h3>"
         if found.library == "trainbus":
-            yield f"<pre tabindex=0><code>{_text(dumps([each.callback]), lines=True)}</code></pre>"
-        yield f"<pre tabindex=0><code>{_text(format_call(each.callback, found.library))}</code></pre>"
+            yield f"<pre tabindex=0><code>{text(dumps([each.callback]), lines=True)}</code></pre>"
+        yield f"<pre tabindex=0><code>{text(format_call(each.callback, found.library))}</code></pre>"
     yield "</section>\n"
 
 
@@ -122,7 +108,7 @@ def _curve_section(curves: Curves, outcomes: dict[str, RunOutcome], metric: str)
     for row in range(count):
         name = curves.names[row]
         chart = draw_curve(curves, row, outcomes.get(name), shorten(metric, 40))
-        yield f"<figure>{chart}<figcaption>{_text(shorten(name, 60))}</figcaption></figure>"
+        yield f"<figure>{chart}<figcaption>{text(shorten(name, 60))}</figcaption></figure>"
     yield "</div>"
     if len(curves.names) > count:
         yield f"<p class=small>The first {count} of {len(curves.names):,} runs.</p>"
@@ -130,22 +116,4 @@ def _curve_section(curves: Curves, outcomes: dict[str, RunOutcome], metric: str)
 
 
 def _total(value: str, words: str) -> str:
-    return f"<div><dt>{_text(value)}</dt><dd>{_text(words)}</dd></div>"
-
-
-def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th scope=col>{_text(each)}</th>" for each in header)
-    lines = (
-        f"<tr><th scope=row>{_text(row[0])}</th>{''.join(f'<td>{_text(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="wide" role="region" aria-label="{_text(caption)}" tabindex="0"><table><caption>{_text(caption)}'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _text(text: str, *, lines: bool = False) -> str:
-    """Return printable text, escaped for HTML; ``lines`` keeps line breaks."""
-    shown = "\n".join(map(printable, text.split("\n"))) if lines else printable(text)
-    return escape(shown)
+    return f"<div><dt>{text(value)}</dt><dd>{text(words)}</dd></div>"

@@ -32,24 +32,24 @@ _LINES = 12
 
 def overview_text(recordings: Sequence[Recording], found: Sweep, paths: Sequence[str], *, every: bool = False) -> str:
     """Return what the recorded runs did, and the three recommended policies."""
-    lines = [*_summary(recordings, found.choice), "", *_runs(found.curves, every=every), "", *_recommendations(found)]
-    return _joined([*lines, "", *_snippets(found), *_notes(recordings, found.notes), "", *_next_commands(paths)])
+    lines = [*summary(recordings, found.choice), "", *_runs(found.curves, every=every), "", *_recommendations(found)]
+    return _joined([*lines, "", *_snippets(found), *notes_text(recordings, found.notes), "", *_next_commands(paths)])
 
 
 def replay_text(recordings: Sequence[Recording], result: Replay, *, every: bool = False) -> str:
     """Return what a list of callbacks would have decided, with a line for each run."""
-    lines = [*_summary(recordings, result.choice), f"by {find_library(result.library).title}'s rules:"]
+    lines = [*summary(recordings, result.choice), f"by {find_library(result.library).title}'s rules:"]
     lines += [f"  {shorten(format_callback(each), 400)}" for each in result.callbacks]
-    return _joined([*lines, "", *_outcomes(result, every=every), *_notes(recordings, result.notes)])
+    return _joined([*lines, "", *_outcomes(result, every=every), *notes_text(recordings, result.notes)])
 
 
 def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
     """Return what the policies of the frontier save and lose, and the three recommended ones."""
     count = f"{len(found.grid):,} {'policy' if len(found.grid) == 1 else 'policies'}"
     tried = ", ".join(f"{len(values)} {name}" for name, values in found.grid.axes.items() if len(values) > 1)
-    lines = [*_summary(recordings, found.choice), "", f"{count} ({tried or 'one of each'}); of these"]
+    lines = [*summary(recordings, found.choice), "", f"{count} ({tried or 'one of each'}); of these"]
     lines += ["no other both saves more and loses less than:", "", *_frontier(found), "", *_recommendations(found), ""]
-    return _joined([*lines, *_snippets(found), *_notes(recordings, found.notes)])
+    return _joined([*lines, *_snippets(found), *notes_text(recordings, found.notes)])
 
 
 def _joined(lines: Sequence[str]) -> str:
@@ -58,14 +58,15 @@ def _joined(lines: Sequence[str]) -> str:
     return "\n".join(kept).rstrip("\n")
 
 
-def _summary(recordings: Sequence[Recording], choice: MetricChoice) -> list[str]:
+def summary(recordings: Sequence[Recording], choice: MetricChoice, done: str = "decided") -> list[str]:
+    """Return how many runs there are, of which formats, and by which metric something is done with them."""
     formats = Counter(each.format or "in memory" for each in recordings)
     epochs = counted(each.unit for each in recordings).total(sum(len(each.epochs) for each in recordings))
     counts = ", ".join(f"{name} ({count})" if len(formats) > 1 else name for name, count in formats.most_common())
     better = "lower" if choice.mode == "min" else "higher"
     return [
         f"{plural(len(recordings), 'run')}, {epochs}: {counts}",
-        f"decided by {shorten(choice.monitor)}, {better} is better ({choice.why})",
+        f"{done} by {shorten(choice.monitor)}, {better} is better ({choice.why})",
     ]
 
 
@@ -158,7 +159,8 @@ def _snippets(found: Sweep) -> Iterator[str]:
         yield ""
 
 
-def _notes(recordings: Sequence[Recording], notes: Sequence[str]) -> Iterator[str]:
+def notes_text(recordings: Sequence[Recording], notes: Sequence[str]) -> Iterator[str]:
+    """Yield notes on all runs, and the first ones on single runs, a line each."""
     details = [f"{shorten(each.name)}: {shorten(note, 200)}" for each in recordings for note in each.notes]
     if notes or details:
         yield ""

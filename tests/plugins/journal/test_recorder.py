@@ -202,9 +202,9 @@ def test_the_journal_of_a_killed_and_resumed_run_equals_that_of_an_uninterrupted
 
 def test_the_header_has_the_hyperparameters_also_of_a_resumed_run(tmp_path: Path) -> None:
     """As plain data; the script of the resumed run gives them anew, or the checkpoint has them."""
-    for epochs, given in ((1, {"lr": 0.1, "layers": (64, 8)}), (2, {"seed": 3})):
+    for epochs, hparams in ((1, {"lr": 0.1, "layers": (64, 8)}), (2, {"seed": 3})):
         callbacks = [Journal(JOURNAL), ModelCheckpoint("m", monitor="loss")]
-        with Run(LineSubject(), callbacks=callbacks, hparams=given, resume="auto") as run:
+        with Run(LineSubject(), callbacks=callbacks, hparams=hparams, resume="auto") as run:
             for epoch in run.epochs(epochs):
                 run.log(loss=1.0 / (epoch + 1))
     begun, resumed = (each for each in read_one().events if isinstance(each, (RunStarted, RunResumed)))
