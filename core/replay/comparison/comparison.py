@@ -90,7 +90,7 @@ class Comparison:
             data = each.as_data(self.differing)
             best, settings = data.pop("best") or {"value": None}, data.pop("settings")
             data |= {"best": best.pop("value"), **{f"best_{key}": value for key, value in best.items()}}
-            rows.append({**data, **{name: settings.get(name) for name in self.differing}})
+            rows.append({**data, **{f"settings.{name}": settings.get(name) for name in self.differing}})
         return rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 
 from ...terminal import format_duration, plural
 from ..axis import AXES
@@ -12,7 +11,7 @@ from ..comparison.differences import MISSING, shown
 from ..records import Recording
 from .counted import counted
 from .formatting import align_columns, format_number, shorten
-from .text import notes_text, summary
+from .text import joined, notes_text, summary
 
 SETTINGS_SHOWN = 6
 """The number of settings that the terminal has room for."""
@@ -23,25 +22,20 @@ def comparison_text(recordings: Sequence[Recording], found: Comparison) -> str:
     """Return the runs side by side, the best first, with the settings in which they differ."""
     names = found.differing[:SETTINGS_SHOWN]
     header, rows = tabulate(found, names)
-    lines = [
-        *summary(recordings, found.choice, "compared"),
-        "",
-        *align_columns([*header, ""], [[*each, ""] for each in rows]),
-    ]
+    lines = [*summary(recordings, found.choice, "compared"), ""]
+    lines += align_columns([*header, ""], [[*each, ""] for each in rows])
     left = found.differing[SETTINGS_SHOWN:]
     if left:
         listed = ", ".join(shorten(name, _SETTING_WIDTH) for name in left[:SETTINGS_SHOWN])
         more = ", ..." if len(left) > SETTINGS_SHOWN else ""
-        lines += [
-            "",
-            f"The runs differ in {plural(len(left), 'more setting')}: {listed}{more}; --json and --html show all.",
-        ]
+        lines += ["", f"The runs also differ in {plural(len(left), 'other setting')}: {listed}{more}"]
+        lines += ["(--json and --html show all)."]
     elif not any(each.settings for each in found.runs):
         lines += ["", "No file of the runs tells their settings."]
     elif len(found.runs) > 1 and not names:
         lines += ["", "The known settings of the runs are equal."]
     lines += ["", *notes_text(recordings, found.notes)]
-    return "\n".join(lines).rstrip("\n")
+    return joined(lines)
 
 
 def tabulate(found: Comparison, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -59,12 +53,7 @@ def tabulate(found: Comparison, names: Sequence[str]) -> tuple[list[str], list[l
 
 
 def _row(run: ComparedRun, names: Sequence[str], *, timed: bool) -> list[str]:
-    row = [
-        shorten(run.name),
-        *_best(run),
-        f"{run.rows:,}",
-        format_number(run.last) if isfinite(run.last) else str(run.last),
-    ]
+    row = [shorten(run.name), *_best(run), f"{run.rows:,}", format_number(run.last)]
     if timed:
         row += ["" if each is None else format_duration(each) for each in (run.seconds, run.seconds_to_best)]
     settings = (shown(run.settings[name]) if name in run.settings else MISSING for name in names)

@@ -15,7 +15,7 @@ from ...terminal import format_duration, plural, printable
 from ..axis import AXES
 from ..curves import Curves
 from ..libraries.settings import find_library
-from ..metric_choice import MetricChoice
+from ..metric_choice import MetricChoice, shortened_list
 from ..records import Recording
 from ..replayer import Replay
 from ..sweeper import Recommendation, Sweep
@@ -33,14 +33,14 @@ _LINES = 12
 def overview_text(recordings: Sequence[Recording], found: Sweep, paths: Sequence[str], *, every: bool = False) -> str:
     """Return what the recorded runs did, and the three recommended policies."""
     lines = [*summary(recordings, found.choice), "", *_runs(found.curves, every=every), "", *_recommendations(found)]
-    return _joined([*lines, "", *_snippets(found), *notes_text(recordings, found.notes), "", *_next_commands(paths)])
+    return joined([*lines, "", *_snippets(found), *notes_text(recordings, found.notes), "", *_next_commands(paths)])
 
 
 def replay_text(recordings: Sequence[Recording], result: Replay, *, every: bool = False) -> str:
     """Return what a list of callbacks would have decided, with a line for each run."""
     lines = [*summary(recordings, result.choice), f"by {find_library(result.library).title}'s rules:"]
     lines += [f"  {shorten(format_callback(each), 400)}" for each in result.callbacks]
-    return _joined([*lines, "", *_outcomes(result, every=every), *notes_text(recordings, result.notes)])
+    return joined([*lines, "", *_outcomes(result, every=every), *notes_text(recordings, result.notes)])
 
 
 def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
@@ -49,10 +49,10 @@ def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
     tried = ", ".join(f"{len(values)} {name}" for name, values in found.grid.axes.items() if len(values) > 1)
     lines = [*summary(recordings, found.choice), "", f"{count} ({tried or 'one of each'}); of these"]
     lines += ["no other both saves more and loses less than:", "", *_frontier(found), "", *_recommendations(found), ""]
-    return _joined([*lines, *_snippets(found), *notes_text(recordings, found.notes)])
+    return joined([*lines, *_snippets(found), *notes_text(recordings, found.notes)])
 
 
-def _joined(lines: Sequence[str]) -> str:
+def joined(lines: Sequence[str]) -> str:
     """Return the lines as text, with one empty line between two parts, and none at the end."""
     kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
     return "\n".join(kept).rstrip("\n")
@@ -161,7 +161,11 @@ def _snippets(found: Sweep) -> Iterator[str]:
 
 def notes_text(recordings: Sequence[Recording], notes: Sequence[str]) -> Iterator[str]:
     """Yield notes on all runs, and the first ones on single runs, a line each."""
-    details = [f"{shorten(each.name)}: {shorten(note, 200)}" for each in recordings for note in each.notes]
+    runs_of: dict[str, list[str]] = {}
+    for each in recordings:
+        for note in each.notes:
+            runs_of.setdefault(note, []).append(shorten(each.name))
+    details = [f"{shortened_list(names)}: {shorten(note, 200)}" for note, names in runs_of.items()]
     if notes or details:
         yield ""
     yield from (f"note: {shorten(note, 400)}" for note in notes)
