@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..settings.arguments import whole_number
+from .axis import AXES
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
 from .readers.registry import installed_readers
@@ -170,8 +171,17 @@ def _deduplicated(found: list[_Located]) -> list[_Located]:
         else:
             note = f"{each.recording.name!r} ({each.recording.format}) records the same run and is left out."
             first = kept[same].recording
-            kept[same] = kept[same]._replace(recording=replace(first, notes=(*first.notes, note)))
+            kept[same] = kept[same]._replace(recording=_completed(first, each.recording, note))
     return kept
+
+
+def _completed(kept: Recording, other: Recording, note: str) -> Recording:
+    """Return a recording with what only another one of the same run says about it."""
+    objective = kept.objective
+    if objective is None and other.objective is not None and other.objective.metric in kept.metrics:
+        objective = other.objective
+    settings = {**other.settings, **kept.settings}
+    return replace(kept, notes=(*kept.notes, note), objective=objective, settings=settings)
 
 
 def _keys(recording: Recording) -> Iterator[tuple[_Key, bool]]:
@@ -179,14 +189,15 @@ def _keys(recording: Recording) -> Iterator[tuple[_Key, bool]]:
 
     Values are in single precision, as event files store them.
     """
+    counted = recording.steps if AXES[recording.unit].by_steps else None
+    places = recording.epochs if counted is None else counted
     for name, series in recording.metrics.items():
         if name.startswith("learning_rate") or not series.logged.any():
             continue
         with np.errstate(over="ignore"):
             values = series.values[series.logged].astype(np.float32)
         values[np.isnan(values)] = np.nan  # NaN has many bit patterns
-        epochs = recording.epochs[series.logged]
-        yield (name, epochs.tobytes(), values.tobytes()), len(np.unique(values)) > 1
+        yield (name, places[series.logged].tobytes(), values.tobytes()), len(np.unique(values)) > 1
 
 
 def _nested(one: Path, other: Path) -> bool:

@@ -15,6 +15,7 @@ from trainbus.plugins.frequency import Frequency
 
 from ..metrics.names import is_validated
 from .axis import AXES, Unit
+from .objective import Objective
 
 UNKNOWN: Final = int(np.iinfo(np.int64).max)
 """In place of weight updates that are not recorded; no minimum of them is above it."""
@@ -64,8 +65,10 @@ class Recording:
     planned: int | None = None
     """The number of the last planned epoch, counted from 1, or of the last planned step of a loop by steps; None if
     unknown."""
+    objective: Objective | None = None
+    """The metric by which the tool that wrote the record judged the run, and its direction; None if it names none."""
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
-    """The settings of the run by name, as far as its files tell them, such as a learning rate."""
+    """The hyperparameters that the tool recorded; settings inside settings have names such as "model/depth"."""
     validations: Recording | None = None
     """The same run with a row for each validation, so that an epoch may have several rows; None if the record has one
     value of each metric for each epoch."""

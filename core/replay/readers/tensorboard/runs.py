@@ -103,7 +103,7 @@ def _run_directory(directory: Path, known: Collection[Path]) -> Path:
     above, name = directory.parent, directory.name.lower()
     if name not in STAGES or above == directory:
         return directory
-    has_siblings = above in known or any(above / stage in known for stage in ("train", "training"))
+    has_siblings = above in known or any(above / stage in known for stage in ("train", "training", "learn"))
     return above if name in _STAGE_ONLY or has_siblings else directory
 
 

@@ -11,7 +11,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tensorboard.compat.proto import event_pb2, tensor_pb2
 
-from trainbus.replay.readers.tensorboard.protobuf import (
+from trainbus.replay.readers.shared.protobuf import (
     FIXED32,
     FIXED64,
     LENGTH,
