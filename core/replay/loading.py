@@ -19,6 +19,7 @@ from .axis import AXES
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
 from .readers.registry import installed_readers
+from .readers.settings_files import SettingsFiles
 from .records import Recording
 
 _Path: TypeAlias = "str | os.PathLike[str]"
@@ -88,7 +89,7 @@ def read_all(
         failures += below.failures
         for run in below.runs:
             try:
-                found += [_Located(path, run.files[0].parent, recording) for recording in run.read(steps_per_epoch)]
+                found += [_Located(path, run.files[0], recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:
                 failures.append(error)
     if not found:
@@ -96,7 +97,7 @@ def read_all(
         raise SettingsError(f"{failures[0]}{more}") from None
     for failure in failures:
         (_warn if unread is None else unread)(failure)
-    return sorted(_uniquely_named(_deduplicated(found)), key=lambda each: _natural_order(each.name))
+    return sorted(_uniquely_named(_with_settings(_deduplicated(found))), key=lambda each: _natural_order(each.name))
 
 
 def _warn(failure: SettingsError) -> None:
@@ -104,11 +105,28 @@ def _warn(failure: SettingsError) -> None:
 
 
 class _Located(NamedTuple):
-    """A recording, the path by which it was requested, and the directory of its files."""
+    """A recording, the path by which it was requested, and the first of its files."""
 
     requested: Path
-    directory: Path
+    log: Path
     recording: Recording
+
+    @property
+    def directory(self) -> Path:
+        """The directory of the first file."""
+        return self.log.parent
+
+
+def _with_settings(found: Collection[_Located]) -> list[_Located]:
+    """Return the recordings with the settings in files beside them; those in the log itself take precedence."""
+    files = SettingsFiles(each.log for each in found)
+    completed: list[_Located] = []
+    for each in found:
+        settings, notes = files.of(each.log, each.requested)
+        settings |= each.recording.settings
+        more = {"settings": settings, "notes": (*each.recording.notes, *notes)}
+        completed.append(each._replace(recording=replace(each.recording, **more)) if settings or notes else each)  # type: ignore[arg-type]
+    return completed
 
 
 def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
@@ -127,7 +145,7 @@ def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
 
 def _name_with_path(found: _Located) -> str:
     """Return the name of a run with the requested path, unless its name already contains this path."""
-    path, directory, recording = found
+    path, directory, recording = found.requested, found.directory, found.recording
     own = path.resolve().name
     is_below = directory.name == own and directory != path and path.is_dir()
     rest = recording.name.removeprefix(own)

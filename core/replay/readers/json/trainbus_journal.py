@@ -17,6 +17,7 @@ from ..log_file import LogFile
 from ..metric_names import check_metrics
 from ..reader import Reader, Source
 from ..rows import Table
+from ..shared.settings_beside import flattened
 
 _BEGIN = re.compile(rb'\s*\{[^\n]*"event"\s*:\s*"(begin|resumed)"')
 
@@ -63,6 +64,7 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
         unit="validation" if run.by_steps else "epoch",
         steps=np.array([steps[epoch] for epoch in all_epochs.tolist()], np.int64),
         planned=_planned(run),
+        settings=_settings(run),
     )
     return replace(recording, validations=_validations(run, recording, times))
 
@@ -86,6 +88,13 @@ def _validations(run: journal.RunJournal, recording: Recording, times: Mapping[i
     epochs, steps = np.array(moments, np.int64).reshape(-1, 2).T
     ends = np.array([times[epoch] for epoch in epochs.tolist()])
     return replace(recording, epochs=epochs, metrics=found, times=ends, steps=steps)
+
+
+def _settings(run: journal.RunJournal) -> dict[str, object]:
+    """Return the hyperparameters, and the options of the callbacks by their names in the run."""
+    begun = [each for each in run.events if isinstance(each, (journal.RunStarted, journal.RunResumed))]
+    hparams = {name: value for event in begun for name, value in event.hparams.items()}
+    return flattened({**{name: each.settings for name, each in run.callbacks.items() if each.settings}, **hparams})
 
 
 def _planned(run: journal.RunJournal) -> int | None:

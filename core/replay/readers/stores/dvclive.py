@@ -14,7 +14,7 @@ from ..reader import Reader, Source
 from ..recording import build_recording
 from ..shared.lines import whole_lines
 from ..shared.points import Points
-from ..shared.settings_beside import read_yaml
+from ..shared.settings_beside import read_settings
 
 _STEP, _TIME = "step", "timestamp"
 _DEPTH = 2  # of the tables, below the directory: plots/metrics
@@ -47,7 +47,7 @@ def _read(source: Source) -> list[Recording]:
     steps, columns, more = points.joined()
     directory = folder.parents[_DEPTH - 1]
     found = build_recording(source.name_of(directory), "dvclive", steps, columns, [*notes, *more], unit="step")
-    settings = read_yaml(directory / "params.yaml", notes)
+    settings = read_settings(directory / "params.yaml", notes)
     return [replace(found, settings=settings, notes=(*found.notes, *notes[len(notes) :]))]
 
 
