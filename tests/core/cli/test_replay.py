@@ -437,3 +437,17 @@ def test_the_longest_options_never_act(logs: str, capsys: pytest.CaptureFixture[
     printed(capsys, "replay", logs, "--as", library, "--early-stopping", f"patience={longest}")
     printed(capsys, "replay", logs, "--as", library, "--reduce-lr", f"patience={longest}")
     printed(capsys, "sweep", logs, "--as", library, "--patience", f"2,{2**31},{longest}")
+
+
+def test_compare_prints_the_runs_side_by_side(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a table, as JSON, as CSV and as a page, with the settings that differ."""
+    for name, rate in (("a", 0.1), ("b", 0.2)):
+        Path(logs, name, "args.json").write_text(json.dumps({"rate": rate, "seed": 1}))
+    text = printed(capsys, "compare", logs, "--html", "page.html")
+    (row,) = [line for line in text.splitlines() if line.startswith("b ")]
+    assert row.split() == ["b", "1", "5", "20", "1.1", "0.2"]
+    assert "<svg" in Path("page.html").read_text()
+    data = json.loads(printed(capsys, "compare", logs, "--json"))
+    assert (data["settings"], data["runs"][0]["settings"]) == (["rate"], {"rate": 0.1})
+    first, _ = csv.DictReader(io.StringIO(printed(capsys, "compare", logs, "--csv", "--monitor", "loss")))
+    assert (first["run"], first["best"], first["settings.rate"]) == ("a", "2.0", "0.1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,6 @@ def test_a_file_that_cannot_be_read_is_noted(tmp_path: Path, name: str, content:
     assert read_settings(tmp_path / name, notes) == {}
     (note,) = notes
     assert note.startswith(f"The settings in {name} are not read: ")
-    import re
-
     assert re.search(why, note)
 
 
