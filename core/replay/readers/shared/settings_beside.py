@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 from ....limits import NESTING, SETTINGS_BYTES
+from .plain_data import as_mapping
 
 MOST: Final = 10_000
 """Settings of one run; further ones are left out."""
@@ -23,8 +24,9 @@ def flattened(settings: object) -> dict[str, object]:
 
 
 def _leaves(settings: object, name: str, depth: int = 0) -> Iterator[tuple[str, object]]:
-    if isinstance(settings, Mapping) and depth < NESTING:
-        for key, value in cast("Mapping[Any, Any]", settings).items():
+    inner = as_mapping(settings) if depth < NESTING else {}
+    if inner:
+        for key, value in inner.items():
             yield from _leaves(value, f"{name}/{key}" if name else str(key), depth + 1)
     elif name:
         yield name, settings
