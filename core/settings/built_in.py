@@ -42,6 +42,7 @@ ENTRY_POINTS = {
     "trainbus.readers": {
         "csv": "replay.readers.tables.csv_log:READER",
         "huggingface": "replay.readers.json.huggingface:READER",
+        "json_lines": "replay.readers.json.json_lines:READER",
         "keras_history": "replay.readers.json.keras_history:READER",
         "tensorboard": "replay.readers.tensorboard.runs:READER",
         "trainbus": "replay.readers.json.trainbus_journal:READER",
