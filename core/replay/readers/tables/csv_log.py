@@ -1,4 +1,4 @@
-"""Reader of CSV tables with one row per epoch or step: Keras's and Lightning's CSVLogger, pandas, Ultralytics and others."""
+"""Reader of tables with a row for each epoch or step: of Keras's and Lightning's CSVLogger, pandas and others."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     labels = header.labels
     check_metrics(name, labels)
     axis = find_axis(labels)
+    metrics = set(header.metrics)
+    known = {*metrics, *axis.all, header.index}
     key = labels.index(axis.epoch or axis.counter or header.metrics[0])
     stage = next((column for column, label in enumerate(labels) if label.lower() in STAGE_KEYS), None)
-    kept = [
-        (column, label) for column, label in enumerate(labels) if label in {*header.metrics, *axis.all, header.index}
-    ]
+    kept = [(column, label) for column, label in enumerate(labels) if label in known]
     table, invalid, uneven = Table(), Counter[str](), 0
     complete = _ends_with_newline(path)
     rows = _rows(file, path, header.delimiter)
@@ -109,9 +109,9 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
             uneven += bool(cells)
         elif cells[key].strip() != labels[key]:  # a script that appends to the file may write the header again
             prefix = cells[stage].strip() if stage is not None else ""
-            known = f"{prefix}/" if prefix.lower() in STAGES else ""
+            of = f"{prefix}/" if prefix.lower() in STAGES else ""
             table.add(
-                (f"{known}{label}" if known and label in header.metrics else label, number)
+                (f"{of}{label}" if label in metrics else label, number)
                 for label, number in _numbers(((label, cells[column]) for column, label in kept), invalid)
             )
             if table.count > ROWS:
