@@ -14,12 +14,13 @@ from ...objective import Objective
 from ...records import Recording
 from ..log_file import LogFile
 from ..metric_names import standard_name
+from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.points import Points
 from ..shared.settings_beside import flattened
-from .document import parse_number, read_json
+from .document import read_json
 
 _MODES: dict[str, Literal["min", "max"]] = {"min": "min", "max": "max"}
 _HEAD = re.compile(r'\s*\{\s*"trial_id"\s*:')
