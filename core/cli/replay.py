@@ -140,7 +140,7 @@ def _replay(options: argparse.Namespace) -> int:
     from ..replay.report.text import overview_text, replay_text  # noqa: PLC0415
 
     recordings = _read(options)
-    callbacks = _callbacks(options, by_steps=any(each.unit == "validation" for each in recordings))
+    callbacks = _callbacks(options, by_steps=any(each.by_steps for each in recordings))
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     result = replay.replay(recordings, callbacks, **common) if callbacks else None
     if result is not None:

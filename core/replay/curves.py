@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 
-from ..engine.plan import Unit
 from ..metrics.smoothing import Smoothing
+from .axis import Unit
 from .metric_choice import MetricChoice
 from .records import UNKNOWN, Recording
 
@@ -24,7 +24,7 @@ _ARRAYS = 15
 class Curves:
     """One metric of many runs, in the array layout that the rules take.
 
-    Of a loop by steps, each "epoch" is a validation.
+    Of a run that counts something else, each "epoch" is a row of its ``Recording``.
 
     An epoch that did not log the metric has no column in the row of its run, since rules ignore it, unless each row is
     asked for. Shorter rows are padded with epochs of -1 and scores of NaN, which rules also ignore.
@@ -49,7 +49,7 @@ class Curves:
     begin: NDArray[np.float64]
     """The end of each run's first recorded epoch in seconds; NaN if unknown."""
     units: tuple[Unit, ...]
-    """What each run counts: epochs, or the validations of a loop by steps."""
+    """What each run counts."""
     steps: NDArray[np.int64]
     """The weight updates until each value; ``UNKNOWN`` where they are not recorded."""
     rows: NDArray[np.int64]

@@ -15,8 +15,10 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..settings.arguments import whole_number
+from .axis import AXES
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
+from .readers.registry import installed_readers
 from .records import Recording
 
 _Path: TypeAlias = "str | os.PathLike[str]"
@@ -78,10 +80,13 @@ def read_all(
     if steps_per_epoch is not None:
         advice = "give a number of at least 1, or None to estimate it"
         whole_number("steps_per_epoch", steps_per_epoch, 1, advice)
-    failures: list[SettingsError] = []
+    readers, failed = installed_readers()
+    failures = [*failed]
     found: list[_Located] = []
     for path in dict.fromkeys(map(Path, paths)):
-        for run in find_runs(path):
+        below = find_runs(path, readers)
+        failures += below.failures
+        for run in below.runs:
             try:
                 found += [_Located(path, run.files[0].parent, recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:
@@ -166,8 +171,17 @@ def _deduplicated(found: list[_Located]) -> list[_Located]:
         else:
             note = f"{each.recording.name!r} ({each.recording.format}) records the same run and is left out."
             first = kept[same].recording
-            kept[same] = kept[same]._replace(recording=replace(first, notes=(*first.notes, note)))
+            kept[same] = kept[same]._replace(recording=_completed(first, each.recording, note))
     return kept
+
+
+def _completed(kept: Recording, other: Recording, note: str) -> Recording:
+    """Return a recording with what only another one of the same run says about it."""
+    objective = kept.objective
+    if objective is None and other.objective is not None and other.objective.metric in kept.metrics:
+        objective = other.objective
+    settings = {**other.settings, **kept.settings}
+    return replace(kept, notes=(*kept.notes, note), objective=objective, settings=settings)
 
 
 def _keys(recording: Recording) -> Iterator[tuple[_Key, bool]]:
@@ -175,14 +189,15 @@ def _keys(recording: Recording) -> Iterator[tuple[_Key, bool]]:
 
     Values are in single precision, as event files store them.
     """
+    counted = recording.steps if AXES[recording.unit].by_steps else None
+    places = recording.epochs if counted is None else counted
     for name, series in recording.metrics.items():
         if name.startswith("learning_rate") or not series.logged.any():
             continue
         with np.errstate(over="ignore"):
             values = series.values[series.logged].astype(np.float32)
         values[np.isnan(values)] = np.nan  # NaN has many bit patterns
-        epochs = recording.epochs[series.logged]
-        yield (name, epochs.tobytes(), values.tobytes()), len(np.unique(values)) > 1
+        yield (name, places[series.logged].tobytes(), values.tobytes()), len(np.unique(values)) > 1
 
 
 def _nested(one: Path, other: Path) -> bool:

@@ -16,8 +16,9 @@ from ..errors import MissingMetric, SettingsError
 from ..metrics.direction import direction_of, known_direction
 from ..metrics.names import canonical, hint, resolve
 from ..terminal import shortened
-from .ranking.ranking import changes, rank
+from .axis import AXES
 from .objective import Objective
+from .ranking.ranking import changes, rank
 from .records import Recording, Series
 
 _SHOWN = 50
@@ -162,7 +163,7 @@ def _default_of(
         return choose_metric(recordings, None, mode)
     found = choose_metric(recordings, logged, mode)
     others = tuple(each.name for each in islice(rank(recordings), 1 + _OTHERS) if each.name != logged)[:_OTHERS]
-    return found._replace(why=f"the default of {name_of_callback(callback)}", others=others)
+    return found._replace(why=f"the default of {callback_name(type(callback))}", others=others)
 
 
 def choose_tie_breaker(callback: MonitoredCallback, recordings: Sequence[Recording]) -> MetricChoice | None:
@@ -189,11 +190,12 @@ def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice
         verb, left_out = ("run does", "is") if len(others) == 1 else ("runs do", "are")
         listed = shortened_list(others)
         notes.append(f"{len(others)} {verb} not log {names} and {left_out} left out: {listed}.")
-    by_steps = [each.name for each in runs if each.unit == "validation"]
+    by_steps = [each for each in runs if each.by_steps]
     if 0 < len(by_steps) < len(runs):
         loops = "a loop" if len(by_steps) == 1 else "loops"
-        listed = shortened_list(by_steps)
-        notes.append(f"{listed}: {loops} by steps, of which each validation counts as much as an epoch of the others.")
+        listed = shortened_list([each.name for each in by_steps])
+        rows = " or ".join(dict.fromkeys(AXES[each.unit].row for each in by_steps))
+        notes.append(f"{listed}: {loops} by steps, of which each {rows} counts as much as an epoch of the others.")
     return runs, notes
 
 

@@ -129,7 +129,7 @@ def default_grid(
     for name in missing:
         if axes.get(name):
             raise SettingsError(f"the EarlyStopping of {library.title} has no option {name}")
-    epochs = "validation" not in curves.units
+    epochs = set(curves.units) <= {"epoch"}
     longest = int(curves.lengths.max(initial=1))
     gain = float(np.median(gains(curves)))
     steps = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from trainbus import BestValue, SettingsError
 from trainbus.plugins.frequency import Frequency
 
-from ..engine.plan import Unit
 from ..metrics.names import is_validated
+from .axis import AXES, Unit
+from .objective import Objective
 
 UNKNOWN: Final = int(np.iinfo(np.int64).max)
 """In place of weight updates that are not recorded; no minimum of them is above it."""
@@ -33,10 +34,11 @@ class Series(NamedTuple):
 class Recording:
     """One recorded run, in the same form for every file format, with a row for each epoch.
 
-    A loop by steps has no epochs: its rows are validations, whose numbers are in ``epochs``.
+    A run that counts something else has no epochs: its rows are validations, evaluations, or records of steps,
+    iterations or timesteps. Their numbers, counted from 0, are in ``epochs``, and what the run counted is in ``steps``.
 
     Raises:
-        SettingsError: The steps of validations are missing, or there is not one number of steps for each row.
+        SettingsError: The steps are missing, or there is not one number of steps for each row.
 
     >>> values = np.array([0.5, 0.25])
     >>> Recording("a", np.arange(2), {"loss": Series(values, np.isfinite(values))}).duration is None
@@ -56,20 +58,26 @@ class Recording:
     notes: tuple[str, ...] = field(default=())
     """What the reader left out or guessed, one sentence each."""
     unit: Unit = "epoch"
-    """What the rows count: epochs, or the validations of a loop by steps."""
+    """What the run counts: epochs, the validations of a loop by steps, or what its log counts."""
     steps: NDArray[np.int64] | None = None
-    """The weight updates of the run until the end of each row; None if unknown."""
+    """The weight updates of the run until the end of each row; of a run that counts iterations or timesteps, these.
+    None if unknown."""
     planned: int | None = None
     """The number of the last planned epoch, counted from 1, or of the last planned step of a loop by steps; None if
     unknown."""
+    objective: Objective | None = None
+    """The metric by which the tool that wrote the record judged the run, and its direction; None if it names none."""
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    """The hyperparameters that the tool recorded; settings inside settings have names such as "model/depth"."""
     validations: Recording | None = None
     """The same run with a row for each validation, so that an epoch may have several rows; None if the record has one
     value of each metric for each epoch."""
 
     def __post_init__(self) -> None:
         """Check the steps."""
-        if self.steps is None and self.unit == "validation":
-            raise SettingsError("Recording: unit='validation': give steps, the weight updates until each validation")
+        axis = AXES[self.unit]
+        if self.steps is None and axis.by_steps:
+            raise SettingsError(f"Recording: unit={self.unit!r}: give steps, the {axis.place} of each {axis.row}")
         if self.steps is not None and len(self.steps) != len(self.epochs):
             raise SettingsError(
                 f"Recording: steps has {len(self.steps):,} numbers for {len(self.epochs):,} rows; give one for each"
@@ -81,9 +89,14 @@ class Recording:
         return None if self.times is None or not self.times.size else float(self.times[-1] - self.times[0])
 
     @property
+    def by_steps(self) -> bool:
+        """Whether the run counts something other than epochs."""
+        return self.unit != "epoch"
+
+    @property
     def has_all_validations(self) -> bool:
         """Whether each validation is known, also of several in an epoch."""
-        return self.unit == "validation" or self.validations is not None
+        return self.unit in ("validation", "evaluation") or self.validations is not None
 
     @property
     def validates_inside_epochs(self) -> bool:
@@ -108,7 +121,9 @@ class Recording:
         if self.validations is not None:
             return np.isin(self.epochs, self.validations.epochs)
         names = [name for name, each in self.metrics.items() if is_validated(name) and each.logged.any()]
-        found = np.full(len(self.epochs), self.unit == "epoch" or bool(names))
+        if AXES[self.unit].row == "record" and names:
+            return np.asarray(np.any([self.metrics[name].logged for name in names], axis=0), np.bool_)
+        found = np.full(len(self.epochs), self.unit != "validation" or bool(names))
         if self.unit == "validation":
             found[-1:] = any(self.metrics[name].logged[-1] for name in names)
         return found
@@ -146,7 +161,7 @@ class Recording:
         if frequency.unit != "percent" or not self.planned:
             return None
         share = frequency.share_of(self.planned)
-        by_steps = self.unit == "validation" and self.steps is not None
+        by_steps = self.by_steps and self.steps is not None
         ends = self.steps.tolist() if self.steps is not None and by_steps else (self.epochs + 1).tolist()
         due = np.array([end // share > (end - 1) // share for end in ends], np.bool_)
         moments = min(ends[-1] // share, ends[-1]) if ends else 0
@@ -187,7 +202,7 @@ class SimulatedAction(NamedTuple):
 class RunOutcome:
     """What callbacks would have decided on one recorded run.
 
-    Epochs count from 0. Of a loop by steps, each "epoch" here is a validation.
+    Epochs count from 0. Of a run that counts something else, each "epoch" here is a row of its ``Recording``.
     """
 
     name: str
@@ -208,9 +223,9 @@ class RunOutcome:
     seconds_saved: float | None = None
     """The part of ``seconds`` after the stop."""
     unit: Unit = "epoch"
-    """What the run counts: epochs, or the validations of a loop by steps."""
+    """What the run counts, as in ``Recording``."""
     steps: Mapping[int, int] = field(default_factory=dict[int, int])
-    """In a loop by steps, the weight updates until each validation; empty in a loop over epochs."""
+    """The step, iteration or timestep of each row; empty if the run counts epochs, or if it is unknown."""
     unsure: tuple[str, ...] = ()
     """The callbacks that look at validations of which the record may lack some, so that no action of them is exact."""
 
@@ -257,7 +272,8 @@ class RunOutcome:
     def as_data(self) -> dict[str, Any]:
         """Return the outcome as plain data for machines.
 
-        Of a loop by steps, each key of an epoch becomes two: of the validation, counted from 0, and of the step.
+        Of a run that counts something else, each key of an epoch becomes two: of its row, counted from 0, and of the
+        step, iteration or timestep.
         """
         return {
             "run": self.name,
@@ -268,7 +284,7 @@ class RunOutcome:
             "stopped_by": self.stop.by if self.stop else None,
             "censored": self.censored,
             **self._when("hypothetical_from", self.hypothetical_from),
-            f"{self.unit}s_saved": self.epochs_saved,
+            f"{AXES[self.unit].row}s_saved": self.epochs_saved,
             "seconds": self.seconds,
             "seconds_saved": self.seconds_saved,
             "best_seen": self._best(self.best_seen),
@@ -290,12 +306,14 @@ class RunOutcome:
         return {**data, **self._when("first_cut", first), "cuts": len(self.cuts)}
 
     def _when(self, key: str, epoch: int | None) -> dict[str, int | None]:
-        """Return an epoch by its key; of a loop by steps, the validation and its step, each by a key of its own."""
+        """Return an epoch by its key; of other units, the row and its step, each by a key of its own."""
         if self.unit == "epoch":
             return {key: epoch}
         stem = key.removesuffix("epoch").rstrip("_")
         prefix = f"{stem}_" if stem else ""
-        return {f"{prefix}validation": epoch, f"{prefix}step": None if epoch is None else self.steps[epoch]}
+        row, place = AXES[self.unit]
+        step = self.steps.get(epoch) if epoch is not None else None
+        return {f"{prefix}{row}": epoch, f"{prefix}{place if place != row else 'step'}": step}
 
     def _best(self, best: BestValue | None) -> dict[str, Any] | None:
         return None if best is None else {"value": best.value, **self._when("epoch", best.epoch)}

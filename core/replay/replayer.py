@@ -19,6 +19,7 @@ from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
+from .axis import AXES
 from .curves import Curves, build_curves
 from .libraries.settings import Library, LibraryName, find_library, name_of, translate
 from .metric_choice import (
@@ -86,10 +87,10 @@ class Replay:
         """Return the replay as plain data for machines. Epochs and validations count from 0."""
         mean, worst = self.quality_lost
         counts = dict[str, int]()
-        for unit in sorted(units_of(self.outcomes)):
-            same = [each for each in self.outcomes if each.unit == unit]
-            counts |= {f"{unit}s": sum(each.epochs for each in same)}
-            counts |= {f"{unit}s_saved": sum(each.epochs_saved for each in same)}
+        for row in sorted({AXES[unit].row for unit in units_of(self.outcomes)}):
+            same = [each for each in self.outcomes if AXES[each.unit].row == row]
+            counts |= {f"{row}s": sum(each.epochs for each in same)}
+            counts |= {f"{row}s_saved": sum(each.epochs_saved for each in same)}
         return {
             "library": self.library,
             **self.choice._asdict(),
@@ -206,7 +207,7 @@ def refuse_epochs(named: Mapping[str, Callback], recordings: Sequence[Recording]
     Raises:
         SettingsError: There are such options, and a run is a loop by steps.
     """
-    by_steps = [each.name for each in recordings if each.unit == "validation"]
+    by_steps = [each.name for each in recordings if each.by_steps]
     problems = [*epoch_problems(named.items())] if by_steps else []
     if problems:
         others = "" if len(by_steps) == len(recordings) else f", or leave out {shortened_list(by_steps)}"
@@ -249,7 +250,7 @@ def _outcomes(
             end = stop.moment if run.goes_on_after(stop) else (stop.epoch, inf)
             until = [each for each in scores if each[0] <= end]
         steps = dict[int, int]()
-        if run.unit == "validation" and run.steps is not None:
+        if run.by_steps and run.steps is not None:
             steps = dict(zip(run.epochs.tolist(), run.steps.tolist(), strict=True))
         stopped_at = curves.end[row] if stop is None or run.times is None else run.times[run.epochs == stop.epoch].sum()
         yield RunOutcome(
@@ -314,7 +315,7 @@ def _limitations(
     runs: Sequence[Recording],
 ) -> Iterator[str]:
     """Yield a note for each fact that the replay leaves out or cannot determine."""
-    by_steps = units_of(runs) == {"validation"}
+    by_steps = "epoch" not in units_of(runs)
     others = [name for name in named if name not in deciders]
     if others:
         yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."

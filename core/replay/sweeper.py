@@ -191,7 +191,7 @@ class Sweep:
     @property
     def _left_out(self) -> tuple[str, ...]:
         """The options that mean nothing in any of the runs."""
-        return ("start_from_epoch",) if set(self.curves.units) == {"validation"} else ()
+        return ("start_from_epoch",) if "epoch" not in self.curves.units else ()
 
     def _at_stop(self, values: NDArray[Any], otherwise: Any) -> NDArray[Any]:
         """Return the values in the columns of the stops, [policy, run]; ``otherwise`` for a run that does not stop."""
@@ -266,7 +266,7 @@ def sweep(
         "baseline": baseline,
         "smoothing": smoothing,
     }
-    if "validation" in units_of(recordings) and (start := next((each for each in start_from_epoch or () if each), 0)):
+    if units_of(recordings) - {"epoch"} and (start := next((each for each in start_from_epoch or () if each), 0)):
         raise SettingsError(
             f"{called('start_from_epoch')}={start}: a loop by steps has no epochs; leave it out, or give min_steps, as "
             "in fixed=EarlyStopping(min_steps=500), on the command line --early-stopping min_steps=500"

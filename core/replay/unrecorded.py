@@ -101,11 +101,11 @@ def _elsewhere(
     unplanned = [each for each in lacking if in_shares and each.planned is None]
     others = [each for each in lacking if not in_shares or each.planned is not None]
     if unplanned:
-        what = "steps" if units_of(unplanned) == {"validation"} else "epochs"
+        what = "epochs" if "epoch" in units_of(unplanned) else "steps"
         why = f"whose number is not recorded, or was changed by a resume{_where(unplanned, runs)}"
         yield f"{option} is a part of the planned {what}, {why}"
     if others:
-        place = "between validations" if units_of(others) == {"validation"} else "inside epochs"
+        place = "inside epochs" if "epoch" in units_of(others) else "between validations"
         verb = f"may {acts}" if in_shares else f"{acts}s"
         yield f"{option} {verb} {place}{_where(others, runs)}, of which nothing is recorded"
 

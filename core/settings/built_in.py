@@ -39,6 +39,27 @@ ENTRY_POINTS = {
         "xgboost": "adapters.xgboost:XGBoostCallback",
     },
     "trainbus.plugins": {"progress": "plugins.progress:Progress"},
+    "trainbus.readers": {
+        "catboost": "replay.readers.stores.catboost:READER",
+        "csv": "replay.readers.tables.csv_log:READER",
+        "dvclive": "replay.readers.stores.dvclive:READER",
+        "evals_result": "replay.readers.json.evals_result:READER",
+        "evaluations": "replay.readers.stores.evaluations:READER",
+        "huggingface": "replay.readers.json.huggingface:READER",
+        "json_lines": "replay.readers.json.json_lines:READER",
+        "keras_history": "replay.readers.json.keras_history:READER",
+        "keras_tuner": "replay.readers.json.keras_tuner:READER",
+        "mlflow_database": "replay.readers.stores.mlflow_database:READER",
+        "mlflow_files": "replay.readers.stores.mlflow_files:READER",
+        "monitor_csv": "replay.readers.tables.monitor_csv:READER",
+        "progress_csv": "replay.readers.tables.progress_csv:READER",
+        "ray_results": "replay.readers.json.ray_results:READER",
+        "skorch": "replay.readers.json.skorch:READER",
+        "tensorboard": "replay.readers.tensorboard.runs:READER",
+        "trainbus": "replay.readers.json.trainbus_journal:READER",
+        "wandb_export": "replay.readers.tables.wandb_export:READER",
+        "wandb_offline": "replay.readers.stores.wandb_offline:READER",
+    },
 }
 """Group to name to value, without the package name; pyproject.toml declares the same entry points for other tools."""
 

@@ -19,7 +19,7 @@ from ..errors import MissingDependency, SettingsError, UnknownName
 from ..metrics.names import hint_with_list
 from .built_in import DISTRIBUTION, built_in
 
-Group = Literal["callbacks", "adapters", "bindings", "plugins"]
+Group = Literal["callbacks", "adapters", "bindings", "plugins", "readers"]
 
 ENVIRONMENT = "TRAINBUS_PLUGINS"
 """Environment variable with a comma-separated list of plugins and callbacks that every run adds to its own."""

@@ -1,11 +1,11 @@
-"""Discovery of the runs below a path, by the formats of the files."""
+"""Discovery of the runs below a path, by the content of the files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ...errors import SettingsError
 from ...limits import RUN_EPOCHS
@@ -13,11 +13,25 @@ from ...metrics.names import hint
 from ...storage.file_kind import kind_of
 from ..records import Recording
 from .columns import limit_values
-from .metric_names import list_names
-from .registry import FORMATS, Format
+from .log_file import LogFile
+from .reader import Reader, Source
+from .refusal import explain
 
-_ONE_PER_RUN = {"metrics.csv", "journal.jsonl", "trainer_state.json", "history.json", "history.csv", "results.csv"}
+_ONE_PER_RUN = {
+    *("evaluations.npz", "history.csv", "history.json", "journal.jsonl", "log.txt", "metrics.csv", "metrics.json"),
+    *("monitor.csv", "progress.csv", "result.json", "results.csv", "scalars.json", "train_log.jsonl"),
+    *("trainer_state.json", "trial.json"),
+}
 """File names that occur once per run; the run is named after the directory."""
+_NO_LOGS = {
+    *(".bin", ".bmp", ".c", ".ckpt", ".cpp", ".cu", ".css", ".gif", ".gz", ".h", ".h5", ".html", ".ipynb", ".jpeg"),
+    *(".jpg", ".js", ".keras", ".mp3", ".mp4", ".npy", ".onnx", ".pdf", ".pickle", ".pkl", ".png", ".pt", ".pth"),
+    *(".py", ".pyc", ".safetensors", ".sh", ".so", ".svg", ".tar", ".tif", ".wav", ".webp", ".zip"),
+}
+"""Endings of files that hold no log; a directory may have a million of them, so they are not opened."""
+_EXPLAINED = 3
+
+_T = TypeVar("_T")
 
 
 class RunFiles(NamedTuple):
@@ -25,7 +39,7 @@ class RunFiles(NamedTuple):
 
     root: Path
     """The requested path."""
-    format: Format
+    reader: Reader
     files: tuple[Path, ...]
 
     def read(self, steps_per_epoch: int | None = None) -> list[Recording]:
@@ -37,14 +51,13 @@ class RunFiles(NamedTuple):
         Raises:
             SettingsError: There is no run, or a file is damaged or cannot be read.
         """
-        try:
-            found = self.format.read(self.files, self._name, steps_per_epoch)
-        except OSError as error:
-            raise _unreadable(Path(error.filename or self.files[0]), error) from None
+        source = Source(self.files, self._name, steps_per_epoch)
+        found = _ask(self.reader, self.files[0], lambda: self.reader.read(source))
         for each in found:
             if each.epochs.size > RUN_EPOCHS:
+                rows = "epochs" if not each.by_steps else "rows"
                 raise SettingsError(
-                    f"the run {each.name!r} in {str(self.files[0])!r} has {each.epochs.size:,} epochs; a recorded run "
+                    f"the run {each.name!r} in {str(self.files[0])!r} has {each.epochs.size:,} {rows}; a recorded run "
                     f"has at most {RUN_EPOCHS:,}: if its rows are steps, give a file with a row for each epoch"
                 )
         recordings = [limit_values(recording) for recording in found if recording.epochs.size]
@@ -61,11 +74,23 @@ class RunFiles(NamedTuple):
         return self.root.resolve().name
 
 
-def find_runs(path: Path) -> list[RunFiles]:
+class FoundRuns(NamedTuple):
+    """What is below a path."""
+
+    runs: list[RunFiles]
+    failures: list[SettingsError]
+    """An error for each file that a reader failed on."""
+
+
+def find_runs(path: Path, readers: Sequence[Reader]) -> FoundRuns:
     """Return the files of the runs at or below a path.
 
+    Args:
+        path: A file or a directory.
+        readers: The readers, in the order in which they are asked.
+
     Raises:
-        SettingsError: The path does not exist, or has no file of a known format.
+        SettingsError: The path does not exist, or no reader recognizes a file.
     """
     try:
         kind = kind_of(path)
@@ -76,32 +101,73 @@ def find_runs(path: Path) -> list[RunFiles]:
         raise SettingsError(f"{str(path)!r} does not exist{hint(path.name, siblings, otherwise='')}")
     if kind not in ("file", "directory"):
         raise SettingsError(f"{str(path)!r} is a {kind}, neither a file nor a directory")
+    failures: list[SettingsError] = []
+    by_reader: list[list[Path]] = [[] for _ in readers]
+    count, reasons = 0, list[str]()
     try:
-        files = [path] if path.is_file() else sorted(_files_below(path))
-        by_format: dict[Format, list[Path]] = {}
-        for file in files:
-            found = next((each for each in FORMATS if each.matches(file) and each.recognizes(file)), None)
-            if found is not None:
-                by_format.setdefault(found, []).append(file)
+        for file in [path] if path.is_file() else sorted(_files_below(path)):
+            count += 1
+            if file != path and file.suffix.lower() in _NO_LOGS:
+                continue
+            asked = LogFile(file, named=file == path)
+            number = _first_that_recognizes(asked, readers, failures)
+            if number is not None:
+                by_reader[number].append(file)
+            elif len(reasons) < _EXPLAINED:
+                shown = path if file == path else file.relative_to(path)
+                reasons.append(f"{str(shown)!r} {explain(asked)}")
     except OSError as error:
-        raise _unreadable(path, error) from None
-    if by_format:
-        return [RunFiles(path, each, tuple(group)) for each in FORMATS for group in each.group(by_format.get(each, []))]
-    known = ", ".join(f"{each.title} ({', '.join(each.patterns)})" for each in FORMATS)
-    if not path.is_dir():
-        return [RunFiles(path, _format_by_name(path, known), (path,))]
-    content = f"only {list_names(file.name for file in files)}" if files else "no file at all"
-    raise SettingsError(f"no recorded run in {str(path)!r} or below, {content}; known formats: {known}")
+        raise _unreadable(Path(error.filename or path), error) from None
+    runs: list[RunFiles] = []
+    for reader, files in zip(readers, by_reader, strict=True):
+        try:
+            groups = [tuple(each) for each in _ask(reader, files[0], lambda: reader.group(files))] if files else []  # noqa: B023
+        except SettingsError as error:
+            failures.append(error)
+            continue
+        runs += [RunFiles(path, reader, group) for group in groups if group]
+    if not runs and not failures:
+        raise SettingsError(_nothing_found(path, kind, count, reasons, readers))
+    return FoundRuns(runs, failures)
 
 
-def _format_by_name(file: Path, known: str) -> Format:
-    """Return the format that the file name suggests; the reader of that format can report the file's problem."""
-    if file.stat().st_size == 0:
-        raise SettingsError(f"{str(file)!r} is empty")
-    for each in reversed(FORMATS):
-        if each.matches(file):
-            return each
-    raise SettingsError(f"{str(file)!r} has an unknown format; known formats: {known}")
+def _first_that_recognizes(file: LogFile, readers: Sequence[Reader], failures: list[SettingsError]) -> int | None:
+    """Return the number of the first reader that recognizes a file; None if none does."""
+    for number, reader in enumerate(readers):
+        try:
+            if _ask(reader, file.path, lambda: reader.recognizes(file)):  # noqa: B023
+                return number
+        except SettingsError as error:
+            failures.append(error)
+    return None
+
+
+def _ask(reader: Reader, file: Path, question: Callable[[], _T]) -> _T:
+    """Return what a reader answers about a file.
+
+    Raises:
+        SettingsError: The reader refuses the file, or fails: one that another package adds must not end the command.
+    """
+    try:
+        return question()
+    except SettingsError:
+        raise
+    except OSError as error:
+        raise _unreadable(Path(error.filename or file), error) from None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SettingsError(f"{str(file)!r}: the reader of {reader.title} failed: {why}") from error
+
+
+def _nothing_found(path: Path, kind: str, count: int, reasons: Sequence[str], readers: Sequence[Reader]) -> str:
+    known = f"known formats: {', '.join(each.title for each in readers)}"
+    if kind == "file":
+        return f"{reasons[0]}; {known}"
+    if not count:
+        return f"no recorded run in {str(path)!r} or below, no file at all; {known}"
+    looked = f"{count:,} files were" if count > 1 else "one file was"
+    why = f": {'; '.join(reasons)}" if reasons else ", none of which is a log by its name"
+    return f"no recorded run in {str(path)!r} or below; {looked} looked at{why}; {known}"
 
 
 def _files_below(path: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from ...limits import METRICS, NAME_LENGTH
 STAGES = {
     "train": "",
     "training": "",
+    "learn": "",
     "val": "val_",
     "valid": "val_",
     "validation": "val_",
@@ -22,7 +23,7 @@ STAGES = {
 }
 """The prefix of the standard name for each stage of a run."""
 
-_WORDS = "|".join(stage for stage in STAGES if stage != "dev")
+_WORDS = "|".join(stage for stage in STAGES if stage not in ("dev", "learn"))  # learn_rate is no rate of a stage
 _PREFIX = re.compile(rf"({_WORDS})[-_. ]+(?=\S)", re.IGNORECASE)
 _SUFFIX = re.compile(rf"(?<=\S)[-_. ]+({_WORDS})$", re.IGNORECASE)
 _LEARNING_RATE = re.compile(r"(?:lr|learning[-_ ]?rate)(?:[-/](.+))?$", re.IGNORECASE)

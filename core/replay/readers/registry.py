@@ -1,60 +1,46 @@
-"""All formats, in the order in which they are tried. If several record the same run, the first is used."""
+"""The installed readers, in the order in which they are asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from fnmatch import fnmatch
-from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from ..records import Recording
-from . import csv_log, huggingface, keras_history, trainbus_journal
-from .tensorboard import record_file, runs
-
-_NameOf: TypeAlias = Callable[[Path], str]
-_Read: TypeAlias = Callable[[Sequence[Path], _NameOf, int | None], list[Recording]]
+from ...errors import SettingsError
+from ...settings import built_in, registry
+from .reader import Reader
 
 
-def _single(files: Iterable[Path]) -> list[list[Path]]:
-    return [[file] for file in files]
+class Readers(NamedTuple):
+    """The readers that work, and an error for each that does not."""
+
+    readers: tuple[Reader, ...]
+    failures: tuple[SettingsError, ...]
 
 
-class Format(NamedTuple):
-    """A file format of recorded runs."""
+def installed_readers() -> Readers:
+    """Return all readers of the entry points in ``trainbus.readers``.
 
-    title: str
-    patterns: tuple[str, ...]
-    """Patterns of file names in this format."""
-    read: _Read
-    """Returns the runs in a group of files. It calls the given function for the name of a run's file or directory, and
-    uses the given steps per epoch if the files do not contain epochs."""
-    recognizes: Callable[[Path], bool] = lambda _: True
-    """Returns whether the beginning of a file with such a name has this format."""
-    group: Callable[[Iterable[Path]], list[list[Path]]] = _single
-    """Groups files that may record the same run."""
+    One that cannot be imported, or is no ``Reader``, does not prevent the others from reading.
 
-    def matches(self, file: Path) -> bool:
-        """Return whether the file has a name of this format."""
-        return any(fnmatch(file.name, pattern) for pattern in self.patterns)
-
-
-def _epochs_known(read: Callable[[Sequence[Path], _NameOf], list[Recording]]) -> _Read:
-    """Adapt the reader of a format whose files always contain epochs."""
-    return lambda files, name_of, _: read(files, name_of)
-
-
-FORMATS = (
-    Format(
-        "trainbus journals",
-        trainbus_journal.PATTERNS,
-        _epochs_known(trainbus_journal.read),
-        trainbus_journal.recognizes,
-    ),
-    Format("TensorBoard event files", (record_file.PATTERN,), runs.read, group=runs.group),
-    Format(
-        "Hugging Face trainer states", (huggingface.NAME,), _epochs_known(huggingface.read), group=huggingface.newest
-    ),
-    Format("CSV", csv_log.PATTERNS, _epochs_known(csv_log.read), csv_log.recognizes),
-    Format("Keras History", keras_history.PATTERNS, _epochs_known(keras_history.read), keras_history.recognizes),
-)
-"""A file has the first format that recognizes it."""
+    >>> [each.title for each in installed_readers().readers][0]
+    'trainbus journals'
+    """
+    failures: list[SettingsError] = []
+    try:
+        points = registry.installed("readers")
+    except SettingsError as error:  # two packages use one name
+        failures.append(error)
+        points = {point.name: point for point in built_in.built_in("trainbus.readers")}
+    found: list[Reader] = []
+    for name, point in points.items():
+        where = f"the reader {name!r} ({point.value}) of {registry.package_of(point)}"
+        try:
+            loaded = point.load()
+        except Exception as error:  # noqa: BLE001 - whatever a package raises, the formats of the others can be read
+            failures.append(SettingsError(f"{where} cannot be loaded: {type(error).__name__}: {error}"))
+            continue
+        if isinstance(loaded, Reader):
+            found.append(loaded)
+        else:
+            kind = type(loaded).__name__
+            failures.append(SettingsError(f"{where} is a {kind}, not a trainbus.replay.readers.Reader"))
+    return Readers(tuple(sorted(found, key=lambda each: each.order)), tuple(failures))

@@ -7,6 +7,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from ..axis import AXES
 from ..curves import Curves
 from ..records import RunOutcome
 from ..sweeper import Sweep
@@ -23,8 +24,8 @@ def draw_curve(curves: Curves, row: int, outcome: RunOutcome | None, metric: str
     """Draw the metric of one run by epoch or step, with the stop, the best values and the learning rate cuts."""
     width, height = 340, 190
     count = int(curves.lengths[row])
-    by_steps = curves.units[row] == "validation"
-    unit = "step" if by_steps else "epoch"
+    axis = AXES[curves.units[row]]
+    by_steps, unit = axis.by_steps, axis.place
     places = curves.steps[row, :count] if by_steps else curves.epochs[row, :count] + 1
     values = curves.sign * curves.scores[row, :count]
     finite = values[np.isfinite(values)]
@@ -56,11 +57,13 @@ def draw_curve(curves: Curves, row: int, outcome: RunOutcome | None, metric: str
         parts.append(axes.dot(place(kept.epoch), kept.value, "kept", 4))
     if stop is not None:
         parts.append(axes.vertical_line(until, "stop" if stop.exact else "stop unsure"))
-        parts.append(axes.label(f"stop {until}", until, high - 0.12 * (high - low), "stop-words"))
-    at = "at" if by_steps else "in epoch"
+        parts.append(axes.label(f"stop {until:,}", until, high - 0.12 * (high - low), "stop-words"))
+    at = "in epoch" if outcome.unit == "epoch" else "at"
     ending = f"stops {at} {moment(outcome, stop.epoch)}" if stop is not None else "nothing stops it"
     cuts = f", learning rate first reduced {at} {moment(outcome, outcome.cuts[0].epoch)}" if outcome.cuts else ""
-    description = f"{ending}{cuts}; best kept {format_best(kept)}, best seen {format_best(seen)}"
+    description = (
+        f"{ending}{cuts}; best kept {format_best(kept, outcome.unit)}, best seen {format_best(seen, outcome.unit)}"
+    )
     return drawing(parts, width, height, name, description)
 
 

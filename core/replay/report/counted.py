@@ -1,20 +1,20 @@
-"""What the runs of a report count, in words: epochs, or the validations of loops by steps."""
+"""What the runs of a report count, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ...engine.plan import Unit
 from ...terminal import plural
+from ..axis import AXES, Unit
 from ..records import RunOutcome
 
 
 class Counted(NamedTuple):
     """The words of a report for what its runs count.
 
-    >>> counted(["epoch", "validation"]).total(12), counted(["validation"]).total(1)
-    ('12 epochs and validations', '1 validation')
+    >>> counted(["epoch", "validation"]).total(12), counted(["iteration"]).total(1)
+    ('12 epochs and validations', '1 record')
     """
 
     one: str
@@ -31,32 +31,35 @@ class Counted(NamedTuple):
         return plural(number, self.one) if self.many == f"{self.one}s" else f"{number:,} {self.many}"
 
 
-_EPOCHS = Counted("epoch", "epochs", "stops in", "in epoch", "epochs count from 1")
-_VALIDATIONS = Counted("validation", "validations", "stops at", "at step", "moments are steps")
-_BOTH = Counted(
-    "epoch or validation",
-    "epochs and validations",
-    "stops",
-    "reached",
-    "epochs count from 1; moments of loops by steps are steps",
-)
-
-
 def counted(units: Iterable[Unit]) -> Counted:
     """Return the words for runs that count these units."""
-    found = set(units)
-    return _VALIDATIONS if found == {"validation"} else _EPOCHS if found <= {"epoch"} else _BOTH
+    found = sorted(set(units)) or ["epoch"]
+    rows = sorted({AXES[each].row for each in found})
+    one, many = " or ".join(rows), " and ".join(f"{row}s" for row in rows)
+    if found == ["epoch"]:
+        return Counted(one, many, "stops in", "in epoch", "epochs count from 1")
+    places = sorted({AXES[each].place for each in found if AXES[each].by_steps})
+    numbered = sorted({AXES[each].row for each in found if not AXES[each].by_steps})
+    first = [f"{' and '.join(f'{each}s' for each in numbered)} count from 1"] if numbered else []
+    first += [f"moments{' of other runs' if first else ''} are {' or '.join(f'{each}s' for each in places)}"] * bool(
+        places
+    )
+    if len(found) > 1:
+        return Counted(one, many, "stops", "reached", "; ".join(first))
+    return Counted(one, many, "stops at", f"at {AXES[found[0]].place}", "; ".join(first))
 
 
 def moment(outcome: RunOutcome, epoch: int, step: int | None = None) -> str:
-    """Name the end of an epoch, counted from 1, or a step of it; of a loop by steps, the step of a validation."""
-    if outcome.unit == "validation":
-        return f"step {outcome.steps[epoch]}"
-    return f"{epoch + 1}" if step is None else f"{epoch + 1}, step {step}"
+    """Name the end of an epoch, counted from 1, or a step of it; of other units, the unit and its number."""
+    if outcome.unit != "epoch":
+        return AXES[outcome.unit].moment(epoch, outcome.steps.get(epoch))
+    return f"{epoch + 1:,}" if step is None else f"{epoch + 1:,}, step {step:,}"
 
 
 def moments(outcome: RunOutcome, epochs: Iterable[int]) -> str:
     """Name the ends of several epochs."""
-    if outcome.unit == "validation":
-        return " ".join(["step", *(str(outcome.steps[each]) for each in epochs)])
-    return " ".join(str(each + 1) for each in epochs)
+    several = [moment(outcome, each) for each in epochs]
+    if outcome.unit == "epoch" or not several:
+        return " ".join(several)
+    place = AXES[outcome.unit].place
+    return " ".join([place, *(each.removeprefix(f"{place} ") for each in several)])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from trainbus import BestValue
 
 from ...terminal import printable
+from ..axis import AXES, Unit
 from ..recommend import Estimate
 
 _WIDTH, _NARROWEST = 110, 12
@@ -28,15 +29,16 @@ def format_percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %".replace(".0 %", " %")
 
 
-def format_best(best: BestValue | None) -> str:
-    """Format a value and its epoch, counted from 1, or its step in a loop by steps; "-" for None.
+def format_best(best: BestValue | None, unit: Unit = "epoch") -> str:
+    """Format a value and its epoch, counted from 1, or its moment in a run that counts another unit; "-" for None.
 
-    >>> format_best(BestValue(0.5, 3)), format_best(BestValue(0.5, 3, step=1000)), format_best(None)
-    ('0.5 @ 4', '0.5 @ step 1000', '-')
+    >>> format_best(BestValue(0.5, 3)), format_best(BestValue(0.5, 3, step=1000), "iteration"), format_best(None)
+    ('0.5 @ 4', '0.5 @ iteration 1,000', '-')
     """
     if best is None:
         return "-"
-    return f"{format_number(best.value)} @ {best.epoch + 1 if best.step is None else f'step {best.step}'}"
+    moment = AXES[unit].moment(best.epoch, best.step).removeprefix("epoch ")
+    return f"{format_number(best.value)} @ {moment}"
 
 
 def estimate_cells(estimate: Estimate | None) -> list[str]:

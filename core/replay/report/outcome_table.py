@@ -15,7 +15,7 @@ _FILES_SHOWN = 4
 def tabulate_outcomes(result: Replay) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows, without columns that would be empty.
 
-    Epochs count from 1; the moments of a loop by steps are its steps.
+    Epochs count from 1; the moments of other runs are named by what they count.
     """
     words = counted(each.unit for each in result.outcomes)
     timed = result.seconds_saved is not None
@@ -32,8 +32,8 @@ def _row(outcome: RunOutcome, *, timed: bool, cut: bool, files: bool) -> list[st
         outcome.name,
         str(outcome.epochs),
         "censored" if stop is None else f"{moment(outcome, stop.epoch, stop.step)}{'' if stop.exact else ' ?'}",
-        format_best(outcome.best_at_stop),
-        format_best(outcome.best_seen),
+        format_best(outcome.best_at_stop, outcome.unit),
+        format_best(outcome.best_seen, outcome.unit),
         "-" if lost is None else format_number(lost),
         str(outcome.epochs_saved),
     ]

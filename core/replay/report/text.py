@@ -12,6 +12,7 @@ import numpy as np
 from trainbus import dumps
 
 from ...terminal import format_duration, plural, printable
+from ..axis import AXES
 from ..curves import Curves
 from ..libraries.settings import find_library
 from ..metric_choice import MetricChoice
@@ -77,8 +78,9 @@ def _runs(curves: Curves, *, every: bool) -> list[str]:
     for row, name in enumerate(curves.names):
         column = int(curves.best[row].argmax())
         best, epoch = curves.sign * curves.best[row, column], int(curves.epochs[row, column])
-        unit, at = ("epoch", epoch + 1) if curves.units[row] == "epoch" else ("step", int(curves.steps[row, column]))
-        where = f"{unit} {at}" if mixed else str(at)
+        axis = AXES[curves.units[row]]
+        where = axis.moment(epoch, int(curves.steps[row, column]) if axis.by_steps else None)
+        where = where if mixed else where.removeprefix(f"{axis.place} ")
         known = [format_number(best), where, str(int(curves.last[row]) - epoch)]
         cells = [shorten(name), f"{curves.last[row] - curves.first[row] + 1}"]
         cells += known if isfinite(best) else ["-"] * 3

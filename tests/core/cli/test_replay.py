@@ -97,12 +97,12 @@ def by_steps() -> str:
 @pytest.mark.parametrize(
     ("options", "stops", "files"),
     [
-        (["--early-stopping", "patience=2"], "step 1000", ""),
-        (["--early-stopping", "patience=2", "--model-checkpoint", "keep=1"], "step 1000", "step 500"),
-        (["--early-stopping", "patience=2", "--model-checkpoint", "keep_last=2"], "step 1000", "step 750 1000"),
-        (["--early-stopping", "patience=2,min_steps=2000"], "step 2000", ""),
-        (["--early-stopping", "patience=2", "--as", "keras"], "step 1000", ""),
-        (["--early-stopping", "patience=2,every=validation", "--reduce-lr", "patience=9"], "step 1000", ""),
+        (["--early-stopping", "patience=2"], "step 1,000", ""),
+        (["--early-stopping", "patience=2", "--model-checkpoint", "keep=1"], "step 1,000", "step 500"),
+        (["--early-stopping", "patience=2", "--model-checkpoint", "keep_last=2"], "step 1,000", "step 750 1,000"),
+        (["--early-stopping", "patience=2,min_steps=2000"], "step 2,000", ""),
+        (["--early-stopping", "patience=2", "--as", "keras"], "step 1,000", ""),
+        (["--early-stopping", "patience=2,every=validation", "--reduce-lr", "patience=9"], "step 1,000", ""),
     ],
 )
 def test_a_loop_by_steps_is_replayed_by_steps(

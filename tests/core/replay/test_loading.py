@@ -20,9 +20,9 @@ def test_several_formats_of_one_run_are_one(tmp_path: Path):
     shutil.copytree(DATA, tmp_path / "all", ignore=shutil.ignore_patterns("*.py"))
     found = read_all(tmp_path / "all")
 
-    assert [each.name for each in found] == ["keras", "lightning/version_0", "transformers/runs"]
+    assert [each.name for each in found] == ["keras", "lightning/version_0", "transformers"]
     notes = " ".join(note for each in found for note in each.notes)
-    for other in ("keras.csv", "keras_history.json", "lightning_csv/version_0", "transformers"):
+    for other in ("keras.csv", "keras_history.json", "lightning_csv/version_0", "transformers/runs"):
         assert f"{other!r} (" in notes
     assert read(tmp_path / "all/keras").name == "keras"
     assert read(tmp_path / "all/keras.csv").name == "keras.csv"
@@ -102,8 +102,8 @@ def test_missing_and_ambiguous_paths_are_refused_with_the_fix(tmp_path: Path):
     wrong = {
         "run": "did you mean 'runs'",
         "runs": "2 runs, 'one', 'two': give the path of one",
-        "empty": "only 'notes.md'; known formats: trainbus journals",
-        "empty/notes.md": "has an unknown format",
+        "empty": "one file was looked at: 'notes.md' is text without numbers; known formats: trainbus journals",
+        "empty/notes.md": "notes.md' is text without numbers; known formats",
     }
     for name, words in wrong.items():
         with pytest.raises(SettingsError, match=words):

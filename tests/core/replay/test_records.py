@@ -93,7 +93,7 @@ def test_rows_have_the_data_as_single_values(stops: bool, cut: bool, seconds: fl
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"unit": "validation"}, "unit='validation': give steps, the weight updates until each validation"),
+        ({"unit": "validation"}, "unit='validation': give steps, the step of each validation"),
         ({"unit": "validation", "steps": np.arange(2)}, "steps has 2 numbers for 3 rows; give one for each"),
         ({"unit": "validation", "steps": np.arange(4)}, "steps has 4 numbers for 3 rows"),
         ({"steps": np.arange(0)}, "steps has 0 numbers for 3 rows"),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .protobuf import LENGTH, VARINT, Field, parse_fields, parse_varint, parse_varints
+from ..shared.protobuf import LENGTH, VARINT, Field, parse_fields, parse_varint, parse_varints
 
 _SCALAR_PLUGINS = {b"", b"scalars"}
 """TensorBoard plugins that show one number per step; other plugins store other data in tensors."""

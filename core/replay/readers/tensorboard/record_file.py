@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from ....errors import SettingsError
 from .crc32c import masked_crc32c
 
-PATTERN = "*tfevents*"
-"""The file names of event files."""
-
 LONG = 1 << 16
 """Records above this length are read only on request: a record of numbers is short."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -14,7 +14,9 @@ from ....errors import SettingsError
 from ....limits import EPOCHS
 from ...records import Recording
 from ..columns import Column, align_by_epoch, still_valid
+from ..log_file import LogFile
 from ..metric_names import STAGES, check_metrics, list_names, standard_names
+from ..reader import Reader, Source
 from .epochs import EpochMap, epochs_from_length, epochs_from_series, guess_epochs
 from .scalars import read_scalars
 
@@ -25,6 +27,11 @@ _NO_METRIC = re.compile(r"(train/)?epoch$|hp_metric$|hparam/|training_decisions/
 _LIGHTNING = re.compile(r"^lr-|_step$|_epoch$|^hp_metric$")
 _STAGE_ONLY = {"train", "training", "val", "valid", "validation"}
 """Directory names that always denote a stage, never a run."""
+
+
+def recognizes(file: LogFile) -> bool:
+    """Return whether the file is called as event files are; what it holds is checked when it is read."""
+    return "tfevents" in file.path.name
 
 
 def group(files: Iterable[Path]) -> list[list[Path]]:
@@ -45,18 +52,16 @@ def group(files: Iterable[Path]) -> list[list[Path]]:
     return list(groups.values())
 
 
-def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch: int | None = None) -> list[Recording]:
-    """Return the runs in event files that may belong together.
+def read(source: Source) -> list[Recording]:
+    """Return the runs in event files that may belong together, one of the lists that ``group`` returns.
 
-    Args:
-        files: One of the lists that ``group`` returns.
-        name_of: Returns the name of a run for its directory.
-        steps_per_epoch: The number of steps in an epoch, used if the files do not contain epochs; None guesses.
+    If the files do not contain epochs, ``steps_per_epoch`` of the source is used, or they are guessed.
 
     Raises:
         SettingsError: A file is damaged, or the files contain no numbers.
         OSError: A file cannot be read.
     """
+    files = source.files
     known = {file.parent for file in files}
     runs: dict[Path, _Run] = {}
     for directory in sorted(known):
@@ -76,7 +81,9 @@ def read(files: Sequence[Path], name_of: Callable[[Path], str], steps_per_epoch:
         run = runs.setdefault(home, _Run({}, []))
         run.tags.update(tags)
         run.notes.extend(notes)
-    found = [_build_recording(name_of(home), *run, steps_per_epoch) for home, run in runs.items() if run.tags]
+    found = [
+        _build_recording(source.name_of(home), *run, source.steps_per_epoch) for home, run in runs.items() if run.tags
+    ]
     if not found:
         raise SettingsError(f"{str(min(runs))!r} has event files, but no numbers in them")
     return found
@@ -96,7 +103,7 @@ def _run_directory(directory: Path, known: Collection[Path]) -> Path:
     above, name = directory.parent, directory.name.lower()
     if name not in STAGES or above == directory:
         return directory
-    has_siblings = above in known or any(above / stage in known for stage in ("train", "training"))
+    has_siblings = above in known or any(above / stage in known for stage in ("train", "training", "learn"))
     return above if name in _STAGE_ONLY or has_siblings else directory
 
 
@@ -214,3 +221,6 @@ def _interpret_others(tags: Mapping[str, _TagSeries]) -> _Interpretation:
 def _note_left_out(tags: Iterable[str]) -> list[str]:
     given = list(tags)
     return [f"{list_names(given)}: left out, not a metric of complete epochs."] if given else []
+
+
+READER = Reader("TensorBoard event files", recognizes, read, group, order=20)

@@ -1,25 +1,12 @@
-"""Recordings from rows of metrics with epochs."""
+"""Rows of labelled numbers."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.replay import Recording
-from trainbus.replay.readers.rows import Table, build_recording
-
-from ..recorded import shown
+from trainbus.replay.readers import Table
 
 rows = st.lists(st.dictionaries(st.sampled_from(["epoch", "loss", "val_loss"]), st.none() | st.floats()), max_size=10)
-
-
-def built(*written: dict[str, float], steps: bool = False) -> Recording:
-    """Return the recording of rows, whose epochs are in "epoch" and whose steps are in "step"."""
-    table = Table()
-    for row in written:
-        table.add(row.items())
-    metrics = {label: cells for label, cells in table.cells().items() if label not in ("epoch", "step")}
-    return build_recording("a", "rows", table.column("epoch"), metrics, [], table.column("step") if steps else None)
 
 
 @given(rows)
@@ -39,66 +26,3 @@ def test_a_table_has_every_number_in_its_row(written: list[dict[str, float | Non
             cells = table.cells()[label]
             assert cells.rows.tolist() == [place for place, each in enumerate(numbers) if each is not None]
             assert repr(cells.values.tolist()) == repr([each for each in numbers if each is not None])
-
-
-@given(st.lists(st.integers(0, 20), unique=True, min_size=1))
-def test_rows_in_any_order_become_rising_epochs(epochs: list[int]):
-    """Epochs count from 0; those of a file that counts from 1 are lowered by 1, and a note says so."""
-    found = built(*({"epoch": float(epoch), "loss": float(epoch)} for epoch in epochs))
-    first = int(min(epochs) == 1)
-
-    assert found.epochs.tolist() == [epoch - first for epoch in sorted(epochs)]
-    assert shown(found)["loss"] == sorted(map(float, epochs))
-    assert ("Epochs are counted from 1 in the file." in found.notes) is bool(first)
-
-
-@pytest.mark.parametrize(("epochs", "expected"), [([0.5, 1.0, 1.5, 2.0], [0, 0, 1, 1]), ([0.0, 0.25, 1.75], [0, 0, 1])])
-def test_fractions_of_epochs_belong_to_the_epoch_in_progress(epochs: list[float], expected: list[int]):
-    """A trainer that logs within epochs writes fractions; the last value of an epoch is used."""
-    found = built(*({"epoch": epoch, "loss": epoch} for epoch in epochs))
-    last = dict(zip(expected, epochs, strict=True))
-
-    assert dict(zip(found.epochs.tolist(), found.metrics["loss"].values.tolist(), strict=True)) == last
-    assert "Epochs have fractions" in found.notes[0]
-    assert "'loss': the last of several values in an epoch is used." in found.notes
-
-
-def test_a_row_without_an_epoch_gets_it_from_its_step():
-    """The next row with an epoch ends that epoch; a row after the last one is left out."""
-    lines = [{"step": 2.0, "lr": 0.1}, {"step": 5.0, "epoch": 0.0}, {"step": 7.0, "lr": 0.2}]
-    lines += [{"step": 9.0, "epoch": 1.0, "loss": 1.0}, {"step": 12.0, "lr": 0.3}]
-    found = built(*lines, steps=True)
-
-    assert shown(found)["learning_rate"] == [0.1, 0.2]
-    assert found.notes == ("1 rows have no epoch and are left out.",)
-    assert built(*lines).notes == ("3 rows have no epoch and are left out.",)
-
-
-def test_a_resumed_run_replaces_its_later_rows():
-    """A row is void if a later one goes back to its epoch."""
-    found = built(*({"epoch": epoch, "loss": value} for epoch, value in [(0.0, 3.0), (1, 2), (2, 1), (1, 2.5)]))
-
-    assert shown(found)["loss"] == [3.0, 2.5]
-    assert found.notes == ("2 rows are left out, since the run later went back to their epochs.",)
-
-
-@pytest.mark.parametrize("epoch", [-1.0, np.nan, np.inf, 1e300])
-def test_impossible_epochs_are_left_out(epoch: float):
-    """A negative, infinite or huge epoch is not one."""
-    found = built({"epoch": 0.0, "loss": 1.0}, {"epoch": epoch, "loss": 9.0})
-
-    assert shown(found) == {"loss": [1.0]}
-    assert found.notes == ("1 rows have no epoch and are left out.",)
-
-
-@pytest.mark.parametrize(
-    ("label", "times", "is_clock"),
-    [("time", [1.0, 2.0, 4.0], True), ("Timestamp", [1.0, 2.0, 4.0], True), ("time", [1.0, 1.0, 4.0], False),
-     ("time", [1.0, 3.0, 2.0], False), ("seconds", [1.0, 2.0, 4.0], False), ("time", [1.0, 2.0, np.inf], False)],
-)  # fmt: skip
-def test_a_rising_column_with_a_label_of_times_is_the_clock(label: str, times: list[float], is_clock: bool):
-    """Any other column is a metric."""
-    found = built(*({"epoch": float(epoch), "loss": 1.0, label: time} for epoch, time in enumerate(times)))
-
-    assert (found.times is not None and found.times.tolist() == times) is is_clock
-    assert ("loss" in found.metrics, len(found.metrics)) == (True, 1 if is_clock else 2)

@@ -74,9 +74,10 @@ def test_decisions_of_a_loop_by_steps_are_at_their_steps() -> None:
     svg = drawn([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], EarlyStopping(patience=2), ReduceLROnPlateau(patience=1), every=500)
 
     texts = [each.text for each in svg.iter("text")]
-    assert {"stop 2000", "step"} <= set(texts)
+    assert {"stop 2,000", "step"} <= set(texts)
     assert svg.find("desc").text == (  # type: ignore[union-attr]
-        "stops at step 2000, learning rate first reduced at step 1500; best kept 2 @ step 1000, best seen 1 @ step 2500"
+        "stops at step 2,000, learning rate first reduced at step 1,500; "
+        "best kept 2 @ step 1,000, best seen 1 @ step 2,500"
     )
     assert drawn([3.0, None], every=500).find("desc").text == "val_loss of 1 validation"  # type: ignore[union-attr]
 

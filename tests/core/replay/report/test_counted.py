@@ -37,4 +37,4 @@ def test_moments_of_a_loop_by_steps_are_steps() -> None:
     run = recording([1.0] * 6)
     over_epochs, steps = replay([run, by_steps(run, 250)], EarlyStopping(patience=9)).outcomes
     assert (moment(over_epochs, 4), moments(over_epochs, [0, 4])) == ("5", "1 5")
-    assert (moment(steps, 4), moments(steps, [0, 4])) == ("step 1250", "step 250 1250")
+    assert (moment(steps, 4), moments(steps, [0, 4])) == ("step 1,250", "step 250 1,250")

@@ -36,7 +36,7 @@ def test_a_best_value_has_its_epoch_counted_from_1(value: float, epoch: int) -> 
 
     assert float(text) == pytest.approx(value, rel=1e-4)
     assert text == format_number(value)
-    assert int(number) == epoch + 1
+    assert number == f"{epoch + 1:,}"
     assert format_best(None) == "-"
 
 

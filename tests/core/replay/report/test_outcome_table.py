@@ -92,9 +92,9 @@ def test_each_run_of_a_mixed_set_has_its_own_moments() -> None:
     found = columns([run, replace(by_steps(run), name="b")], EarlyStopping(patience=2), ModelCheckpoint("{step}"))
 
     assert found["epochs and validations"] == ["6", "6"]
-    assert found["stops"] == ["4", "step 1000"]
+    assert found["stops"] == ["4", "step 1,000"]
     assert found["best kept"] == ["2 @ 2", "2 @ step 500"]
-    assert found["files"] == ["1 2 3 4", "step 250 500 750 1000"]
+    assert found["files"] == ["1 2 3 4", "step 250 500 750 1,000"]
 
 
 def test_what_follows_an_unrecorded_cut_has_a_question_mark() -> None:

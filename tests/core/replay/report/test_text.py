@@ -69,11 +69,11 @@ def test_the_best_value_of_a_loop_by_steps_is_at_its_step() -> None:
     """In a mixed set, each row says what its number is."""
     run = by_steps(recording(LOSSES, "run 9"), 250)
     (row,) = [line for line in overview_text([run], sweep([run], **FEW), ["x"]).splitlines() if "run 9" in line]
-    assert row.split()[2:] == ["20", "1", "1250", "15"]
+    assert row.split()[2:] == ["20", "1", "1,250", "15"]
     both = [*runs(1), run]
     text = overview_text(both, sweep(both, **FEW), ["x"])
     rows = [line.split()[2:] for line in text.splitlines() if line.startswith("run ") and line[4].isdigit()]
-    assert rows == [["20", "1", "epoch", "5", "15"], ["20", "1", "step", "1250", "15"]]
+    assert rows == [["20", "1", "epoch", "5", "15"], ["20", "1", "step", "1,250", "15"]]
     assert "note: run 9: a loop by steps, of which each validation counts as much as an epoch of the others." in text
 
 

@@ -1,0 +1,1 @@
+"""Readers of JSON files and JSON lines."""

@@ -1,0 +1,1 @@
+"""Readers of directories and databases that tools write for a run."""

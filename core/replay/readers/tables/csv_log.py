@@ -1,0 +1,187 @@
+"""Reader of tables with a row for each epoch or step: of Keras's and Lightning's CSVLogger, pandas and others."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from io import TextIOWrapper
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from ....errors import SettingsError
+from ....limits import CSV_LINE, ROWS
+from ...metric_choice import known_direction
+from ...records import Recording
+from ..axis_label import find_axis
+from ..log_file import LogFile
+from ..metric_names import STAGES, check_metrics
+from ..numbers import parse_number
+from ..reader import GENERAL, Reader, Source
+from ..rows import MISSING, STAGE_KEYS, Table
+from ..table_recording import record_table
+
+_LIGHTNING_NAME = "metrics.csv"
+_DELIMITERS = (",", ";", "\t")
+_SPACES = " "
+"""Stands for any number of spaces, as in tables that a script prints."""
+
+
+class _Header(NamedTuple):
+    """The first line of a table."""
+
+    labels: list[str]
+    """The unique labels of the columns."""
+    delimiter: str
+
+    @property
+    def index(self) -> str | None:
+        """The label of pandas's index, which has none; None if there is no such column."""
+        first = self.labels[0] if self.labels else "-"
+        return first if not first or first.startswith("Unnamed") else None
+
+    @property
+    def metrics(self) -> list[str]:
+        """The labels that may be those of metrics."""
+        others = find_axis(self.labels).all | {"", self.index}
+        return [each for each in self.labels if each not in others and not each.startswith("Unnamed")]
+
+
+def recognizes(file: LogFile) -> bool:
+    """Return whether the first line has labels of epochs, or of steps and metrics, or those of metrics above numbers.
+
+    If the file is named, any labels above numbers are enough.
+    """
+    if not file.text:
+        return False
+    try:
+        with _open(file.path) as text:
+            header = _read_header(file.path, text)
+            second = next(_rows(text, file.path, header.delimiter), list[str]())
+    except (SettingsError, UnicodeError, csv.Error):
+        return False
+    metrics = header.metrics
+    if not metrics or (header.delimiter == _SPACES and not find_axis(header.labels).all):
+        return False
+    axis = find_axis(header.labels)
+    if axis.epoch is not None:
+        return True
+    filled = [each for each in second if each.strip().lower() not in MISSING]
+    numbers = [each for each in filled if parse_number(each) is not None]
+    known = any(map(known_direction, metrics))
+    if axis.counter is not None:
+        return known or (file.named and bool(numbers))
+    below = len(second) == len(header.labels) and bool(numbers)
+    return below and not any(map(_is_number, header.labels)) and (file.named or (known and len(numbers) == len(filled)))
+
+
+def read(source: Source) -> list[Recording]:
+    """Return the run in a table.
+
+    Raises:
+        SettingsError: The file is not a table.
+        OSError: The file cannot be read.
+    """
+    path = source.path
+    try:
+        with _open(path) as file:
+            return [_read_table(path, file, source.name)]
+    except (UnicodeError, csv.Error) as error:
+        raise SettingsError(f"{str(path)!r} is not a text table: {error}") from None
+
+
+def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
+    header = _read_header(path, file)
+    labels = header.labels
+    check_metrics(name, labels)
+    axis = find_axis(labels)
+    metrics = set(header.metrics)
+    known = {*metrics, *axis.all, header.index}
+    key = labels.index(axis.epoch or axis.counter or header.metrics[0])
+    stage = next((column for column, label in enumerate(labels) if label.lower() in STAGE_KEYS), None)
+    kept = [(column, label) for column, label in enumerate(labels) if label in known]
+    table, invalid, uneven = Table(), Counter[str](), 0
+    complete = _ends_with_newline(path)
+    rows = _rows(file, path, header.delimiter)
+    for cells in rows if complete else (row for row, _ in pairwise(rows)):
+        if len(cells) != len(labels):
+            uneven += bool(cells)
+        elif cells[key].strip() != labels[key]:  # a script that appends to the file may write the header again
+            prefix = cells[stage].strip() if stage is not None else ""
+            of = f"{prefix}/" if prefix.lower() in STAGES else ""
+            table.add(
+                (f"{of}{label}" if label in metrics else label, number)
+                for label, number in _numbers(((label, cells[column]) for column, label in kept), invalid)
+            )
+            if table.count > ROWS:
+                raise SettingsError(
+                    f"{str(path)!r} has more than {ROWS:,} rows; give a table with a row for each epoch"
+                )
+    notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
+    if uneven:
+        notes.append(f"{uneven:,} lines do not have the {len(labels)} cells of the first line and are left out.")
+    notes += [
+        f"{invalid[label]:,} cells of {label!r} are not numbers and are left out."
+        for column, label in enumerate(labels)
+        if invalid[label] and column not in (key, stage)
+    ]
+    return record_table(name, _format(path, labels), table, notes, header.index)
+
+
+def _numbers(row: Iterable[tuple[str, str]], invalid: Counter[str]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a row, and count its cells that have a value but no number."""
+    for label, cell in row:
+        if cell.strip().lower() not in MISSING:
+            try:
+                yield label, float(cell)
+            except ValueError:
+                invalid[label] += 1
+
+
+def _is_number(text: str) -> bool:
+    return parse_number(text) is not None
+
+
+def _open(path: Path) -> TextIOWrapper:
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _read_header(path: Path, file: TextIOWrapper) -> _Header:
+    line = _read_line(path, file)
+    delimiter = max(_DELIMITERS, key=line.count)
+    cells = next(csv.reader([line], delimiter=delimiter), list[str]()) if delimiter in line else line.split()
+    header = [cell.strip() for cell in cells]
+    taken: set[str] = set()
+    for column, cell in enumerate(header):
+        header[column] = cell if cell not in taken else f"{cell}.{column}"
+        taken.add(header[column])
+    return _Header(header, delimiter if delimiter in line else _SPACES)
+
+
+def _rows(file: TextIOWrapper, path: Path, delimiter: str) -> Iterator[list[str]]:
+    """Return the cells of all further lines."""
+    lines = iter(lambda: _read_line(path, file), "")
+    return map(str.split, lines) if delimiter == _SPACES else csv.reader(lines, delimiter=delimiter)
+
+
+def _read_line(path: Path, file: TextIOWrapper) -> str:
+    line = file.readline(CSV_LINE)
+    if len(line) == CSV_LINE:
+        raise SettingsError(f"{str(path)!r} is not a table: one line has more than {CSV_LINE:,} characters")
+    return line
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-min(1, path.stat().st_size), 2)
+        return file.read() in (b"\n", b"\r", b"")
+
+
+def _format(path: Path, header: list[str]) -> str:
+    if path.name == _LIGHTNING_NAME and {"epoch", "step"} <= set(header):
+        return "Lightning CSV"
+    return "Keras CSV" if header[0] == "epoch" and header[1:] == sorted(header[1:]) else "CSV"
+
+
+READER = Reader("CSV", recognizes, read, order=GENERAL)

@@ -1,0 +1,43 @@
+"""Why a file is not read."""
+
+from pathlib import Path
+
+import pytest
+
+from trainbus import SettingsError
+from trainbus.replay import read
+from trainbus.replay.readers import LogFile
+from trainbus.replay.readers.refusal import explain
+
+WHY = {
+    b"": "is empty",
+    b" \n": "is empty but for white space",
+    b"\0\1\2": "is a binary file",
+    b"size,price\n1,2\n": "is a table with the columns 'size', 'price', without a column of epochs, steps",
+    b'{"size": 3}': "is a JSON object with the keys 'size', in none of the known forms",
+    b"[1, 2]": "is a JSON list of 2 elements, in none",
+    b"{}": "is an empty JSON object",
+    b'{"size": 3}\n{"size": 4}\n': "has a JSON object in each line, with the keys 'size'",
+    b'{"loss": [1, 2': "begins like JSON, but is not complete",
+    b"We tried 3 of them.": "no known pattern was found: name the numbers in its lines by a regular",
+    b"Nothing was measured.": "is text without numbers",
+}
+
+
+@pytest.mark.parametrize("content", WHY)
+def test_a_refusal_says_what_the_file_is_and_what_would_help(content: bytes, tmp_path: Path) -> None:
+    """For a file, and for the directory that has it."""
+    path = tmp_path / "data.log"
+    path.write_bytes(content)
+    assert WHY[content] in explain(LogFile(path))
+    if b"size" in content and b"\n" in content:  # a file that is given by its own path may have metrics of any name
+        assert set(read(path).metrics) >= {"size"}
+        return
+    with pytest.raises(SettingsError, match=r"data.log' .*; known formats: trainbus journals, ") as of_file:
+        read(path)
+    with pytest.raises(SettingsError, match=r"no recorded run in .* or below; one file was looked at: ") as of_folder:
+        read(tmp_path)
+    for caught in (of_file, of_folder):
+        assert WHY[content] in str(caught.value)
+        assert "Extra data" not in str(caught.value)
+        assert "\n" not in str(caught.value)
