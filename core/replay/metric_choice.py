@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
+from shlex import quote
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from trainbus import MonitoredCallback
 
-from ..errors import MissingMetric, SettingsError, UnknownDirection
-from ..metrics.direction import direction_of
+from ..errors import MissingMetric, SettingsError
+from ..metrics.direction import direction_of, known_direction
 from ..metrics.names import canonical, hint, resolve
 from ..terminal import shortened
 from .axis import AXES
+from .objective import Objective
+from .ranking.ranking import changes, rank
 from .records import Recording, Series
 
 _SHOWN = 50
@@ -22,20 +26,36 @@ _SHOWN = 50
 
 _NAMES_SHOWN = 5
 
-_DEFAULT = "val_loss"
+_OTHERS = 2
+"""The number of further candidates that a guess names."""
+
+Mode = Literal["min", "max"]
 
 
 class MetricChoice(NamedTuple):
     """The chosen metric, its direction, and the reason for the choice."""
 
     monitor: str
-    mode: Literal["min", "max"]
+    mode: Mode
     why: str
+    others: tuple[str, ...] = ()
+    """The next candidates, if the choice is a guess."""
 
     @property
     def sign(self) -> int:
         """1 if higher is better, else -1."""
         return 1 if self.mode == "max" else -1
+
+    @property
+    def guess_in_words(self) -> str:
+        """What is guessed, why, and how to choose another metric.
+
+        >>> MetricChoice("val_loss", "min", "the loss on held-out data", ("val_acc", "val f1")).guess_in_words
+        "the metric val_loss is a guess (the loss on held-out data); for another one: --monitor val_acc, --monitor \
+'val f1'."
+        """
+        others = ", ".join(f"--monitor {quote(each)}" for each in self.others)
+        return f"the metric {self.monitor} is a guess ({self.why}); for another one: {others}."
 
     def name_in(self, recording: Recording) -> str | None:
         """Return the name of the metric in this recording; None if it has no such metric."""
@@ -53,11 +73,14 @@ class MetricChoice(NamedTuple):
 
 
 def choose_metric(
-    recordings: Sequence[Recording],
-    monitor: str | None = None,
-    mode: Literal["auto", "min", "max"] = "auto",
+    recordings: Sequence[Recording], monitor: str | None = None, mode: Literal["auto", "min", "max"] = "auto"
 ) -> MetricChoice:
-    """Choose the metric to monitor: ``monitor`` if it is given, else val_loss, else the most suitable one.
+    """Choose the metric to monitor: ``monitor``, else the one that the files name, else the first one of ``rank``.
+
+    Args:
+        recordings: The runs.
+        monitor: The metric, if it is requested.
+        mode: The direction in which it improves; "auto" judges by the files or by its name.
 
     Raises:
         SettingsError: There are no runs.
@@ -66,23 +89,45 @@ def choose_metric(
     """
     if not recordings:
         raise SettingsError("there are no runs to replay")
-    logged = list(dict.fromkeys(name for recording in recordings for name in recording.metrics))
-    listed = ", ".join(shortened(logged, most=_SHOWN)) or "nothing"
+    objective = _named_by_files(recordings)
     if monitor is not None:
         if not any(resolve(monitor, recording.metrics) for recording in recordings):
-            raise MissingMetric(f"no run logs {monitor!r}{hint(monitor, logged)} logged: {listed}")
-        name, why = monitor, "as requested"
-    elif default := next((name for name in logged if canonical(name) == _DEFAULT), None):
-        name, why = default, "the default"
-    elif found := candidates(recordings):
-        others = f" of {len(found)} with a known direction" if len(found) > 1 else ""
-        name, why = found[0], f"the most suitable one{others}: no run logs {_DEFAULT}"
-    else:
+            listed = _listed(recordings)
+            raise MissingMetric(f"no run logs {monitor!r}{hint(monitor, _logged(recordings))} logged: {listed}")
+        own = objective.mode if objective is not None and canonical(objective.metric) == canonical(monitor) else None
+        return MetricChoice(monitor, (own or direction_of(monitor)) if mode == "auto" else mode, "as requested")
+    if objective is not None:
+        return MetricChoice(objective.metric, objective.mode if mode == "auto" else mode, "named by the record itself")
+    return _guess(recordings, mode)
+
+
+def _guess(recordings: Sequence[Recording], mode: Literal["auto", "min", "max"]) -> MetricChoice:
+    """Return the metric that a practitioner would look at first, with the next ones."""
+    found = list(islice(rank(recordings), 1 + _OTHERS))
+    never = "" if found else ", which never changes"
+    found = found or list(islice(rank(recordings, constant=True), 1))
+    if not found:
         raise MissingMetric(
-            f"no logged metric has a name with a known direction; give a monitor and its mode (min or max); "
-            f"logged: {listed}"
+            "no logged metric has a name with a known direction and tells more than a speed, a time or a count; give "
+            f"a monitor and its mode (min or max); logged: {_listed(recordings)}"
         )
-    return MetricChoice(name, direction_of(name) if mode == "auto" else mode, why)
+    first, *others = found
+    why = f"{first.why}{never}"
+    return MetricChoice(first.name, first.mode if mode == "auto" else mode, why, tuple(each.name for each in others))
+
+
+def _named_by_files(recordings: Sequence[Recording]) -> Objective | None:
+    """Return the objective that most runs name and at least one of them logs."""
+    counts = Counter(each.objective for each in recordings if each.objective and each.objective.metric in each.metrics)
+    return max(counts, key=lambda each: counts[each]) if counts else None
+
+
+def _logged(recordings: Sequence[Recording]) -> list[str]:
+    return list(dict.fromkeys(name for recording in recordings for name in recording.metrics))
+
+
+def _listed(recordings: Sequence[Recording]) -> str:
+    return ", ".join(shortened(_logged(recordings), most=_SHOWN)) or "nothing"
 
 
 def choose_metrics(
@@ -91,14 +136,34 @@ def choose_metrics(
     monitor: str | None,
     mode: Literal["auto", "min", "max"],
 ) -> tuple[MetricChoice, ...]:
-    """Return the metrics that the callback monitors; the most suitable one if its options name none."""
+    """Return the metrics that the callback monitors.
+
+    If its options name none, it is the one that the files name, else the default of the callback where it is logged and
+    changes, as in a live run, else the first one of ``rank``.
+
+    Args:
+        callback: The callback.
+        recordings: The runs.
+        monitor: The metric that all callbacks monitor, if it is requested.
+        mode: The direction in which it improves.
+    """
     monitored = callback.monitored()
     if monitored and monitor is not None:
         return (choose_metric(recordings, monitor, mode),)
-    named = "monitor" in callback.model_fields_set or len(monitored) > 1
-    return tuple(
-        choose_metric(recordings, name if named else None, mode if own == "auto" else own) for name, own in monitored
-    )
+    if "monitor" in callback.model_fields_set or len(monitored) > 1:
+        return tuple(choose_metric(recordings, name, mode if own == "auto" else own) for name, own in monitored)
+    return tuple(_default_of(callback, name, recordings, mode if own == "auto" else own) for name, own in monitored)
+
+
+def _default_of(
+    callback: MonitoredCallback, name: str, recordings: Sequence[Recording], mode: Literal["auto", "min", "max"]
+) -> MetricChoice:
+    logged = next((each for each in _logged(recordings) if canonical(each) == canonical(name)), None)
+    if logged is None or _named_by_files(recordings) is not None or not changes(logged, recordings):
+        return choose_metric(recordings, None, mode)
+    found = choose_metric(recordings, logged, mode)
+    others = tuple(each.name for each in islice(rank(recordings), 1 + _OTHERS) if each.name != logged)[:_OTHERS]
+    return found._replace(why=f"the default of {callback_name(type(callback))}", others=others)
 
 
 def choose_tie_breaker(callback: MonitoredCallback, recordings: Sequence[Recording]) -> MetricChoice | None:
@@ -117,10 +182,10 @@ def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice
     """
     runs = [each for each in recordings if all(choice.is_logged_in(each) for choice in choices)]
     others = [each.name for each in recordings if not any(each is run for run in runs)]
-    names = " and ".join(choice.monitor for choice in choices)
+    names = " and ".join(dict.fromkeys(choice.monitor for choice in choices))
     if not runs:
         raise MissingMetric(f"no run logs {names}; runs: {', '.join(others)}")
-    notes = list[str]()
+    notes = list[str](dict.fromkeys(choice.guess_in_words for choice in choices if choice.others))
     if others:
         verb, left_out = ("run does", "is") if len(others) == 1 else ("runs do", "are")
         listed = shortened_list(others)
@@ -138,27 +203,3 @@ def shortened_list(names: Sequence[str]) -> str:
     """Return names as a list; of many, the first ones."""
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more
-
-
-def candidates(recordings: Sequence[Recording]) -> list[str]:
-    """Return the metrics whose direction is known by their names, best first.
-
-    Metrics that more runs log come first, then validation metrics, then losses, then in the order of logging.
-    """
-    counts = Counter(name for recording in recordings for name in recording.metrics)
-    directed = (name for name in counts if known_direction(name) is not None)
-    return sorted(directed, key=lambda name: (-counts[name], *_unlikeliness(name)))
-
-
-def known_direction(name: str) -> Literal["min", "max"] | None:
-    """Return the direction in which a metric of this name improves; None if the name does not determine it."""
-    try:
-        return direction_of(name)
-    except UnknownDirection:
-        return None
-
-
-def _unlikeliness(name: str) -> tuple[bool, bool, bool]:
-    words = set(canonical(name).split("_"))
-    timed = bool({"time", "second", "seconds", "sec", "ms", "speed", "throughput"} & words)
-    return timed, not ({"val", "valid", "validation", "eval", "dev"} & words), "loss" not in words

@@ -46,6 +46,7 @@ ENTRY_POINTS = {
         "evals_result": "replay.readers.json.evals_result:READER",
         "evaluations": "replay.readers.stores.evaluations:READER",
         "huggingface": "replay.readers.json.huggingface:READER",
+        "json_lines": "replay.readers.json.json_lines:READER",
         "keras_history": "replay.readers.json.keras_history:READER",
         "keras_tuner": "replay.readers.json.keras_tuner:READER",
         "mlflow_database": "replay.readers.stores.mlflow_database:READER",

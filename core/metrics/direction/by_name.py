@@ -67,7 +67,7 @@ def direction_of(name: str, fix: str = FIX) -> Literal["min", "max"]:
         trainbus.errors.UnknownDirection: the name 'grad_norm' does not show whether the metric improves upwards or \
 downwards; write mode="max" or mode="min"
     """
-    direction = _direction(name)
+    direction = known_direction(name)
     if direction is None:
         near = near_miss(name)
         if near is not None:
@@ -78,12 +78,20 @@ downwards; write mode="max" or mode="min"
 
 
 @lru_cache(maxsize=4096)
-def _direction(name: str) -> Literal["min", "max"] | None:
+def known_direction(name: str) -> Literal["min", "max"] | None:
+    """Do the same as ``direction_of``, but return None if the name does not determine the direction.
+
+    Args:
+        name: The name as it is logged.
+
+    >>> known_direction("val_f1"), known_direction("grad_norm")
+    ('max', None)
+    """
     if len(name) > _LONGEST_NAME:
         return None
     bare = _SUFFIX.sub("", name)
     # `rouge_l_1` does not measure "l1", but in `rank_1` the number is part of the metric; `time_step` is not a time
-    if bare != name and len(words(bare)) > 1 and (direction := _direction(bare)) is not None:
+    if bare != name and len(words(bare)) > 1 and (direction := known_direction(bare)) is not None:
         return direction
     written = _PER.sub(" per ", _NEGATED.sub("neg ", name)).replace("@", " at ")
     terms = [term for segment in _SEGMENTS.split(written) for term in _terms(words(segment))]
@@ -104,7 +112,7 @@ def near_miss(name: str) -> str | None:
     for term in _phrases(words(name)):
         for word in _similar_words(term.text) if term.kind == "unknown" else ():
             corrected = re.sub(re.escape(term.text), word, name, count=1, flags=re.IGNORECASE)
-            if corrected != name and _direction(corrected) is not None:
+            if corrected != name and known_direction(corrected) is not None:
                 return corrected
     return None
 

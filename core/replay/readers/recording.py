@@ -17,7 +17,7 @@ from .rows import Cells
 
 _TIME_LABELS = ("wall_time", "timestamp", "_timestamp", "time")
 """Labels of a column that may hold the time of each row."""
-_HELD_OUT = ("val_", "test_")
+HELD_OUT = ("val_", "test_")
 """The beginnings of the standard names of metrics of evaluations."""
 
 
@@ -91,7 +91,7 @@ def _place_epochs(
     epochs, fractional = _fill_epochs(epochs, steps)
     if fractional:
         notes.append("Epochs have fractions: each row belongs to the epoch in which it was logged.")
-    rows = _inside(epochs, "epoch", notes)
+    rows = _inside(epochs, columns, "epoch", notes)
     numbers = np.zeros(len(epochs), np.int64)
     numbers[rows] = np.maximum(np.ceil(epochs[rows]) - 1, 0) if fractional else epochs[rows]
     if not fractional and rows.size and numbers[rows].min() == 1:
@@ -110,7 +110,7 @@ def _place_records(
     steps: NDArray[np.float64] | None,
     unit: Unit,
 ) -> _Placed:
-    rows = _inside(places, unit, notes)
+    rows = _inside(places, columns, unit, notes)
     known, inverse = np.unique(places[rows].astype(np.int64), return_inverse=True)
     numbers = np.zeros(len(places), np.int64)
     numbers[rows] = inverse
@@ -126,8 +126,8 @@ def _place_evaluations(
     steps: NDArray[np.float64] | None,
     unit: Unit,
 ) -> _Placed:
-    rows = _inside(places, "step", notes)
-    held_out = [cells.rows for label, cells in columns.items() if standard_name(label).startswith(_HELD_OUT)]
+    rows = _inside(places, columns, "step", notes)
+    held_out = [cells.rows for label, cells in columns.items() if standard_name(label).startswith(HELD_OUT)]
     ends = np.intersect1d(np.concatenate(held_out), rows) if held_out else rows
     known = np.unique(places[ends])
     at = np.searchsorted(known, places[rows])
@@ -145,16 +145,24 @@ def _place_evaluations(
     return _Placed(rows, numbers, np.maximum.accumulate(ended))
 
 
-def _inside(numbers: NDArray[np.float64], what: str, notes: list[str]) -> NDArray[np.int64]:
+def _inside(
+    numbers: NDArray[np.float64], columns: Mapping[str, Cells], what: str, notes: list[str]
+) -> NDArray[np.int64]:
     """Return the rows that have a number, and which the run did not write again after going back to an earlier one."""
     rows = np.flatnonzero(np.isfinite(numbers) & (numbers >= 0) & (numbers < EPOCHS))
     if len(rows) < len(numbers):
         notes.append(f"{len(numbers) - len(rows):,} rows have no {what} and are left out.")
-    if (np.diff(numbers[rows]) < 0).any() and len(np.unique(numbers[rows])) < len(rows):
+    if (np.diff(numbers[rows]) < 0).any() and any(_goes_back(numbers[cells.rows]) for cells in columns.values()):
         valid = still_valid(numbers[rows])
         notes.append(f"{(~valid).sum():,} rows are left out, since the run later went back to their {what}s.")
         rows = rows[valid]
     return rows
+
+
+def _goes_back(numbers: NDArray[np.float64]) -> bool:
+    """Return whether one metric was logged again after a later row; metrics that are logged in turns do not count."""
+    known = numbers[np.isfinite(numbers)]
+    return bool((np.diff(known) < 0).any()) and len(np.unique(known)) < len(known)
 
 
 def _strides(known: NDArray[np.int64]) -> str:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 MISSING = {"", "na", "n/a", "none", "null", "-"}
 """The lower-case contents of a cell without a value; "nan" is a logged number."""
+STAGE_KEYS = ("mode", "split", "phase", "stage", "subset", "dataset", "set")
+"""Labels of the text that may say of which data the numbers of a row are: "train", "val"."""
 
 
 class Cells(NamedTuple):

@@ -1,4 +1,4 @@
-"""JSON files and the numbers in them."""
+"""JSON files."""
 
 from __future__ import annotations
 
@@ -24,15 +24,3 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{str(path)!r} is not JSON, or is incomplete: {error}") from None
-
-
-def parse_number(value: Any) -> float | None:
-    """Return a number, also from text, as ``json.dumps(..., default=str)`` writes NumPy numbers; None for other values.
-
-    >>> parse_number("0.5"), parse_number(True), parse_number([0.5])
-    (0.5, None, None)
-    """
-    try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -12,11 +12,12 @@ from typing import Any, Final, cast
 from ....errors import SettingsError
 from ...records import Recording
 from ..log_file import LogFile
+from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
 from ..shared.plain_data import as_mapping
 from ..shared.points import Points
-from .document import parse_number, read_json
+from .document import read_json
 
 _HEAD = re.compile(r'\s*\{\s*"[^"]+"\s*:\s*\{\s*"[^"]+"\s*:\s*\[\s*(-?\d|NaN|-?Inf)')
 _DATA_SET = re.compile(r"(train|training|learn|val|valid|validation|eval|evaluation|test|dev)(_?\d+)?")

@@ -12,10 +12,11 @@ import numpy as np
 from ....errors import SettingsError
 from ...records import Recording
 from ..log_file import LogFile
+from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
 from ..rows import Table
-from .document import parse_number, read_json
+from .document import read_json
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 _SUMMARY = "train_runtime"

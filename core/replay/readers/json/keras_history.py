@@ -13,10 +13,11 @@ from ....errors import SettingsError
 from ...metric_choice import known_direction
 from ...records import Recording
 from ..log_file import LogFile
+from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..recording import build_recording
 from ..rows import Cells
-from .document import parse_number, read_json
+from .document import read_json
 
 _LISTS = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*(\{\s*"[^"]*"\s*:\s*)?\[\s*("?-?[\d.]|NaN|-?Inf|null)')
 

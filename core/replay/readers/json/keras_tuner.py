@@ -7,20 +7,22 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from statistics import fmean
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ....errors import SettingsError
 from ...objective import Objective
 from ...records import Recording
 from ..log_file import LogFile
 from ..metric_names import standard_name
+from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.points import Points
 from ..shared.settings_beside import flattened
-from .document import parse_number, read_json
+from .document import read_json
 
+_MODES: dict[str, Literal["min", "max"]] = {"min": "min", "max": "max"}
 _HEAD = re.compile(r'\s*\{\s*"trial_id"\s*:')
 
 
@@ -64,7 +66,7 @@ def _objective(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> Objectiv
     means: defaultdict[str, list[float]] = defaultdict(list)
     for name, observation in _observations(metrics):
         means[name] += [fmean(values)] if (values := _values(observation)) else []
-    modes = {name: mode for name in means if (mode := as_mapping(metrics[name]).get("direction")) in ("min", "max")}
+    modes = {name: mode for name in means if (mode := _MODES.get(str(as_mapping(metrics[name]).get("direction"))))}
     best = {name: (min if mode == "min" else max)(means[name], default=None) for name, mode in modes.items()}
     named = [name for name in modes if best[name] is not None and best[name] == trial.get("score")]
     found = named if len(named) == 1 else list(modes)

@@ -11,13 +11,13 @@ from ....errors import SettingsError
 from ....limits import ROWS
 from ...records import Recording
 from ..log_file import LogFile
+from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
 from ..rows import Table
 from ..shared.lines import whole_lines
 from ..shared.plain_data import as_mapping
 from ..shared.settings_beside import flattened
-from .document import parse_number
 
 _ITERATION, _SETTINGS = "training_iteration", "config"
 _SECONDS = "time_total_s"

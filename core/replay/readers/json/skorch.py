@@ -12,11 +12,12 @@ import numpy as np
 from ....errors import SettingsError
 from ...records import Recording
 from ..log_file import LogFile
+from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
 from ..rows import Table
 from ..shared.plain_data import as_list, as_mapping
-from .document import parse_number, read_json
+from .document import read_json
 
 _SECONDS = "dur"
 _COUNTED = ("_batch_count", "_batch_size")

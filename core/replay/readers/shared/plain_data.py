@@ -21,4 +21,5 @@ def as_list(value: object) -> list[Any]:
     >>> as_list([1]), as_list(None)
     ([1], [])
     """
-    return cast("list[Any]", value) if isinstance(value, list) else []
+    found: list[Any] = cast("Any", value) if isinstance(value, list) else []
+    return found

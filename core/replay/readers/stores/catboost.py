@@ -86,7 +86,7 @@ def _objective(metrics: Mapping[str, Sequence[Mapping[str, Any]]], test_sets: Se
     """Return the first metric of the last test data, or else of the training data."""
     tested = bool(test_sets) and bool(metrics["test"])
     data_set = str(test_sets[-1]) if tested else "learn"
-    judged = next(iter(metrics["test" if tested else "learn"]), {})
+    judged = as_mapping(next(iter(metrics["test" if tested else "learn"]), None))
     mode = _MODES.get(str(judged.get("best_value")))
     return None if mode is None else Objective(standard_name(f"{data_set}/{judged.get('name')}"), mode)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from math import nan
@@ -33,16 +33,20 @@ class _Run(NamedTuple):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _opened(path: Path) -> Generator[sqlite3.Connection]:
     """Open a database so that what is in it can neither run code nor keep SQLite busy for ever."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _TEXT)
-        connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        connection.text_factory = _decoded
         most = 64 + path.stat().st_size // 50_000  # a table without damage needs a hundredth
         looks = iter(range(most))
         connection.set_progress_handler(lambda: next(looks, None) is None, _OPERATIONS)
         connection.execute("PRAGMA trusted_schema=OFF")
         yield connection
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:

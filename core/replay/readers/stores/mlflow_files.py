@@ -62,9 +62,8 @@ def _read(source: Source) -> list[Recording]:
     points, notes = Points(), list[str]()
     for path in without_system(source.files, lambda path: _label(path, directory), notes):
         for number, line in whole_lines(path, notes):
-            entry = _ENTRY.match(line)
             try:
-                time, value, step = (float(each) for each in entry.groups()) if entry else ()
+                time, value, step = map(float, line.split(" ")[:3])  # others say on which data, and of which model
             except ValueError:
                 words = "is not a time, a value and a step of MLflow"
                 raise SettingsError(f"{str(path)!r}: line {number:,} {words}: {line[:80]!r}") from None

@@ -1,4 +1,4 @@
-"""Reader of CSV tables with one row per epoch: Keras's and Lightning's CSVLogger, pandas, Ultralytics and others."""
+"""Reader of tables with a row for each epoch or step: of Keras's and Lightning's CSVLogger, pandas and others."""
 
 from __future__ import annotations
 
@@ -8,36 +8,79 @@ from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from ....errors import SettingsError
 from ....limits import CSV_LINE, ROWS
+from ...metric_choice import known_direction
 from ...records import Recording
+from ..axis_label import find_axis
 from ..log_file import LogFile
-from ..metric_names import check_metrics, list_names
+from ..metric_names import STAGES, check_metrics
+from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
-from ..recording import build_recording
-from ..rows import MISSING, Table
+from ..rows import MISSING, STAGE_KEYS, Table
+from ..table_recording import record_table
 
 _LIGHTNING_NAME = "metrics.csv"
-_EPOCH_LABELS = ("epoch", "epochs")
-_STEP_LABELS = ("step", "global_step")
 _DELIMITERS = (",", ";", "\t")
+_SPACES = " "
+"""Stands for any number of spaces, as in tables that a script prints."""
+
+
+class _Header(NamedTuple):
+    """The first line of a table."""
+
+    labels: list[str]
+    """The unique labels of the columns."""
+    delimiter: str
+
+    @property
+    def index(self) -> str | None:
+        """The label of pandas's index, which has none; None if there is no such column."""
+        first = self.labels[0] if self.labels else "-"
+        return first if not first or first.startswith("Unnamed") else None
+
+    @property
+    def metrics(self) -> list[str]:
+        """The labels that may be those of metrics."""
+        others = find_axis(self.labels).all | {"", self.index}
+        return [each for each in self.labels if each not in others and not each.startswith("Unnamed")]
 
 
 def recognizes(file: LogFile) -> bool:
-    """Return whether the first line has a column of epochs."""
+    """Return whether the first line has labels of epochs, or of steps and metrics, or those of metrics above numbers.
+
+    If the file is named, any labels above numbers are enough.
+    """
+    if not file.text:
+        return False
     try:
         with _open(file.path) as text:
-            return bool(file.text) and _epoch_column(_read_header(file.path, text)[0]) is not None
+            header = _read_header(file.path, text)
+            second = next(_rows(text, file.path, header.delimiter), list[str]())
     except (SettingsError, UnicodeError, csv.Error):
         return False
+    metrics = header.metrics
+    if not metrics or (header.delimiter == _SPACES and not find_axis(header.labels).all):
+        return False
+    axis = find_axis(header.labels)
+    if axis.epoch is not None:
+        return True
+    filled = [each for each in second if each.strip().lower() not in MISSING]
+    numbers = [each for each in filled if parse_number(each) is not None]
+    known = any(map(known_direction, metrics))
+    if axis.counter is not None:
+        return known or (file.named and bool(numbers))
+    below = len(second) == len(header.labels) and bool(numbers)
+    return below and not any(map(_is_number, header.labels)) and (file.named or (known and len(numbers) == len(filled)))
 
 
 def read(source: Source) -> list[Recording]:
     """Return the run in a table.
 
     Raises:
-        SettingsError: The file is not a table, or has no epochs.
+        SettingsError: The file is not a table.
         OSError: The file cannot be read.
     """
     path = source.path
@@ -49,39 +92,41 @@ def read(source: Source) -> list[Recording]:
 
 
 def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
-    header, delimiter = _read_header(path, file)
-    epoch = _epoch_column(header)
-    if epoch is None:
-        raise SettingsError(f"{str(path)!r} has no column 'epoch'; it has {list_names(header)}")
-    check_metrics(name, header)
+    header = _read_header(path, file)
+    labels = header.labels
+    check_metrics(name, labels)
+    axis = find_axis(labels)
+    metrics = set(header.metrics)
+    known = {*metrics, *axis.all, header.index}
+    key = labels.index(axis.epoch or axis.counter or header.metrics[0])
+    stage = next((column for column, label in enumerate(labels) if label.lower() in STAGE_KEYS), None)
+    kept = [(column, label) for column, label in enumerate(labels) if label in known]
     table, invalid, uneven = Table(), Counter[str](), 0
     complete = _ends_with_newline(path)
-    for cells in _rows(file, path, delimiter, complete=complete):
-        if len(cells) != len(header):
+    rows = _rows(file, path, header.delimiter)
+    for cells in rows if complete else (row for row, _ in pairwise(rows)):
+        if len(cells) != len(labels):
             uneven += bool(cells)
-        elif cells[epoch] != header[epoch]:  # a script that appends to the file may write the header again
-            table.add(_numbers(zip(header, cells, strict=True), invalid))
+        elif cells[key].strip() != labels[key]:  # a script that appends to the file may write the header again
+            prefix = cells[stage].strip() if stage is not None else ""
+            of = f"{prefix}/" if prefix.lower() in STAGES else ""
+            table.add(
+                (f"{of}{label}" if label in metrics else label, number)
+                for label, number in _numbers(((label, cells[column]) for column, label in kept), invalid)
+            )
             if table.count > ROWS:
                 raise SettingsError(
                     f"{str(path)!r} has more than {ROWS:,} rows; give a table with a row for each epoch"
                 )
     notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
     if uneven:
-        notes.append(f"{uneven:,} lines do not have the {len(header)} cells of the first line and are left out.")
+        notes.append(f"{uneven:,} lines do not have the {len(labels)} cells of the first line and are left out.")
     notes += [
         f"{invalid[label]:,} cells of {label!r} are not numbers and are left out."
-        for column, label in enumerate(header)
-        if invalid[label] and column != epoch
+        for column, label in enumerate(labels)
+        if invalid[label] and column not in (key, stage)
     ]
-    step = next((label for label in header if label.lower() in _STEP_LABELS), None)
-    columns = table.cells()
-    metrics = {
-        label: columns[label]
-        for label in header
-        if label in columns and label not in ("", header[epoch], step) and not label.startswith("Unnamed")
-    }
-    steps = None if step is None else table.column(step)
-    return build_recording(name, _format(path, header), table.column(header[epoch]), metrics, notes, steps)
+    return record_table(name, _format(path, labels), table, notes, header.index)
 
 
 def _numbers(row: Iterable[tuple[str, str]], invalid: Counter[str]) -> Iterator[tuple[str, float]]:
@@ -94,36 +139,30 @@ def _numbers(row: Iterable[tuple[str, str]], invalid: Counter[str]) -> Iterator[
                 invalid[label] += 1
 
 
+def _is_number(text: str) -> bool:
+    return parse_number(text) is not None
+
+
 def _open(path: Path) -> TextIOWrapper:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _read_header(path: Path, file: TextIOWrapper) -> tuple[list[str], str]:
-    """Return the unique labels of the columns, and the delimiter."""
+def _read_header(path: Path, file: TextIOWrapper) -> _Header:
     line = _read_line(path, file)
     delimiter = max(_DELIMITERS, key=line.count)
-    header = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), list[str]())]
+    cells = next(csv.reader([line], delimiter=delimiter), list[str]()) if delimiter in line else line.split()
+    header = [cell.strip() for cell in cells]
     taken: set[str] = set()
     for column, cell in enumerate(header):
         header[column] = cell if cell not in taken else f"{cell}.{column}"
         taken.add(header[column])
-    return header, delimiter
+    return _Header(header, delimiter if delimiter in line else _SPACES)
 
 
-def _epoch_column(header: list[str]) -> int | None:
-    """Return the index of the epoch column: a column with such a label, or pandas's index, which has no label."""
-    if len(header) < 2:
-        return None
-    named = [column for column, label in enumerate(header) if label.lower() in _EPOCH_LABELS]
-    if named:
-        return named[0]
-    return 0 if not header[0] and any("loss" in label.lower() for label in header) else None
-
-
-def _rows(file: TextIOWrapper, path: Path, delimiter: str, *, complete: bool) -> Iterator[list[str]]:
-    """Return all rows; omit the last one if the file is incomplete."""
-    rows = csv.reader(iter(lambda: _read_line(path, file), ""), delimiter=delimiter)
-    return rows if complete else (row for row, _ in pairwise(rows))
+def _rows(file: TextIOWrapper, path: Path, delimiter: str) -> Iterator[list[str]]:
+    """Return the cells of all further lines."""
+    lines = iter(lambda: _read_line(path, file), "")
+    return map(str.split, lines) if delimiter == _SPACES else csv.reader(lines, delimiter=delimiter)
 
 
 def _read_line(path: Path, file: TextIOWrapper) -> str:

@@ -35,7 +35,7 @@ def test_a_directory_without_files_and_a_missing_one_are_named(tmp_path: Path):
 
 
 HOSTILE = {
-    "log.csv": ["", "\n", "epoch\n", "a,b\n1,2\n", "epoch,x\n", "\0" * 50, "x" * (1 << 21), 'epoch,"' + "x" * 200_000],
+    "log.csv": ["", "\n", "epoch\n", "a,b\n", "epoch,x\n", "\0" * 50, "x" * (1 << 21), 'epoch,"' + "x" * 200_000],
     "history.json": ["", "{", "[1]", "{}", '{"a": []}', '{"a": "x"}', "[" * 100_000, '{"a": {"b": [1]}}', "\ud800"],
     "trainer_state.json": ["", "{}", '{"log_history": []}', '{"log_history": [1]}', '{"log_history": {}}', "null"],
     "journal.jsonl": ["", "{}", '{"event": "begin"}', "[]\n[]\n"],

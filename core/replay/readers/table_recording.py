@@ -1,0 +1,104 @@
+"""Recordings of tables and lines whose labels say what the run counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..axis import Unit
+from ..records import Recording
+from .axis_label import find_axis
+from .metric_names import standard_name
+from .recording import HELD_OUT, build_recording
+from .rows import Cells, Table
+
+_FEW = 3
+"""Epochs below which a run that also counts steps is judged by its steps."""
+
+
+def record_table(name: str, title: str, table: Table, notes: Sequence[str], index: str | None = None) -> Recording:
+    """Return the run in a table; what it counted is found by the labels.
+
+    A run with several evaluations in an epoch has a row for each of them. One with hardly any epochs has a row for each
+    step that it logged, and a table without any such label one epoch a row.
+
+    Args:
+        name: The name of the run.
+        title: The format to display.
+        table: The rows of the file.
+        notes: The notes so far.
+        index: The label of a column of row numbers that is not called an epoch.
+    """
+    columns = table.cells()
+    axis = find_axis(columns)
+    unit: Unit = "epoch"
+    metrics = {label: cells for label, cells in columns.items() if label not in (axis.epoch, axis.counter, index)}
+    steps = None if axis.counter is None else table.column(axis.counter)
+    if axis.epoch is not None:
+        epochs = table.column(axis.epoch)
+        if steps is not None:
+            epochs = _with_epochs_in_steps(epochs, steps)
+        unit = _unit(epochs, steps, metrics, axis.unit)
+        if unit == "epoch":
+            return build_recording(name, title, epochs, metrics, notes, steps)
+        if unit == "evaluation":
+            steps = None if steps is None or not _rises(steps) else steps
+            rows = np.arange(table.count, dtype=np.float64)
+            return build_recording(name, title, rows if steps is None else steps, metrics, notes, steps, unit)
+    if steps is not None:
+        return build_recording(name, title, steps, metrics, notes, unit=axis.unit)
+    if index is not None:
+        return build_recording(name, title, table.column(index), metrics, notes)
+    rows = np.arange(table.count, dtype=np.float64)
+    return build_recording(name, title, rows, metrics, [*notes, "No column counts epochs: each row is read as one."])
+
+
+def _unit(
+    epochs: NDArray[np.float64], steps: NDArray[np.float64] | None, metrics: Mapping[str, Cells], counter: Unit
+) -> Unit:
+    """Return by what to judge a run that has epochs."""
+    held_out = [epochs[cells.rows] for label, cells in metrics.items() if standard_name(label).startswith(HELD_OUT)]
+    if held_out:
+        return (
+            "evaluation" if any(_several_in_an_epoch(each[np.isfinite(each)], epochs) for each in held_out) else "epoch"
+        )
+    known = epochs[np.isfinite(epochs)]
+    if steps is not None and np.unique(np.floor(known)).size < _FEW and _rises(steps):
+        counted = np.unique(steps[np.isfinite(steps)]).size
+        return counter if counted > 2 * _FEW else "epoch"
+    return "epoch"
+
+
+def _several_in_an_epoch(evaluated: NDArray[np.float64], epochs: NDArray[np.float64]) -> bool:
+    """Return whether an epoch has several evaluations, or there is one before the training, and not after an epoch."""
+    if (np.diff(evaluated) < 0).any():  # the run was resumed
+        return False
+    before = evaluated.size > 1 and evaluated[0] == 0 and _fractional(epochs)
+    return bool(before or np.unique(np.ceil(evaluated)).size < evaluated.size)
+
+
+def _fractional(epochs: NDArray[np.float64]) -> bool:
+    known = epochs[np.isfinite(epochs)]
+    return bool((known != np.floor(known)).any())
+
+
+def _rises(steps: NDArray[np.float64]) -> bool:
+    """Return whether steps count through the run, and do not begin again in each epoch."""
+    known = steps[np.isfinite(steps)]
+    return known.size == steps.size and float((np.diff(known) < 0).mean() if known.size > 1 else 0) < 0.1
+
+
+def _with_epochs_in_steps(epochs: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the epochs, with those of rows that have their epoch in place of a step, as MMEngine's validations do."""
+    given = np.isfinite(epochs)
+    lacking = ~given & np.isfinite(steps)
+    if not lacking.any() or not given.any():
+        return epochs
+    last, others = epochs[given].max(), steps[given & np.isfinite(steps)]
+    if steps[lacking].max() > last or not others.size or others.max() <= 2 * last:
+        return epochs
+    found = epochs.copy()
+    found[lacking] = steps[lacking]
+    return found

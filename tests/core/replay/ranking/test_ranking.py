@@ -1,0 +1,47 @@
+"""The ranking of logged metrics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from trainbus.replay import Recording
+from trainbus.replay.ranking.ranking import rank
+
+from ..recorded import recording
+from .metric_sets import SETS, MetricSet
+
+_EPOCHS = 12
+
+
+def recorded(example: MetricSet) -> Recording:
+    """Return a run that logs these metrics, each with values of its own."""
+    random = np.random.default_rng(0)
+    histories = dict[str, list[float | None]]()
+    for written in example.logged.split():
+        name, values = written.lstrip("~0").replace("|", " "), random.random(_EPOCHS).tolist()
+        if written.startswith("0"):
+            values = [0.0] * _EPOCHS
+        elif written.startswith("~"):
+            values = [value if epoch % 3 == 2 else None for epoch, value in enumerate(values)]
+        histories[name] = values
+    return recording(histories)
+
+
+@pytest.mark.parametrize("example", SETS, ids=str)
+def test_the_first_metric_is_the_one_that_users_of_the_project_look_at(example: MetricSet) -> None:
+    """For real sets of metrics, the first one and its direction are right."""
+    first = next(rank([recorded(example)]))
+
+    assert (first.name, first.mode) == (example.expected, example.mode), first.why
+
+
+def test_what_never_changes_is_never_first() -> None:
+    """A metric of zeros, or one that never changes, is left out, also if it is the validation loss."""
+    run = recording({"loss": [3.0, 2.0, 1.0], "val_loss": [0.0] * 3, "val_wer": [100.0] * 3})
+
+    assert [each.name for each in rank([run])] == ["loss"]
+    assert [each.name for each in rank([run], constant=True)] == ["val_loss", "val_wer"]
+    assert next(rank([recording({"val_loss": [1.0, math.nan]})])).name == "val_loss"
