@@ -44,7 +44,10 @@ ENTRY_POINTS = {
         "huggingface": "replay.readers.json.huggingface:READER",
         "json_lines": "replay.readers.json.json_lines:READER",
         "keras_history": "replay.readers.json.keras_history:READER",
+        "pandas_table": "replay.readers.json.pandas_table:READER",
+        "row_list": "replay.readers.json.row_list:READER",
         "tensorboard": "replay.readers.tensorboard.runs:READER",
+        "text": "replay.readers.text.text_log:READER",
         "trainbus": "replay.readers.json.trainbus_journal:READER",
     },
 }

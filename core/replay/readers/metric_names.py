@@ -12,6 +12,7 @@ from ...limits import METRICS, NAME_LENGTH
 STAGES = {
     "train": "",
     "training": "",
+    "learn": "",
     "val": "val_",
     "valid": "val_",
     "validation": "val_",
