@@ -121,13 +121,14 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--monitor",
         metavar="NAME",
-        help="the metric to monitor (default: val_loss; if no run logs it, the most suitable one)",
+        help="the metric to monitor (default: the one that the record names, else the one that users of such runs "
+        "look at; the output says which and why)",
     )
     parser.add_argument(
         "--mode",
         choices=("auto", "min", "max"),
         default="auto",
-        help="whether lower or higher values are better (default: judged by the metric's name)",
+        help="whether lower or higher values are better (default: judged by the record or by the metric's name)",
     )
     parser.add_argument(
         "--steps-per-epoch",
@@ -162,13 +163,19 @@ def _called(argument: str) -> str:
 
 def _replay(options: argparse.Namespace) -> int:
     from .. import replay  # noqa: PLC0415 - only this command needs NumPy
+    from ..replay.metric_choice import choose_metric  # noqa: PLC0415
     from ..replay.report.html_page import render_page  # noqa: PLC0415
     from ..replay.report.text import overview_text, replay_text  # noqa: PLC0415
 
     recordings = _read(options)
     callbacks = _callbacks(options, by_steps=any(each.by_steps for each in recordings))
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
-    result = replay.replay(recordings, callbacks, **common) if callbacks else None
+    # the options on the command line are no live callback, which would monitor val_loss
+    open_choice = not (options.config or options.monitor) and any(
+        "monitor" not in each.model_fields_set for each in callbacks
+    )
+    unset = choose_metric(recordings, mode=options.mode) if open_choice else None
+    result = replay.replay(recordings, callbacks, unset=unset, **common) if callbacks else None
     if result is not None:
         common |= {"monitor": result.choice.monitor, "mode": result.choice.mode}
     found = replay.sweep(recordings, **common) if result is None or options.html else None

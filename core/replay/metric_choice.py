@@ -18,7 +18,7 @@ from ..metrics.names import canonical, hint, resolve
 from ..terminal import shortened
 from .axis import AXES
 from .objective import Objective
-from .ranking.ranking import changes, rank
+from .ranking.ranking import rank
 from .records import Recording, Series
 
 _SHOWN = 50
@@ -135,35 +135,51 @@ def choose_metrics(
     recordings: Sequence[Recording],
     monitor: str | None,
     mode: Literal["auto", "min", "max"],
+    unset: MetricChoice | None = None,
 ) -> tuple[MetricChoice, ...]:
     """Return the metrics that the callback monitors.
 
-    If its options name none, it is the one that the files name, else the default of the callback where it is logged and
-    changes, as in a live run, else the first one of ``rank``.
+    If its options name none, it is ``unset``, else the one that the files name, else the default of the callback where
+    it is logged, as in a live run, else the first one of ``rank``.
 
     Args:
         callback: The callback.
         recordings: The runs.
         monitor: The metric that all callbacks monitor, if it is requested.
         mode: The direction in which it improves.
+        unset: The metric of a callback whose options name none.
     """
     monitored = callback.monitored()
     if monitored and monitor is not None:
         return (choose_metric(recordings, monitor, mode),)
     if "monitor" in callback.model_fields_set or len(monitored) > 1:
         return tuple(choose_metric(recordings, name, mode if own == "auto" else own) for name, own in monitored)
-    return tuple(_default_of(callback, name, recordings, mode if own == "auto" else own) for name, own in monitored)
+    if unset is not None:
+        return tuple(unset if own == "auto" else unset._replace(mode=own) for _, own in monitored)
+    return tuple(_default_of(name, recordings, mode if own == "auto" else own) for name, own in monitored)
 
 
-def _default_of(
-    callback: MonitoredCallback, name: str, recordings: Sequence[Recording], mode: Literal["auto", "min", "max"]
-) -> MetricChoice:
+def _default_of(name: str, recordings: Sequence[Recording], mode: Literal["auto", "min", "max"]) -> MetricChoice:
     logged = next((each for each in _logged(recordings) if canonical(each) == canonical(name)), None)
-    if logged is None or _named_by_files(recordings) is not None or not changes(logged, recordings):
+    if logged is None or _named_by_files(recordings) is not None:
         return choose_metric(recordings, None, mode)
     found = choose_metric(recordings, logged, mode)
     others = tuple(each.name for each in islice(rank(recordings), 1 + _OTHERS) if each.name != logged)[:_OTHERS]
-    return found._replace(why=f"the default of {callback_name(type(callback))}", others=others)
+    return found._replace(why="the default of the callback", others=others)
+
+
+def with_monitor(callback: MonitoredCallback, choices: Sequence[MetricChoice]) -> MonitoredCallback:
+    """Return the callback with the metric that it is replayed with, so that whoever reads its options knows it.
+
+    Args:
+        callback: The callback.
+        choices: What ``choose_metrics`` returns for it.
+    """
+    if len(choices) != 1 or callback.monitored()[0][0] == choices[0].monitor:
+        return callback
+    monitor, mode = choices[0].monitor, choices[0].mode
+    found = callback.with_option("monitor", monitor)
+    return found if known_direction(monitor) == mode else found.with_option("mode", mode)
 
 
 def choose_tie_breaker(callback: MonitoredCallback, recordings: Sequence[Recording]) -> MetricChoice | None:

@@ -15,7 +15,7 @@ from trainbus.plugins import EarlyStopping
 
 from .curves import Curves
 from .libraries.settings import Library, build
-from .metric_choice import known_direction
+from ..metrics.direction import known_direction
 
 
 class Policy(NamedTuple):

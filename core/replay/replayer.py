@@ -29,6 +29,7 @@ from .metric_choice import (
     choose_tie_breaker,
     shortened_list,
     with_metrics,
+    with_monitor,
 )
 from .records import Recording, RunOutcome, SimulatedAction, units_of
 from .simulation import add_cuts, add_stops, simulate_saves, sort_actions
@@ -120,6 +121,7 @@ def replay(
     by: str = "trainbus",
     monitor: str | None = None,
     mode: Literal["auto", "min", "max"] = "auto",
+    unset: MetricChoice | None = None,
 ) -> Replay:
     """Return the decisions that these callbacks would have made on these runs.
 
@@ -131,9 +133,11 @@ def replay(
         callbacks: Callbacks, or their settings as plain data. Those that decide nothing are left out.
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite". Options that are not
             set have that library's defaults.
-        monitor: The metric that all callbacks monitor. By default, each callback monitors its own metric; a callback
-            that sets none monitors val_loss, else the most suitable of the logged metrics.
+        monitor: The metric that all callbacks monitor. By default, each callback monitors its own metric. One that
+            sets none monitors the metric that the record itself names, else its default, val_loss, as in a live run,
+            else the logged metric that a practitioner would look at.
         mode: The direction in which ``monitor`` improves; "auto" infers it from the name.
+        unset: The metric of callbacks that set none, in place of their default, as ``choose_metric`` returns it.
 
     Returns:
         The outcome of each run, and totals.
@@ -162,7 +166,9 @@ def replay(
         raise SettingsError(
             "none of these callbacks can be replayed; give an EarlyStopping, a ModelCheckpoint or a ReduceLROnPlateau"
         )
-    choices = {name: choose_metrics(each, recordings, monitor, mode) for name, each in deciders.items()}
+    choices = {name: choose_metrics(each, recordings, monitor, mode, unset) for name, each in deciders.items()}
+    deciders = {name: with_monitor(each, choices[name]) for name, each in deciders.items()}
+    named |= deciders
     ties = {name: choose_tie_breaker(each, recordings) for name, each in deciders.items()}
     monitored = [each for several in choices.values() for each in several]
     first = monitored[0] if monitored else choose_metric(recordings, monitor, mode)

@@ -102,7 +102,10 @@ def share(
         )
     refuse_epochs({called("fixed"): callback}, recordings)
     refuse_looks(called("fixed"), callback, recordings)
-    choices = choose_metrics(callback, recordings, monitor, mode)
+    named_one = monitor is not None or "monitor" in given
+    choices = choose_metrics(
+        callback, recordings, monitor, mode, None if named_one else choose_metric(recordings, mode=mode)
+    )
     varied = {option_of(kind, name): name for name in axes}
     options = {name: value for name, value in given.items() if name not in (*varied, "monitor", "mode")}
     if len(choices) > 1:

@@ -15,6 +15,7 @@ from trainbus.plugins import EarlyStopping
 from trainbus.plugins.frequency import EVERY_EPOCH
 
 from .curves import Curves, build_curves
+from .learnable import why_nothing
 from .libraries.settings import LibraryName, find_library
 from .metric_choice import MetricChoice, with_metrics
 from .recommend import (
@@ -141,9 +142,14 @@ class Sweep:
         return pareto_frontier(self.fraction_saved, self.mean_lost)
 
     @cached_property
+    def nothing_to_learn(self) -> str | None:
+        """Why these runs show nothing about when to stop, so that nothing is recommended; None if they do."""
+        return why_nothing(self.curves, self.choice.monitor)
+
+    @cached_property
     def recommendations(self) -> tuple[Recommendation, ...]:
-        """A careful, a balanced and an eager policy."""
-        return tuple(self._recommend(advice) for advice in ADVICE)
+        """A careful, a balanced and an eager policy; none if nothing can be learnt from the runs."""
+        return () if self.nothing_to_learn else tuple(self._recommend(advice) for advice in ADVICE)
 
     def estimate(self, number: int) -> Estimate:
         """Return what the policy of this number saves and loses on these runs."""
@@ -171,6 +177,7 @@ class Sweep:
                 }
                 for each in self.recommendations
             },
+            "nothing_to_learn": self.nothing_to_learn,
             "notes": list(self.notes),
         }
 

@@ -8,6 +8,11 @@ from typing import Final
 
 from ...metrics.names import words
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _HELD_OUT: Final = (
     ("val", "valid", "validation", "validate", "validating"),
     ("eval", "evaluation", "evaluator"),
@@ -17,9 +22,9 @@ _HELD_OUT: Final = (
 )
 """Words for data that the training does not see; models are chosen by the first ones, and the last one reports."""
 _TRAINED: Final = frozenset({"train", "training", "learn", "fit"})
-_AVERAGED: Final = frozenset(
-    "total overall all full running avg average mean sum epoch step final set data out dataloader idx metrics metric "
-    "loss losses objective criterion per".split()
+_AVERAGED: Final = _words(
+    """total overall all full running avg average mean sum epoch step final set data out dataloader idx metrics metric
+    loss losses objective criterion per"""
 )
 """Words that a total loss may have besides "loss"; a part of it has others, such as "box" or "kl"."""
 _LOSSES: Final = frozenset({"loss", "losses"})
@@ -27,17 +32,19 @@ _OTHER_LOSSES: Final = re.compile(
     r"_(nll|nelbo|ppl|perplexity|\w*logloss|log_loss|(cross|x|binary|multi)_?entropy|\w*crossentropy|bp[bcd]|deviance"
     r"|poisson|rmsle|rmse|mse|mae|l_?[12]|mape|smape|huber|pinball|brier|error|err|merror|error_rate)_"
 )
-_SPEEDS: Final = frozenset(
-    "time times timer timers second seconds sec secs ms msec minute minutes min_per hour hours speed throughput fps sps "
-    "qps tps rps ips latency eta elapsed duration runtime timestamp wall mfu hfu flops flos memory mem".split()
+_SPEEDS: Final = _words(
+    """time times timer timers timestamp second seconds sec secs ms msec minute minutes hour hours speed throughput fps
+    sps qps tps rps ips wps ups latency eta elapsed duration dur runtime wall mfu hfu flops flos memory mem"""
 )
 _SPEED: Final = re.compile(
     r"_per_(s|sec|secs|second|seconds|ms|min|minute|h|hour|day)_"
     r"|_(it|its|iter|iters|iterations|samples?|tokens?|tok|images?|imgs?|steps?|batch(es)?|examples?|rows?)_s_"
     r"|_(s|ms)_(it|iter|iteration|step|batch|sample|token|image|epoch)_"
 )
-_COUNTERS: Final = frozenset("num n count counts counter nupdates number tp fp tn fn".split())
-_COUNTER: Final = re.compile(r"_(true|false)_(positives?|negatives?)_|_total_(?!loss)\w*(steps|episodes|samples|tokens)_")
+_COUNTERS: Final = _words("num n count counts counter nupdates number tp fp tn fn")
+_COUNTER: Final = re.compile(
+    r"_(true|false)_(positives?|negatives?)_|_total_(?!loss)\w*(steps|episodes|samples|tokens)_"
+)
 _SMOOTHED: Final = frozenset({"ema", "swa", "smoothed", "smooth"})
 _EXTREMES: Final = frozenset({"best", "min", "max", "std", "worst"})
 

@@ -76,6 +76,9 @@ def _replay_section(result: Replay) -> Iterator[str]:
 
 
 def _sweep_section(found: Sweep) -> Iterator[str]:
+    if found.nothing_to_learn:
+        yield f"<section><h2>Nothing is recommended</h2><p>{_text(found.nothing_to_learn)}.</p></section>\n"
+        return
     yield f"<section><h2>Three of {len(found.grid):,} early stopping policies</h2>"
     header = ["", "saves", "loses", "at worst", "left out: saves", "loses", "at worst", "settings"]
     rows = (

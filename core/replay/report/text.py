@@ -129,6 +129,8 @@ def _frontier(found: Sweep) -> list[str]:
 
 
 def _recommendations(found: Sweep) -> list[str]:
+    if found.nothing_to_learn:
+        return [f"nothing is recommended: {found.nothing_to_learn}"]
     several = any(each.on_others for each in found.recommendations)
     header = ["", "saves", "loses", "at worst", *(["left out: saves", "loses", "at worst"] if several else []), ""]
     rows = [

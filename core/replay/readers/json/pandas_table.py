@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from ....errors import SettingsError
-from ...metric_choice import known_direction
+from ....metrics.direction import known_direction
 from ...records import Recording
 from ..log_file import LogFile
 from ..numbers import parse_number

@@ -88,7 +88,10 @@ SETS = (
         "memory data_time loss_cls loss_bbox loss time ~bbox_mAP ~bbox_mAP_50 ~bbox_mAP_75 ~bbox_mAP_s",
     ),
     _set(
-        "MMDetection on VOC", "pascal_voc/mAP", "max", "lr data_time loss loss_cls time ~pascal_voc/mAP ~pascal_voc/AP50"
+        "MMDetection on VOC",
+        "pascal_voc/mAP",
+        "max",
+        "lr data_time loss loss_cls time ~pascal_voc/mAP ~pascal_voc/AP50",
     ),
     _set(
         "MMSegmentation scalars.json",
@@ -129,7 +132,9 @@ SETS = (
     ),
     # image classification
     _set("DeiT log.txt", "test_loss", "min", "train_lr train_loss test_loss test_acc1 test_acc5 n_parameters"),
-    _set("MAE finetuning log.txt", "test_loss", "min", "train_lr train_loss test_loss test_acc1 test_acc5 n_parameters"),
+    _set(
+        "MAE finetuning log.txt", "test_loss", "min", "train_lr train_loss test_loss test_acc1 test_acc5 n_parameters"
+    ),
     _set("MAE pretraining log.txt", "train_loss", "min", "train_lr train_loss"),
     _set("timm summary.csv", "eval_loss", "min", "train_loss eval_loss eval_top1 eval_top5 lr"),
     _set("DINO log.txt", "train_loss", "min", "train_loss train_lr train_wd"),
@@ -153,7 +158,9 @@ SETS = (
     _set("depth estimation", "val_abs_rel", "min", "train_loss val_abs_rel val_a1 val_time"),
     _set("BasicSR", "metrics/psnr", "max", "losses/l_pix lrs/0 ~metrics/psnr ~metrics/ssim"),
     _set("NeRF", "val/psnr", "max", "train/loss train/psnr val/psnr val/ssim val/lpips rays_per_sec"),
-    _set("StyleGAN3 stats.jsonl", "Metrics/fid50k_full", "min", "Loss/G/loss Loss/D/loss Timing/sec ~Metrics/fid50k_full"),
+    _set(
+        "StyleGAN3 stats.jsonl", "Metrics/fid50k_full", "min", "Loss/G/loss Loss/D/loss Timing/sec ~Metrics/fid50k_full"
+    ),
     _set("diffusion", "val/loss", "min", "train/loss train/loss_simple val/loss val/loss_simple val/loss_vlb"),
     _set("VAE", "val_loss", "min", "loss recon_loss kl_loss val_loss val_recon_loss val_kl_loss"),
     _set("VAE with a total", "val_total_loss", "min", "total_loss kl_loss val_kl_loss val_recon_loss val_total_loss"),
@@ -206,8 +213,12 @@ SETS = (
         "loss learning_rate eval_loss eval_runtime eval_samples_per_second eval_steps_per_second eval_wer eval_cer",
     ),
     _set("HF question answering", "eval_f1", "max", "loss learning_rate eval_exact_match eval_f1 eval_runtime"),
-    _set("HF token classification", "eval_loss", "min", "loss eval_loss eval_precision eval_recall eval_f1 eval_runtime"),
-    _set("TRL SFT", "eval_loss", "min", "loss mean_token_accuracy num_tokens eval_loss eval_mean_token_accuracy entropy"),
+    _set(
+        "HF token classification", "eval_loss", "min", "loss eval_loss eval_precision eval_recall eval_f1 eval_runtime"
+    ),
+    _set(
+        "TRL SFT", "eval_loss", "min", "loss mean_token_accuracy num_tokens eval_loss eval_mean_token_accuracy entropy"
+    ),
     _set(
         "TRL DPO",
         "eval_loss",
@@ -216,7 +227,9 @@ SETS = (
     ),
     _set("TRL GRPO", "reward", "max", "loss reward reward_std kl completion_length rewards/format/mean step_time"),
     _set("OpenNMT", "valid/ppl", "min", "progress/ppl progress/tgtper valid/ppl valid/acc progress/lr"),
-    _set("Megatron-LM", "lm loss validation", "min", "lm|loss lm|loss|validation learning-rate grad-norm iteration-time"),
+    _set(
+        "Megatron-LM", "lm loss validation", "min", "lm|loss lm|loss|validation learning-rate grad-norm iteration-time"
+    ),
     _set("flair loss.tsv", "DEV_LOSS", "min", "LEARNING_RATE TRAIN_LOSS DEV_LOSS DEV_PRECISION DEV_RECALL DEV_F1"),
     _set("spaCy", "score", "max", "loss_ner score ents_f ents_p ents_r"),
     # speech
@@ -312,7 +325,12 @@ SETS = (
     _set("XGBoost evals_result", "validation_1-logloss", "min", "validation_0-logloss validation_1-logloss"),
     _set("XGBoost train and eval", "eval-rmse", "min", "train-rmse eval-rmse"),
     _set("XGBoost with AUC", "test-auc", "max", "train-auc test-auc"),
-    _set("LightGBM", "valid_0/binary_logloss", "min", "training/binary_logloss training/auc valid_0/auc valid_0/binary_logloss"),
+    _set(
+        "LightGBM",
+        "valid_0/binary_logloss",
+        "min",
+        "training/binary_logloss training/auc valid_0/auc valid_0/binary_logloss",
+    ),
     _set("LightGBM regression", "valid_1/l2", "min", "training/l2 valid_1/l2 valid_1/l1"),
     _set("Kaggle regression CSV", "val_rmse", "min", "train_rmse val_rmse lr time"),
     _set("Kaggle folds CSV", "valid_loss", "min", "fold train_loss valid_loss valid_score elapsed_time"),
