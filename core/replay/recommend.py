@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
+from ..metrics.direction import known_direction
 from .curves import Curves
 from .libraries.settings import Library, build
-from ..metrics.direction import known_direction
 
 
 class Policy(NamedTuple):

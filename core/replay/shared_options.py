@@ -10,7 +10,7 @@ from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
 from .libraries.settings import Library, build, option_of, required_by
-from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker, known_direction
+from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker
 from .records import Recording
 from .replayer import refuse_epochs
 from .unrecorded import refuse_looks
