@@ -65,7 +65,6 @@ def add_replay(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--config", metavar="FILE", help="a settings file, such as trainbus.toml")
     for option, (_, words) in _CALLBACK_OPTIONS.items():
         parser.add_argument(_flag(option), action="append", nargs="?", const="", metavar="OPTIONS", help=words)
-    parser.add_argument("--all", action="store_true", help="list every run (default: the first ones)")
     parser.set_defaults(command=_replay)
 
 
@@ -110,6 +109,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="trainbus",
         help="use the rules and options of this library (default: trainbus)",
     )
+    parser.add_argument("--all", action="store_true", help="list every run (default: the first ones)")
     parser.add_argument("--html", metavar="FILE", help="also write an HTML page with curves, frontier and tables")
 
 
@@ -165,6 +165,7 @@ def _replay(options: argparse.Namespace) -> int:
     from .. import replay  # noqa: PLC0415 - only this command needs NumPy
     from ..replay.metric_choice import choose_metric  # noqa: PLC0415
     from ..replay.report.html_page import render_page  # noqa: PLC0415
+    from ..replay.report.report import Report  # noqa: PLC0415
     from ..replay.report.text import overview_text, replay_text  # noqa: PLC0415
 
     recordings = _read(options)
@@ -179,18 +180,20 @@ def _replay(options: argparse.Namespace) -> int:
     if result is not None:
         common |= {"monitor": result.choice.monitor, "mode": result.choice.mode}
     found = replay.sweep(recordings, **common) if result is None or options.html else None
+    report = Report(recordings, result, found)
     if options.html:
-        _write_page(options.html, render_page(recordings, result, found))
+        _write_page(options.html, render_page(report))
     if result is not None:
-        _print(options, result, lambda: replay_text(recordings, result, every=options.all))
-    elif found is not None:
-        _print(options, found, lambda: overview_text(recordings, found, options.paths, every=options.all))
+        _print(options, result, lambda: replay_text(report, every=options.all))
+    else:
+        _print(options, found, lambda: overview_text(report, options.paths, every=options.all))
     return 0
 
 
 def _sweep(options: argparse.Namespace) -> int:
     from .. import replay  # noqa: PLC0415 - only this command needs NumPy
     from ..replay.report.html_page import render_page  # noqa: PLC0415
+    from ..replay.report.report import Report  # noqa: PLC0415
     from ..replay.report.text import sweep_text  # noqa: PLC0415
 
     recordings = _read(options)
@@ -201,9 +204,10 @@ def _sweep(options: argparse.Namespace) -> int:
     fixed = None if shared is None else _parse_options("--early-stopping", shared)
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     found = replay.sweep(recordings, **axes, fixed=fixed, called=_called, **common)
+    report = Report(recordings, None, found)
     if options.html:
-        _write_page(options.html, render_page(recordings, None, found))
-    _print(options, found, lambda: sweep_text(recordings, found))
+        _write_page(options.html, render_page(report))
+    _print(options, found, lambda: sweep_text(report, every=options.all))
     return 0
 
 

@@ -27,6 +27,12 @@ def drawing(parts: Iterable[str], width: int, height: int, title: str, descripti
     return element("svg", content, viewBox=box, role="img", aria_label=f"{title}: {description}")
 
 
+_CHARACTER = 6.2
+"""The width of a character of a label; texts of a chart have 10 pixels, and digits are wide."""
+_HEADING = 20
+"""The height above the plot where labels stand; the name of the y axis is above them."""
+
+
 class Scale(NamedTuple):
     """A linear map from numbers to positions."""
 
@@ -61,6 +67,21 @@ class Scale(NamedTuple):
         return [float(f"{each * step:.{digits}f}") for each in numbers if each * step <= self.high + 1e-9 * span]
 
 
+class Label(NamedTuple):
+    """A text above a plot."""
+
+    text: str
+    x: float
+    """The number on the x axis that it belongs to."""
+    kind: str
+    """The class in the style sheet."""
+
+    @property
+    def width(self) -> float:
+        """The room that it needs, an upper estimate."""
+        return _CHARACTER * (len(self.text) + 2)
+
+
 class Axes(NamedTuple):
     """A pair of scales, and the marks that can be drawn on them."""
 
@@ -82,7 +103,7 @@ class Axes(NamedTuple):
         ]
         parts.append(element("line", x1=self.x.begin, x2=self.x.end, y1=self.y.begin, y2=self.y.begin, class_="axis"))
         parts.append(element("text", escape(x_label), x=self.x.end, y=self.y.begin + 27, class_="words end"))
-        parts.append(element("text", escape(y_label), x=self.x.begin, y=self.y.end - 8, class_="words"))
+        parts.append(element("text", escape(y_label), x=self.x.begin, y=self.y.end - _HEADING, class_="words"))
         return "".join(parts)
 
     def line(self, points: Sequence[tuple[float, float]], kind: str, *, steps: bool = False) -> str:
@@ -113,16 +134,20 @@ class Axes(NamedTuple):
         place, foot = round(self.x(x), 1), self.y.end + 8
         return element("path", d=f"M{place - 4} {foot - 8}h8l-4 8z", class_=kind)
 
-    def label(self, text: str, x: float, y: float, kind: str, up: float = 0) -> str:
-        """Write a text to the right of a point, or to the left in the right half; ``up`` moves it up."""
-        place = self.x(x)
-        late = place > (self.x.begin + self.x.end) / 2
-        return element(
-            "text",
-            escape(text),
-            x=round(place + (-5 if late else 5), 1),
-            y=round(self.y(y) - up, 1),
-            class_=f"{kind}{' end' if late else ''}",
+    def labels(self, labels: Sequence[Label]) -> str:
+        """Write labels above the plot, each as near to its place as the others leave room: none covers a line."""
+        ordered = sorted(labels, key=lambda each: each.x)
+        begins: list[float] = []
+        for each in ordered:
+            begin = max(self.x(each.x) - each.width / 2, self.x.begin)
+            begins.append(max(begin, begins[-1] + ordered[len(begins) - 1].width) if begins else begin)
+        end = self.x.end
+        for place in reversed(range(len(ordered))):
+            begins[place] = min(begins[place], end - ordered[place].width)
+            end = begins[place]
+        return "".join(
+            element("text", escape(each.text), x=round(begin, 1), y=round(self.y.end - 6, 1), class_=each.kind)
+            for each, begin in zip(ordered, begins, strict=True)
         )
 
 

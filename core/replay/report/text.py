@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -11,45 +12,48 @@ import numpy as np
 
 from trainbus import dumps
 
-from ...terminal import format_duration, plural, printable
+from ...terminal import format_duration, plot, plural, printable
 from ..axis import AXES
 from ..curves import Curves
-from ..libraries.settings import find_library
 from ..metric_choice import MetricChoice, shortened_list
 from ..records import Recording
-from ..replayer import Replay
-from ..sweeper import Recommendation, Sweep
-from .counted import counted
-from .formatting import align_columns, estimate_cells, format_number, format_percent, shorten
-from .outcome_table import tabulate_outcomes
-from .snippets import format_call, format_callback
+from ..sweeper import Sweep
+from .counted import counted, moment
+from .formatting import align_columns, estimate_cells, format_best, format_number, shorten
+from .outcome_table import legend, tabulate_outcomes
+from .report import LEFT_OUT, Report
+from .snippets import format_call
 
-_ROWS = 40
+_ROWS = 30
 """The number of rows of a table, unless all are requested."""
+_WIDTH, _HEIGHT = 110, 8
+"""The characters of a line, and the lines of the picture."""
 _LINES = 12
 """The number of policies of a frontier, and of notes on recordings."""
 
 
-def overview_text(recordings: Sequence[Recording], found: Sweep, paths: Sequence[str], *, every: bool = False) -> str:
-    """Return what the recorded runs did, and the three recommended policies."""
-    lines = [*summary(recordings, found.choice), "", *_runs(found.curves, every=every), "", *_recommendations(found)]
-    return joined([*lines, "", *_snippets(found), *notes_text(recordings, found.notes), "", *_next_commands(paths)])
+def overview_text(report: Report, paths: Sequence[str], *, every: bool = False) -> str:
+    """Return the recommended policy, what it would have decided on each run, and the three policies to choose from."""
+    lines = [*_opening(report), "", *_runs(report, every=every), "", *_policies(report)]
+    return joined([*lines, "", *notes_text(report.recordings, report.notes), "", *_next_commands(paths)])
 
 
-def replay_text(recordings: Sequence[Recording], result: Replay, *, every: bool = False) -> str:
+def replay_text(report: Report, *, every: bool = False) -> str:
     """Return what a list of callbacks would have decided, with a line for each run."""
-    lines = [*summary(recordings, result.choice), f"by {find_library(result.library).title}'s rules:"]
-    lines += [f"  {shorten(format_callback(each), 400)}" for each in result.callbacks]
-    return joined([*lines, "", *_outcomes(result, every=every), *notes_text(recordings, result.notes)])
+    lines = [*_opening(report), "", *_runs(report, every=every)]
+    return joined([*lines, "", *notes_text(report.recordings, report.notes)])
 
 
-def sweep_text(recordings: Sequence[Recording], found: Sweep) -> str:
-    """Return what the policies of the frontier save and lose, and the three recommended ones."""
-    count = f"{len(found.grid):,} {'policy' if len(found.grid) == 1 else 'policies'}"
-    tried = ", ".join(f"{len(values)} {name}" for name, values in found.grid.axes.items() if len(values) > 1)
-    lines = [*summary(recordings, found.choice), "", f"{count} ({tried or 'one of each'}); of these"]
-    lines += ["no other both saves more and loses less than:", "", *_frontier(found), "", *_recommendations(found), ""]
-    return joined([*lines, *_snippets(found), *notes_text(recordings, found.notes)])
+def sweep_text(report: Report, *, every: bool = False) -> str:
+    """Return the recommended policy, what the policies of the frontier save and lose, and three to choose from."""
+    lines = [*_opening(report), "", *_runs(report, every=every), "", *_policies(report), ""]
+    found = report.found
+    if found is not None and report.policies:
+        tried = ", ".join(f"{len(values)} {name}" for name, values in found.grid.axes.items() if len(values) > 1)
+        count = f"{len(found.grid):,} {'policy' if len(found.grid) == 1 else 'policies'}"
+        lines += [f"{count} ({tried or 'one of each'}); of these", "no other both saves more and loses less than:", ""]
+        lines += _frontier(found)
+    return joined([*lines, "", *notes_text(report.recordings, report.notes)])
 
 
 def joined(lines: Sequence[str]) -> str:
@@ -70,7 +74,42 @@ def summary(recordings: Sequence[Recording], choice: MetricChoice, done: str = "
     ]
 
 
-def _runs(curves: Curves, *, every: bool) -> list[str]:
+def _opening(report: Report) -> list[str]:
+    """Return what the report is about, the answer, and the picture of the run that loses most."""
+    lines = [*summary(report.recordings, report.choice), ""]
+    for sentence in report.answer:
+        lines += textwrap.wrap(printable(sentence), _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    if not report.outcomes:
+        return lines
+    outcome, curves = report.outcomes[0], report.curves
+    count = int(curves.lengths[0])
+    rows, values = curves.epochs[0, :count].tolist(), (curves.sign * curves.scores[0, :count]).tolist()
+    stop, kept, seen = outcome.stop, outcome.best_at_stop, outcome.best_seen
+    marks = {each.epoch: mark for each, mark in ((seen, "B"), (kept, "K"), (stop, "S")) if each is not None}
+    words = [f"B best {format_best(seen)}"] if seen is not None else []
+    words += [f"K kept {format_best(kept)}"] if kept is not None and kept != seen else []
+    words += [f"S stop {moment(outcome, stop.epoch, stop.step)}"] if stop is not None else []
+    if seen is not None and kept == seen:
+        marks[seen.epoch] = "B"
+    which = "" if len(report.outcomes) == 1 else ", the run that loses most" if outcome.quality_lost else ", one run"
+    lines += ["", f"{shorten(report.choice.monitor)} of {shorten(outcome.name)}{which}: {', '.join(words) or '-'}", ""]
+    return [*lines, *plot(dict(zip(rows, values, strict=True)), marks, height=_HEIGHT)]
+
+
+def _runs(report: Report, *, every: bool) -> Iterator[str]:
+    """Yield the table of what would have been decided; if there is nothing to decide, of what the runs reached."""
+    if report.result is None:
+        yield from _reached(report.curves, every=every)
+        return
+    header, rows = tabulate_outcomes(report.result, report.outcomes)
+    yield from _table([*header, ""], [[shorten(row[0]), *row[1:], ""] for row in rows], every=every)
+    reasons = legend(report.result)
+    yield ""
+    for each in reasons:
+        yield from textwrap.wrap(each, _WIDTH, subsequent_indent="   ")
+
+
+def _reached(curves: Curves, *, every: bool) -> list[str]:
     rows: list[list[str]] = []
     seconds = curves.end - curves.begin
     timed = ~np.isnan(seconds)
@@ -92,33 +131,6 @@ def _runs(curves: Curves, *, every: bool) -> list[str]:
     return _table(header, rows, every=every)
 
 
-def _outcomes(result: Replay, *, every: bool) -> Iterator[str]:
-    header, rows = tabulate_outcomes(result)
-    yield from _table([*header, ""], [[shorten(row[0]), *row[1:], ""] for row in rows], every=every)
-    mean, worst = result.quality_lost
-    fraction = result.epochs_saved / max(result.epochs, 1)
-    saved, seconds = result.seconds_saved, result.seconds
-    time = "" if saved is None or seconds is None else f" and {format_duration(saved)} of {format_duration(seconds)}"
-    yield ""
-    words = counted(each.unit for each in result.outcomes)
-    epochs = f"{result.epochs_saved:,} of {words.total(result.epochs)} saved ({format_percent(fraction)})"
-    yield f"in total {epochs}{time};"
-    yield f"quality lost: {format_number(mean)} on average, {format_number(worst)} at worst"
-    if result.censored:
-        yield ""
-        last = f"the last recorded {words.one}"
-        yield f"censored ({result.censored}): not stopped up to {last}; nothing is known after it"
-    reasons = list[str]()
-    if any(outcome.hypothetical_from is not None for outcome in result.outcomes):
-        reasons.append("after a learning rate cut that the record does not show, training would have continued")
-        reasons.append("   differently; the first cut is exact, later actions assume the recorded values")
-    if any(outcome.unsure and outcome.decisions for outcome in result.outcomes):
-        reasons.append("the record may lack validations at which a callback looks, as a note says")
-    if reasons and not result.censored:
-        yield ""
-    yield from (each if each.startswith(" ") else f"?: {each}" for each in reasons)
-
-
 def _frontier(found: Sweep) -> list[str]:
     numbers = list(found.frontier)
     if len(numbers) > _LINES:
@@ -128,36 +140,26 @@ def _frontier(found: Sweep) -> list[str]:
     return align_columns(["saves", "loses", "at worst", "policy"], [[each[0].rjust(6), *each[1:]] for each in rows])
 
 
-def _recommendations(found: Sweep) -> list[str]:
-    if found.nothing_to_learn:
-        return [f"nothing is recommended: {found.nothing_to_learn}"]
-    several = any(each.on_others for each in found.recommendations)
-    header = ["", "saves", "loses", "at worst", *(["left out: saves", "loses", "at worst"] if several else []), ""]
-    rows = [
-        [each.advice, *estimate_cells(each.on_these), *(estimate_cells(each.on_others) if several else []), ""]
-        for each in found.recommendations
-    ]
-    lines = ["recommended, by how much they may lose:", "", *align_columns(header, rows), ""]
-    lines += [f"{each.advice}: {each.words}" for each in found.recommendations]
-    if several:
-        lines += ["left out: each run in turn is left out, and the policy that the others choose is applied to it;"]
-        lines += ["expect these numbers for a new run"]
-    else:
-        lines += ["there is only one run: give more runs to estimate what a policy does to a new one"]
-    return lines
-
-
-def _snippets(found: Sweep) -> Iterator[str]:
-    has_settings = found.library == "trainbus"
-    by_code: dict[str, list[Recommendation]] = {}
-    for each in found.recommendations:
-        by_code.setdefault(format_call(each.callback, found.library), []).append(each)
-    for code, same in by_code.items():
-        yield f"# {', '.join(each.advice for each in same)}{', in trainbus.toml' if has_settings else ''}:"
+def _policies(report: Report) -> Iterator[str]:
+    """Yield the recommended policies, each with what to paste."""
+    if not report.policies or report.found is None:
+        return
+    header, rows = report.tabulate_policies()
+    yield "policies to choose from, by how much they may lose:"
+    yield ""
+    yield from align_columns(header, rows)
+    yield ""
+    yield from (f"{advice}: {each.words}" for advice, each in report.policies)
+    if len(report.found.curves.names) > 1:
+        yield from textwrap.wrap(f"left out: {LEFT_OUT}", _WIDTH, subsequent_indent="   ")
+    yield ""
+    has_settings = report.found.library == "trainbus"
+    for advice, each in report.policies:
+        yield f"# {advice}{', in trainbus.toml' if has_settings else ''}:"
         if has_settings:
-            yield from dumps([same[0].callback]).splitlines()
+            yield from dumps([each.callback]).splitlines()
             yield "# in Python:"
-        yield code
+        yield format_call(each.callback, report.found.library)
         yield ""
 
 

@@ -1,0 +1,162 @@
+"""What a report tells, for the terminal and for a page alike: the answer, a picture of one run, the runs, the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from ...terminal import format_duration, plural
+from ..curves import Curves, build_curves
+from ..libraries.settings import find_library
+from ..metric_choice import MetricChoice
+from ..records import Recording, RunOutcome
+from ..replayer import Replay, replay
+from ..sweeper import Recommendation, Sweep
+from .counted import counted
+from .formatting import estimate_cells, format_number, format_percent
+from .snippets import format_call, format_callback
+
+_HEADLINE = "balanced"
+"""The advice with which a report opens."""
+
+LEFT_OUT: Final = (
+    "each run in turn is left out, and the policy that the others choose is applied to it. An estimate on the runs that "
+    "chose the policy is optimistic; this one is what to expect of a new run."
+)
+"""What the estimate by cross-validation means."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A replay, a sweep, or both, of recorded runs.
+
+    Args:
+        recordings: The runs.
+        given: What the settings of the user would have decided; None without settings.
+        found: What the policies of a grid save and lose; one of both is required.
+    """
+
+    recordings: Sequence[Recording]
+    given: Replay | None
+    found: Sweep | None
+
+    @cached_property
+    def result(self) -> Replay | None:
+        """What the settings of the user would have decided, or else the recommended policy; None without any."""
+        if self.given is not None or self.advised is None or self.found is None:
+            return self.given
+        choice = self.choice
+        callbacks = [self.advised.callback]
+        return replay(self.recordings, callbacks, by=self.found.library, monitor=choice.monitor, mode=choice.mode)
+
+    @property
+    def choice(self) -> MetricChoice:
+        """The metric that decides."""
+        first = self.given or self.found
+        assert first is not None
+        return first.choice
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, one sentence each."""
+        first = self.given or self.found
+        return () if first is None else first.notes
+
+    @cached_property
+    def advised(self) -> Recommendation | None:
+        """The policy with which the report opens; None if none is recommended."""
+        recommended = () if self.found is None else self.found.recommendations
+        return next((each for each in recommended if each.advice == _HEADLINE), None)
+
+    @cached_property
+    def outcomes(self) -> list[RunOutcome]:
+        """What would have been decided on each run: first the run that loses most; among equal ones, saves least."""
+        outcomes = () if self.result is None else self.result.outcomes
+        return sorted(outcomes, key=lambda each: (-(each.quality_lost or 0.0), each.epochs_saved / each.epochs))
+
+    @cached_property
+    def curves(self) -> Curves:
+        """The metric of each run that logs it, in the order of the outcomes."""
+        runs = {each.name: each for each in self.recordings if self.choice.is_logged_in(each)}
+        names = [each.name for each in self.outcomes if each.name in runs]
+        names += [name for name in runs if name not in names] if len(names) < len(runs) else []
+        return build_curves([runs[name] for name in names], self.choice)
+
+    @property
+    def answer(self) -> list[str]:
+        """The answer in sentences; the first one names the callbacks."""
+        if self.given is not None:
+            return [*self._of_settings(self.given)]
+        found = self.found
+        assert found is not None
+        if self.advised is None:
+            return [f"Nothing is recommended: {found.nothing_to_learn}."]
+        return [*self._of_advice(found, self.advised)]
+
+    def _of_settings(self, given: Replay) -> list[str]:
+        callbacks = "; ".join(format_callback(each) for each in given.callbacks)
+        mean, worst = given.quality_lost
+        lost = "It would have lost nothing in any run."
+        if worst > 0:
+            lost = f"Quality lost: {format_number(mean)} on average, {format_number(worst)} at worst."
+        sentences = [f"By {find_library(given.library).title}'s rules: {callbacks}.", *self._saved(given), lost]
+        if given.censored:
+            last = counted(each.unit for each in given.outcomes).one
+            runs = plural(given.censored, "run")
+            sentences.append(
+                f"Nothing stops {runs} of {len(given.outcomes)} up to the last recorded {last} (censored)."
+            )
+        return sentences
+
+    def _of_advice(self, found: Sweep, advised: Recommendation) -> list[str]:
+        here, others = advised.on_these, advised.on_others
+        sentences = [f"Recommended: {format_call(advised.callback, found.library)}."]
+        sentences += [] if self.result is None else self._saved(self.result)
+        gain = "of what a run gains from its first to its best value"
+        lost = f"{format_percent(here.lost)} {gain} on average, {format_percent(here.worst)} at worst"
+        sentences.append(f"It loses {lost}." if here.worst > 0 else "It loses nothing in any of these runs.")
+        if not advised.within_limit:
+            sentences.append(f"{advised.words[0].upper()}{advised.words[1:]}.")
+        if others is None:
+            sentences.append("There is only one run: give more runs to estimate what the policy does to a new one.")
+        else:
+            saves, loses, worst = estimate_cells(others)
+            sentences.append(f"For a new run expect: saves {saves}, loses {loses}, at worst {worst}.")
+        return sentences
+
+    @staticmethod
+    def _saved(result: Replay) -> list[str]:
+        words = counted(each.unit for each in result.outcomes)
+        saved, seconds = result.seconds_saved, result.seconds
+        time = (
+            "" if saved is None or seconds is None else f", and {format_duration(saved)} of {format_duration(seconds)}"
+        )
+        part = format_percent(result.epochs_saved / max(result.epochs, 1))
+        return [f"It saves {result.epochs_saved:,} of {words.total(result.epochs)} ({part}){time}."]
+
+    @property
+    def policies(self) -> list[tuple[str, Recommendation]]:
+        """The recommended policies, each once, with the advice that it follows, such as "careful and balanced"."""
+        if self.found is None:
+            return []
+        same: dict[int, list[Recommendation]] = {}
+        for each in self.found.recommendations:
+            same.setdefault(each.number, []).append(each)
+        return [(" and ".join(each.advice for each in several), several[0]) for several in same.values()]
+
+    def tabulate_policies(self) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the rows of the recommended policies."""
+        several = any(each.on_others for _, each in self.policies)
+        header = ["", "saves", "loses", "at worst", *(["left out: saves", "loses", "at worst"] if several else [])]
+        rows = [
+            [
+                advice,
+                *estimate_cells(each.on_these),
+                *(estimate_cells(each.on_others) if several else []),
+                str(each.policy),
+            ]
+            for advice, each in self.policies
+        ]
+        return [*header, "policy"], rows
