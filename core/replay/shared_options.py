@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
+from ..metrics.direction import known_direction
 from .libraries.settings import Library, build, option_of, required_by
 from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker
 from .records import Recording

@@ -1,4 +1,4 @@
-"""What a report tells, for the terminal and for a page alike: the answer, a picture of one run, the runs, the policies."""
+"""What a report tells, in a terminal and on a page alike: the answer, one run, all runs, and the policies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _HEADLINE = "balanced"
 """The advice with which a report opens."""
 
 LEFT_OUT: Final = (
-    "each run in turn is left out, and the policy that the others choose is applied to it. An estimate on the runs that "
-    "chose the policy is optimistic; this one is what to expect of a new run."
+    "each run in turn is left out, and the policy that the others choose is applied to it. An estimate on the runs "
+    "that chose the policy is optimistic; this one is what to expect of a new run."
 )
 """What the estimate by cross-validation means."""
 
