@@ -14,7 +14,8 @@ from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
 from .curves import Curves
-from .libraries.settings import Library, build
+from .libraries.library import Library
+from .libraries.settings import build
 from .metric_choice import known_direction
 
 
