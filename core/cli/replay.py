@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_VALUES = 10_000
 """The maximum number of values in a range."""
-_LIBRARIES = ("trainbus", "keras", "torch", "lightning", "ignite")  # as in trainbus.replay, which needs NumPy
+_LIBRARIES = ("trainbus", "keras", "torch", "lightning", "ignite", "hf")  # as in trainbus.replay, which needs NumPy
 
 
 class _Axis(NamedTuple):
@@ -172,10 +172,8 @@ def _replay(options: argparse.Namespace) -> int:
     callbacks = _callbacks(options, by_steps=any(each.by_steps for each in recordings))
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     # the options on the command line are no live callback, which would monitor val_loss
-    open_choice = not (options.config or options.monitor) and any(
-        "monitor" not in each.model_fields_set for each in callbacks
-    )
-    unset = choose_metric(recordings, mode=options.mode) if open_choice else None
+    named = options.config or options.monitor or all("monitor" in each.model_fields_set for each in callbacks)
+    unset = None if named else choose_metric(recordings, mode=options.mode)
     result = replay.replay(recordings, callbacks, unset=unset, **common) if callbacks else None
     if result is not None:
         common |= {"monitor": result.choice.monitor, "mode": result.choice.mode}
@@ -278,7 +276,7 @@ def _callbacks(options: argparse.Namespace, *, by_steps: bool) -> list[Callback]
 def _callback(name: str, option: str, text: str, library: str, counter: str = "epoch") -> Callback:
     from trainbus.plugins import ModelCheckpoint  # noqa: PLC0415 - the core works without the built-in plugins
 
-    from ..replay.libraries.settings import build, find_library  # noqa: PLC0415
+    from ..replay.libraries.settings import build, build_checkpoints, find_library  # noqa: PLC0415
 
     given = _parse_options(option, text)
     specs = find_library(library)
@@ -287,6 +285,8 @@ def _callback(name: str, option: str, text: str, library: str, counter: str = "e
             return build(specs.stopping.settings, given, specs)
         if name == "ReduceLROnPlateau":
             return build(specs.plateau.settings, given, specs)
+        if specs.checkpoints is not None:
+            return build_checkpoints(given, specs)
         path = f"checkpoint-{{{counter}}}" if {"keep", "keep_last"} & set(given) else "checkpoint"
         options: dict[str, Any] = {"filepath": path, **given}
         return ModelCheckpoint(**options)

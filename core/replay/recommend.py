@@ -15,7 +15,8 @@ from trainbus.plugins import EarlyStopping
 
 from ..metrics.direction import known_direction
 from .curves import Curves
-from .libraries.settings import Library, build
+from .libraries.library import Library
+from .libraries.settings import build
 
 
 class Policy(NamedTuple):

@@ -198,6 +198,16 @@ class SimulatedAction(NamedTuple):
         return self.epoch, inf if self.look is None else self.look
 
 
+class SavedFile(NamedTuple):
+    """A checkpoint file at the stop of a run."""
+
+    path: str
+    epoch: int
+    """The epoch whose model it holds."""
+    best: bool = False
+    """Whether it holds the best model, as the callback compares them."""
+
+
 @dataclass(frozen=True)
 class RunOutcome:
     """What callbacks would have decided on one recorded run.
@@ -218,6 +228,8 @@ class RunOutcome:
     """The best of these up to the stop, or up to the last recorded epoch if nothing stops the run."""
     kept: tuple[int, ...] = ()
     """The epochs whose models the checkpoint files hold at the stop."""
+    files: tuple[SavedFile, ...] = ()
+    """These files."""
     seconds: float | None = None
     """The seconds between the ends of the first and the last recorded epoch; None if unknown."""
     seconds_saved: float | None = None
@@ -291,6 +303,7 @@ class RunOutcome:
             "best_at_stop": self._best(self.best_at_stop),
             "quality_lost": self.quality_lost,
             "checkpoints": [self.steps[each] for each in self.kept] if self.steps else list(self.kept),
+            "files": [{"path": each.path, **self._when("epoch", each.epoch), "best": each.best} for each in self.files],
             "decisions": [self._decision(each) for each in self.decisions],
         }
 
@@ -300,7 +313,7 @@ class RunOutcome:
         for name in ("best_seen", "best_at_stop"):
             best = data.pop(name) or {"value": None, **self._when("epoch", None)}
             data |= {name: best.pop("value"), **{f"{name}_{key}": number for key, number in best.items()}}
-        del data["decisions"]
+        del data["decisions"], data["files"]
         data["checkpoints"] = " ".join(map(str, data["checkpoints"]))
         first = self.cuts[0].epoch if self.cuts else None
         return {**data, **self._when("first_cut", first), "cuts": len(self.cuts)}

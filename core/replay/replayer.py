@@ -21,7 +21,8 @@ from trainbus.settings.plugin_list import CallbackLike, as_list
 
 from .axis import AXES
 from .curves import Curves, build_curves
-from .libraries.settings import Library, LibraryName, find_library, name_of, translate
+from .libraries.library import Library, LibraryName
+from .libraries.settings import find_library, name_of, translate
 from .metric_choice import (
     MetricChoice,
     choose_metric,
@@ -31,10 +32,13 @@ from .metric_choice import (
     with_metrics,
     with_monitor,
 )
-from .records import Recording, RunOutcome, SimulatedAction, units_of
-from .simulation import add_cuts, add_stops, simulate_saves, sort_actions
-from .stepped_stops import NEVER, add_stepped_stops, needs_steps
-from .unrecorded import counts_rows, unanswered
+from .records import Recording, RunOutcome, SavedFile, SimulatedAction, units_of
+from .simulation.action_order import sort_actions
+from .simulation.cuts import add_cuts
+from .simulation.saves import simulate_library_saves, simulate_saves
+from .simulation.stepped_stops import NEVER, add_stepped_stops, needs_steps
+from .simulation.stops import add_stops
+from .simulation.unrecorded import counts_rows, unanswered
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,8 @@ def replay(
     Args:
         recordings: The runs.
         callbacks: Callbacks, or their settings as plain data. Those that decide nothing are left out.
-        by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite". Options that are not
-            set have that library's defaults.
+        by: The library whose rules apply: "trainbus", "keras", "torch", "lightning", "ignite" or "hf". Options that are
+            not set have that library's defaults.
         monitor: The metric that all callbacks monitor. By default, each callback monitors its own metric. One that
             sets none monitors the metric that the record itself names, else its default, val_loss, as in a live run,
             else the logged metric that a practitioner would look at.
@@ -160,12 +164,18 @@ def replay(
     library = find_library(by)
     named = dict(_named(callbacks, library))
     refuse_epochs(named, recordings)
-    kinds = library.stopping.settings, library.plateau.settings, ModelCheckpoint
+    stopping, saving = library.stopping.settings, library.checkpoints
+    kinds = (stopping, library.plateau.settings, saving.settings if saving else ModelCheckpoint)
     deciders = {name: each for name, each in named.items() if isinstance(each, kinds)}
     if not deciders:
         raise SettingsError(
             "none of these callbacks can be replayed; give an EarlyStopping, a ModelCheckpoint or a ReduceLROnPlateau"
         )
+    if saving is not None:
+        stoppers = [each for each in deciders.values() if isinstance(each, stopping)]
+        deciders |= {
+            n: saving.beside(each, stoppers) for n, each in deciders.items() if isinstance(each, saving.settings)
+        }
     choices = {name: choose_metrics(each, recordings, monitor, mode, unset) for name, each in deciders.items()}
     deciders = {name: with_monitor(each, choices[name]) for name, each in deciders.items()}
     named |= deciders
@@ -174,9 +184,10 @@ def replay(
     first = monitored[0] if monitored else choose_metric(recordings, monitor, mode)
     wanted = list(dict.fromkeys([first, *monitored, *filter(None, ties.values())]))
     runs, left_out = with_metrics(recordings, wanted)
-    curves = {choice: build_curves(runs, choice) for choice in wanted}
+    curves = {choice: build_curves(runs, choice, library.looks) for choice in wanted}
+    looked = [each.at(library.looks) for each in runs]
     actions: list[list[SimulatedAction]] = [[] for _ in runs]
-    kept: list[set[int]] = [set() for _ in runs]
+    files: list[tuple[SavedFile, ...]] = [() for _ in runs]
     stops = np.full(len(runs), NEVER)
     for name, callback in deciders.items():
         if isinstance(callback, library.plateau.settings):
@@ -187,18 +198,25 @@ def replay(
         if isinstance(callback, EarlyStopping) and needs_steps(callback):
             found = add_stepped_stops(name, callback, runs, choices[name], ties[name], actions)
         else:
-            found = add_stops(name, callback, curves[choices[name][0]], library.stopping, actions)
+            found = add_stops(
+                name, callback, curves[choices[name][0]], library.stopping, looked, actions, library.looks
+            )
         stops = np.minimum(stops, found)
     for name, callback in deciders.items():
-        if isinstance(callback, ModelCheckpoint):
-            for row, run in enumerate(runs):
-                choice = choices[name][0] if choices[name] else None
-                saves, epochs = simulate_saves(name, callback, run, choice, int(stops[row]), ties[name])
-                actions[row] += saves
-                kept[row].update(epochs)
-    units = {_look_unit(each) for each in deciders.values() if isinstance(each, library.stopping.settings)}
+        choice = choices[name][0] if choices[name] else None
+        for row, run in enumerate(runs):
+            if isinstance(callback, ModelCheckpoint):
+                saved = simulate_saves(name, callback, run, choice, int(stops[row]), ties[name])
+            elif saving is not None and isinstance(callback, saving.settings):
+                stop = min((each.moment for each in actions[row] if each.action == "stop"), default=None)
+                saved = simulate_library_saves(name, callback, library, run, choice, stop)
+            else:
+                continue
+            actions[row] += saved.actions
+            files[row] += saved.files
+    units = {_look_unit(each, library) for each in deciders.values() if isinstance(each, stopping)}
     seen = [(each, build_curves(runs, first, each)) for each in units]
-    outcomes = _outcomes(runs, curves[first], seen, stops, actions, kept, deciders)
+    outcomes = _outcomes(runs, curves[first], seen, stops, actions, files, deciders)
     notes = (*left_out, *_limitations(named, deciders, library, runs))
     return Replay(tuple(named.values()), library.name, first, tuple(outcomes), notes)
 
@@ -239,7 +257,7 @@ def _outcomes(
     seen: Sequence[tuple[Frequency, Curves]],
     stops: NDArray[np.int64],
     actions: Sequence[Sequence[SimulatedAction]],
-    kept: Sequence[set[int]],
+    files: Sequence[tuple[SavedFile, ...]],
     callbacks: Mapping[str, MonitoredCallback],
 ) -> Iterator[RunOutcome]:
     for row, run in enumerate(runs):
@@ -266,7 +284,8 @@ def _outcomes(
             decisions=decisions,
             best_seen=_best(scores, curves.sign, steps),
             best_at_stop=_best(until, curves.sign, steps),
-            kept=tuple(sorted(kept[row])),
+            kept=tuple(sorted({each.epoch for each in files[row]})),
+            files=files[row],
             seconds=_none_if_nan(curves.end[row] - curves.begin[row]),
             seconds_saved=_none_if_nan(curves.end[row] - stopped_at),
             unit=run.unit,
@@ -275,8 +294,10 @@ def _outcomes(
         )
 
 
-def _look_unit(callback: MonitoredCallback) -> Frequency:
+def _look_unit(callback: MonitoredCallback, library: Library) -> Frequency:
     """Return the frequency of all rows in which the callback may look: every validation, or every epoch."""
+    if not isinstance(callback, EarlyStopping):
+        return library.looks
     at_validations = isinstance(callback, EarlyStopping) and callback.frequency.unit == "validation"
     return _EVERY_VALIDATION if at_validations else EVERY_EPOCH
 
@@ -321,14 +342,18 @@ def _limitations(
     runs: Sequence[Recording],
 ) -> Iterator[str]:
     """Yield a note for each fact that the replay leaves out or cannot determine."""
-    by_steps = "epoch" not in units_of(runs)
     others = [name for name in named if name not in deciders]
     if others:
         yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
     for name, callback in deciders.items():
         yield from unanswered(name, callback, runs)
     if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
-        yield "Checkpoints follow trainbus's own rules, regardless of the library."
+        yield f"{library.title} has no ModelCheckpoint of its own here: checkpoints follow trainbus's rules."
+    saving = library.checkpoints
+    for name, callback in deciders.items():
+        if saving is not None and isinstance(callback, saving.settings):
+            whys = dict.fromkeys(saving.unanswered(callback, each) for each in runs)
+            yield from (f"{name}: {why}." for why in whys if why is not None)
     if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":
         yield from library.notes
-        yield from () if by_steps else library.epoch_notes
+        yield from () if all(each.has_all_validations for each in runs) else library.epoch_notes

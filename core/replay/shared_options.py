@@ -10,11 +10,12 @@ from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
 from ..metrics.direction import known_direction
-from .libraries.settings import Library, build, option_of, required_by
+from .libraries.library import Library
+from .libraries.settings import build, option_of, required_by
 from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker
 from .records import Recording
 from .replayer import refuse_epochs
-from .unrecorded import refuse_looks
+from .simulation.unrecorded import refuse_looks
 
 Fixed = Callback | Mapping[str, Any]
 """An early stopping, or its options by name."""

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
-from trainbus.plugins.frequency import EVERY_EPOCH
 
 from .curves import Curves, build_curves
 from .learnable import why_nothing
-from .libraries.settings import LibraryName, find_library
+from .libraries.library import LibraryName
+from .libraries.settings import find_library
 from .metric_choice import MetricChoice, with_metrics
 from .recommend import (
     ADVICE,
@@ -33,8 +33,8 @@ from .recommend import (
 from .records import Recording, units_of
 from .search.grid_search import find_stops, step_policies
 from .shared_options import Fixed, share
-from .stepped_stops import needs_steps
-from .unrecorded import unanswered
+from .simulation.stepped_stops import needs_steps
+from .simulation.unrecorded import unanswered
 
 _MOST_STOPS = 20_000_000
 """The maximum number of policies times runs; more would not fit into the memory of a small machine."""
@@ -246,8 +246,9 @@ def sweep(
         fixed: An early stopping whose options all policies share, or these options by name, as the library calls them.
             An option that a sweep varies is tried with this value only.
         called: Returns what messages call an argument, such as "fixed".
-        by: The library whose rules apply: "trainbus", "keras", "torch", "lightning" or "ignite".
-        monitor: The metric that decides; by default val_loss, else the most suitable one that is logged.
+        by: The library whose rules apply: "trainbus", "keras", "torch", "lightning", "ignite" or "hf".
+        monitor: The metric that decides; by default the one that the record names, else the one
+            that a practitioner would look at.
         mode: The direction in which it improves; "auto" infers it from the name.
 
     Returns:
@@ -284,7 +285,7 @@ def sweep(
     runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
     notes += unanswered(called("fixed"), shared.callback, runs) if shared.callback else ()
     looking = shared.callback if isinstance(shared.callback, EarlyStopping) else None
-    frequency = EVERY_EPOCH if looking is None else looking.frequency
+    frequency = library.looks if looking is None else looking.frequency
     stepped = looking is not None and needs_steps(looking)
     curves = build_curves(runs, choice, frequency, each_row=stepped)  # a look may see no new value of this metric
     axes |= shared.axes

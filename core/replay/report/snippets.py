@@ -7,13 +7,17 @@ from typing import Any, Final
 
 from trainbus import Callback, MonitoredCallback
 
-from ..libraries.settings import LibraryName, name_of
+from ...metrics.names import without_validation
+from ..libraries.library import LibraryName
+from ..libraries.settings import name_of
 
 _OPENINGS: Final = {
     "trainbus": "EarlyStopping(",
     "torch": "EarlyStopping(",
     "keras": "keras.callbacks.EarlyStopping(",
     "lightning": "lightning.pytorch.callbacks.EarlyStopping(",
+    # these two are arguments of TrainingArguments
+    "hf": "transformers.EarlyStoppingCallback(",
     # the variable of the trainer, and Ignite's name of the metric, may differ
     "ignite": "ignite.handlers.EarlyStopping(score_function=lambda engine: engine.state.metrics[{monitor}], "
     "trainer=trainer, ",
@@ -28,6 +32,11 @@ def format_call(callback: MonitoredCallback, library: LibraryName) -> str:
     'EarlyStopping(monitor="val_acc", mode="max", patience=3)'
     """
     options = {"monitor": callback.monitor, **callback.model_dump(exclude_defaults=True, exclude_none=True)}
+    if library == "hf":
+        metric = f"eval_{without_validation(callback.monitor)}"
+        arguments = f"metric_for_best_model={_literal(metric)}, greater_is_better={options.pop('mode', 'min') == 'max'}"
+        del options["monitor"]
+        return f"{_OPENINGS[library]}{_arguments(options)})  # with TrainingArguments({arguments})"
     if library == "ignite":
         del options["monitor"]
     opening = _OPENINGS[library].replace("{monitor}", _literal(callback.monitor))

@@ -1,6 +1,6 @@
 """Grid search of early stopping policies: find where each policy stops each run.
 
-The direct method steps the rule over all values for all policies (``simulation.simulate_stops``). Two properties of
+The direct method steps the rule over all values for all policies (``simulate_stops``). Two properties of
 ``trainbus.rules.stopping_rule`` allow finding the same stops with about a hundredth of the work:
 
 1. Only a record can be an improvement. A *record* is a value above all earlier values that the rule has seen. A value
@@ -31,12 +31,13 @@ from trainbus.plugins import EarlyStopping
 
 from ...rules import Patience, early_stopping_rule, stopping_rule
 from ..curves import Curves
-from ..libraries.settings import LIBRARIES, Library
+from ..libraries.library import Library
+from ..libraries.settings import LIBRARIES, option_of
 from ..metric_choice import MetricChoice
 from ..recommend import Grid
 from ..records import Recording
-from ..simulation import simulate_stops
-from ..stepped_stops import step_stops
+from ..simulation.stepped_stops import step_stops
+from ..simulation.stops import simulate_stops
 from .long_runs import LongRun
 
 Columns = NDArray[np.int32]
@@ -95,14 +96,15 @@ def step_policies(
 
 def _step_all(curves: Curves, grid: Grid, library: Library, fixed: Mapping[str, Any]) -> Columns:
     """Step the rule over all values, a block of policies at a time."""
+    kind = library.stopping.settings
     names = ("start_from_epoch", "min_delta", "baseline", "patience")
     policies = list(product(*(grid.axes[name] for name in names)))
     block = max(_BLOCK // max(len(curves.names), 1), 1)
     parts: list[Columns] = []
     for begin in range(0, len(policies), block):
         table = np.array(policies[begin : begin + block], dtype=np.float64)  # None becomes NaN
-        options: dict[str, Any] = {**fixed, **{name: table[:, index, None] for index, name in enumerate(names)}}
-        options["threshold"] = options["min_delta"]
+        columns = {option_of(kind, name): table[:, index, None] for index, name in enumerate(names)}
+        options: dict[str, Any] = {**fixed, **columns}
         parts.append(simulate_stops(curves, library.stopping, options).column.astype(np.int32))
     return np.concatenate(parts)
 

@@ -17,11 +17,9 @@ from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import RunOutcome, replay
-from trainbus.replay.libraries.settings import (
-    IgniteEarlyStopping,
-    LightningEarlyStopping,
-    TorchReduceLROnPlateau,
-)
+from trainbus.replay.libraries.ignite import IgniteEarlyStopping
+from trainbus.replay.libraries.lightning import LightningEarlyStopping
+from trainbus.replay.libraries.torch import TorchReduceLROnPlateau
 
 from ..recorded import History, deltas, finite, histories, recording
 

@@ -7,12 +7,8 @@ import pytest
 from trainbus import SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.replay import replay
-from trainbus.replay.libraries.settings import (
-    LIBRARIES,
-    LightningEarlyStopping,
-    find_library,
-    translate,
-)
+from trainbus.replay.libraries.lightning import LightningEarlyStopping
+from trainbus.replay.libraries.settings import LIBRARIES, find_library, translate
 
 from ..recorded import recording
 

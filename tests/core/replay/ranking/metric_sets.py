@@ -115,7 +115,7 @@ SETS = (
         "DETR log.txt, the list as one column",
         "test_coco_eval_bbox",
         "max",
-        "train_lr train_loss train_loss_bbox test_class_error test_loss test_loss_bbox test_coco_eval_bbox n_parameters",
+        "train_lr train_loss train_loss_bbox test_class_error test_loss test_loss_bbox test_coco_eval_bbox n_params",
     ),
     _set(
         "torchmetrics mAP in Lightning",
@@ -173,7 +173,7 @@ SETS = (
         "fairseq language model",
         "valid_loss",
         "min",
-        "train_loss train_ppl train_wps train_ups train_gnorm train_wall valid_loss valid_ppl valid_wps valid_best_loss",
+        "train_loss train_ppl train_wps train_ups train_wall valid_loss valid_ppl valid_wps valid_best_loss",
     ),
     _set(
         "fairseq translation",
@@ -296,7 +296,7 @@ SETS = (
         "CleanRL",
         "charts/episodic_return",
         "max",
-        "charts/episodic_return charts/episodic_length charts/SPS charts/learning_rate losses/value_loss losses/entropy",
+        "charts/episodic_return charts/episodic_length charts/SPS losses/value_loss losses/entropy",
     ),
     _set(
         "Spinning Up progress.txt",

@@ -16,7 +16,7 @@ from trainbus.replay.libraries.settings import LIBRARIES
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.recommend import Grid
 from trainbus.replay.search.grid_search import find_stops
-from trainbus.replay.simulation import simulate_stops
+from trainbus.replay.simulation.stops import simulate_stops
 from trainbus.rules import Patience, stopping_rule
 
 from ..recorded import History, deltas, finite, histories, recording

@@ -20,7 +20,7 @@ from trainbus.replay import Recording, read, replay, sweep
 from trainbus.replay.libraries.settings import find_library
 from trainbus.testing import LineSubject
 
-from .recorded import FOUND, by_steps, recording
+from ..recorded import FOUND, by_steps, recording
 
 Loop = Literal["epochs", "batches", "steps"]
 LOSSES = [3, 2, 1.5, 1.4, 1.5, 1.6, 1.7, 1.3, 1.5, 1.6]

@@ -12,8 +12,8 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.plugins.frequency import Frequency
 
-from .metric_choice import shortened_list
-from .records import Recording, units_of
+from ..metric_choice import shortened_list
+from ..records import Recording, units_of
 
 
 def due_saves(callback: ModelCheckpoint, recording: Recording) -> NDArray[np.bool_] | None:

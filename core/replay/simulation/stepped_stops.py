@@ -14,9 +14,9 @@ from trainbus.plugins import EarlyStopping
 from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
 from trainbus.rules import Patience, early_stopping_rule, held_back, threshold_rule
 
-from .curves import filled_forward, last_unseen
-from .metric_choice import MetricChoice
-from .records import UNKNOWN, Action, Recording, SimulatedAction
+from ..curves import filled_forward, last_unseen
+from ..metric_choice import MetricChoice
+from ..records import UNKNOWN, Action, Recording, SimulatedAction
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 """The stop epoch of a run that no callback stops."""
@@ -88,7 +88,7 @@ def add_stepped_stops(
     tie_breaker: MetricChoice | None,
     actions: list[list[SimulatedAction]],
 ) -> NDArray[np.int64]:
-    """Do the same as ``simulation.add_stops``, run by run; the lists of actions have the cuts already.
+    """Do the same as ``add_stops``, run by run; the lists of actions have the cuts already.
 
     Args:
         name: The name of the callback.

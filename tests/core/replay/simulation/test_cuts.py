@@ -13,7 +13,7 @@ from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import replay
 from trainbus.testing import LineSubject, scripted
 
-from .recorded import by_steps, recording
+from ..recorded import by_steps, recording
 
 
 def test_only_the_first_reduction_that_the_record_does_not_show_is_exact() -> None:

@@ -13,10 +13,10 @@ from trainbus.plugins import EarlyStopping, Journal, ReduceLROnPlateau
 from trainbus.replay import read, replay
 from trainbus.replay.metric_choice import MetricChoice
 from trainbus.replay.records import Recording
-from trainbus.replay.stepped_stops import step_stops
+from trainbus.replay.simulation.stepped_stops import step_stops
 from trainbus.testing import LineSubject, scripted
 
-from .recorded import recording
+from ..recorded import recording
 
 values = st.none() | st.sampled_from([float("nan"), float("inf"), -1.0, 0.0, 0.5, 1.0, 1.25, 2.0]) | st.floats(-4, 4)
 epochs = st.lists(st.fixed_dictionaries({"loss": values, "acc": values}), min_size=1, max_size=15)

@@ -1,0 +1,1 @@
+"""The files that the checkpoint callbacks of other libraries would have written."""
