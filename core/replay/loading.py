@@ -180,7 +180,7 @@ def _completed(kept: Recording, other: Recording, note: str) -> Recording:
     objective = kept.objective
     if objective is None and other.objective is not None and other.objective.metric in kept.metrics:
         objective = other.objective
-    settings = {**other.settings, **kept.settings}
+    settings = kept.settings or other.settings
     return replace(kept, notes=(*kept.notes, note), objective=objective, settings=settings)
 
 
