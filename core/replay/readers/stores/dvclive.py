@@ -53,8 +53,7 @@ def _read(source: Source) -> list[Recording]:
 
 def _read_table(path: Path, label: str, points: Points, notes: list[str]) -> None:
     lines = whole_lines(path, notes)
-    _, first = next(lines, (1, ""))
-    header = first.split("\t")
+    header = next(lines, (1, _STEP))[1].split("\t")  # the first line may lack its end
     step, time = header.index(_STEP), header.index(_TIME) if _TIME in header else None
     for number, line in lines:
         try:
