@@ -116,6 +116,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="steps per epoch, for event files without epochs (default: estimated)",
     )
+    parser.add_argument(
+        "--pattern",
+        action="append",
+        metavar="REGEX",
+        help=r"read plain text: a regular expression such as 'step (?P<step>\d+): val loss (?P<val_loss>\S+)'; may be "
+        "repeated for further lines",
+    )
     out = parser.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="print JSON; epochs and validations count from 0")
     out.add_argument(
@@ -180,6 +187,7 @@ def _read(options: argparse.Namespace) -> list[Recording]:
         *options.paths,
         unread=lambda error: print(f"trainbus: left out: {error}", file=sys.stderr),
         steps_per_epoch=options.steps_per_epoch,
+        pattern=options.pattern,
     )
 
 

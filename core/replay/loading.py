@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -19,21 +19,25 @@ from .axis import AXES
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
 from .readers.registry import installed_readers
+from .readers.text.text_log import text_reader
 from .records import Recording
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 
 
-def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
+def read(path: _Path, *, steps_per_epoch: int | None = None, pattern: str | Sequence[str] | None = None) -> Recording:
     r"""Return the recording of one run.
 
     Args:
         path: A file, or the directory of the run; the format is detected.
         steps_per_epoch: The number of training steps in an epoch, for event files that do not contain it. With None it
             is guessed, and a note of the recording states the guess.
+        pattern: For plain text, a regular expression, or several, whose named groups are an epoch, step or iteration
+            and metrics; the lines in which it is found are the rows. With None, known patterns are tried.
 
     Raises:
-        SettingsError: The path does not exist, holds several runs, or is damaged; or ``steps_per_epoch`` is below 1.
+        SettingsError: The path does not exist, holds several runs, or is damaged; ``steps_per_epoch`` is below 1; or
+            ``pattern`` is not a regular expression, or names no metric.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "training.csv"
@@ -42,7 +46,7 @@ def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
     [2.0, 1.0]
     """
     unread: list[SettingsError] = []
-    found = read_all(path, unread=unread.append, steps_per_epoch=steps_per_epoch)
+    found = read_all(path, unread=unread.append, steps_per_epoch=steps_per_epoch, pattern=pattern)
     for failure in unread:
         _warn(failure)
     if len(found) > 1:
@@ -54,7 +58,10 @@ def read(path: _Path, *, steps_per_epoch: int | None = None) -> Recording:
 
 
 def read_all(
-    *paths: _Path, unread: Callable[[SettingsError], object] | None = None, steps_per_epoch: int | None = None
+    *paths: _Path,
+    unread: Callable[[SettingsError], object] | None = None,
+    steps_per_epoch: int | None = None,
+    pattern: str | Sequence[str] | None = None,
 ) -> list[Recording]:
     r"""Return the recordings of all runs at or below the given paths, each run once.
 
@@ -64,9 +71,10 @@ def read_all(
         *paths: Files or directories.
         unread: Called with the error of each run that cannot be read; by default a warning shows it.
         steps_per_epoch: As in ``read``.
+        pattern: As in ``read``.
 
     Raises:
-        SettingsError: A path does not exist, or no run can be read; or ``steps_per_epoch`` is below 1.
+        SettingsError: A path does not exist, or no run can be read; or ``steps_per_epoch`` or ``pattern`` is wrong.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -81,6 +89,8 @@ def read_all(
         advice = "give a number of at least 1, or None to estimate it"
         whole_number("steps_per_epoch", steps_per_epoch, 1, advice)
     readers, failed = installed_readers()
+    if pattern:
+        readers = (text_reader([pattern] if isinstance(pattern, str) else pattern), *readers)
     failures = [*failed]
     found: list[_Located] = []
     for path in dict.fromkeys(map(Path, paths)):

@@ -24,31 +24,30 @@ _PLAIN = re.compile(r"^[#\s]+|[\s#:]+$")
 
 
 class AxisLabels(NamedTuple):
-    """The labels of a file that say where its rows are; None for those that it does not have."""
+    """The labels of a file that say where its rows are."""
 
     epoch: str | None
-    counter: str | None
-    """The label of the timestep, iteration or step of each row."""
-    unit: Unit
-    """What the counter counts."""
+    """The label of epochs; None if there is none."""
+    counters: tuple[tuple[str, Unit], ...] = ()
+    """The labels of timesteps, iterations and steps, and what each counts; the most telling one first."""
 
     @property
     def all(self) -> set[str]:
-        """These labels."""
-        return {label for label in (self.epoch, self.counter) if label is not None}
+        """All of these labels."""
+        return {label for label, _ in self.counters} | ({self.epoch} if self.epoch is not None else set())
 
 
 def find_axis(labels: Iterable[str]) -> AxisLabels:
     """Return the labels of epochs and of steps among the labels of a file.
 
-    >>> find_axis(["loss", "Step"]), find_axis(["# epoch", "iter", "val_loss"])
-    (AxisLabels(epoch=None, counter='Step', unit='step'), AxisLabels(epoch='# epoch', counter='iter', unit='iteration'))
+    >>> find_axis(["loss", "Step"])
+    AxisLabels(epoch=None, counters=(('Step', 'step'),))
+    >>> find_axis(["# epoch", "iter", "val_loss"])
+    AxisLabels(epoch='# epoch', counters=(('iter', 'iteration'),))
     """
     plain: dict[str, str] = {}
     for label in labels:
         plain.setdefault(_PLAIN.sub("", label).lower().replace(" ", "_"), label)
-    found: dict[Unit, str | None] = {}
-    for unit, names in _LABELS.items():
-        found[unit] = next((plain[name] for name in names if name in plain), None)
-    counter = next((unit for unit in ("timestep", "iteration", "step") if found[unit] is not None), "step")
-    return AxisLabels(found["epoch"], found[counter], counter)
+    found = [(plain[name], unit) for unit, names in _LABELS.items() for name in names if name in plain]
+    epoch = next((label for label, unit in found if unit == "epoch"), None)
+    return AxisLabels(epoch, tuple((label, unit) for label, unit in found if unit != "epoch"))

@@ -78,6 +78,8 @@ def build_recording(
     if known is not None:
         known = known[epochs]
         epochs = np.arange(len(epochs))
+        if len(known) > 1 and AXES[unit].row == "record":
+            notes.append(f"{_strides(known)} {unit}s: patience counts records.")
     return Recording(name, epochs, metrics, times, title, tuple(notes), unit, known)
 
 
@@ -114,8 +116,6 @@ def _place_records(
     known, inverse = np.unique(places[rows].astype(np.int64), return_inverse=True)
     numbers = np.zeros(len(places), np.int64)
     numbers[rows] = inverse
-    if len(known) > 1:
-        notes.append(f"{_strides(known)} {unit}s: patience counts records.")
     return _Placed(rows, numbers, known)
 
 

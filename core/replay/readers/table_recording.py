@@ -18,7 +18,15 @@ _FEW = 3
 """Epochs below which a run that also counts steps is judged by its steps."""
 
 
-def record_table(name: str, title: str, table: Table, notes: Sequence[str], index: str | None = None) -> Recording:
+def record_table(
+    name: str,
+    title: str,
+    table: Table,
+    notes: Sequence[str],
+    index: str | None = None,
+    *,
+    completed: bool = False,
+) -> Recording:
     """Return the run in a table; what it counted is found by the labels.
 
     A run with several evaluations in an epoch has a row for each of them. One with hardly any epochs has a row for each
@@ -30,25 +38,29 @@ def record_table(name: str, title: str, table: Table, notes: Sequence[str], inde
         table: The rows of the file.
         notes: The notes so far.
         index: The label of a column of row numbers that is not called an epoch.
+        completed: Whether epochs are counted when they end, so that 0 is before the training, and 0.5 in the first one.
     """
     columns = table.cells()
     axis = find_axis(columns)
     unit: Unit = "epoch"
-    metrics = {label: cells for label, cells in columns.items() if label not in (axis.epoch, axis.counter, index)}
-    steps = None if axis.counter is None else table.column(axis.counter)
+    metrics = {label: cells for label, cells in columns.items() if label not in axis.all | {index}}
+    counter, counted = max(axis.counters, key=lambda each: len(columns[each[0]].rows), default=(None, unit))
+    steps = None if counter is None else table.column(counter)
     if axis.epoch is not None:
         epochs = table.column(axis.epoch)
         if steps is not None:
             epochs = _with_epochs_in_steps(epochs, steps)
-        unit = _unit(epochs, steps, metrics, axis.unit)
+        unit = _unit(epochs, steps, metrics, counted, completed=completed)
         if unit == "epoch":
+            if completed and not _fractional(epochs):
+                epochs = epochs - 1
             return build_recording(name, title, epochs, metrics, notes, steps)
         if unit == "evaluation":
             steps = None if steps is None or not _rises(steps) else steps
             rows = np.arange(table.count, dtype=np.float64)
             return build_recording(name, title, rows if steps is None else steps, metrics, notes, steps, unit)
     if steps is not None:
-        return build_recording(name, title, steps, metrics, notes, unit=axis.unit)
+        return build_recording(name, title, steps, metrics, notes, unit=counted)
     if index is not None:
         return build_recording(name, title, table.column(index), metrics, notes)
     rows = np.arange(table.count, dtype=np.float64)
@@ -56,26 +68,31 @@ def record_table(name: str, title: str, table: Table, notes: Sequence[str], inde
 
 
 def _unit(
-    epochs: NDArray[np.float64], steps: NDArray[np.float64] | None, metrics: Mapping[str, Cells], counter: Unit
+    epochs: NDArray[np.float64],
+    steps: NDArray[np.float64] | None,
+    metrics: Mapping[str, Cells],
+    counter: Unit,
+    *,
+    completed: bool,
 ) -> Unit:
     """Return by what to judge a run that has epochs."""
+    inside = completed or _fractional(epochs)
     held_out = [epochs[cells.rows] for label, cells in metrics.items() if standard_name(label).startswith(HELD_OUT)]
     if held_out:
-        return (
-            "evaluation" if any(_several_in_an_epoch(each[np.isfinite(each)], epochs) for each in held_out) else "epoch"
-        )
+        several = any(_several_in_an_epoch(each[np.isfinite(each)], inside=inside) for each in held_out)
+        return "evaluation" if several else "epoch"
+    if steps is None or not _rises(steps):
+        return "epoch"
     known = epochs[np.isfinite(epochs)]
-    if steps is not None and np.unique(np.floor(known)).size < _FEW and _rises(steps):
-        counted = np.unique(steps[np.isfinite(steps)]).size
-        return counter if counted > 2 * _FEW else "epoch"
-    return "epoch"
+    few = np.unique(np.floor(known)).size < _FEW and np.unique(steps).size > 2 * _FEW
+    return counter if few or (completed and _fractional(epochs)) else "epoch"
 
 
-def _several_in_an_epoch(evaluated: NDArray[np.float64], epochs: NDArray[np.float64]) -> bool:
+def _several_in_an_epoch(evaluated: NDArray[np.float64], *, inside: bool) -> bool:
     """Return whether an epoch has several evaluations, or there is one before the training, and not after an epoch."""
     if (np.diff(evaluated) < 0).any():  # the run was resumed
         return False
-    before = evaluated.size > 1 and evaluated[0] == 0 and _fractional(epochs)
+    before = inside and evaluated.size > 1 and evaluated[0] == 0
     return bool(before or np.unique(np.ceil(evaluated)).size < evaluated.size)
 
 

@@ -7,15 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from ....errors import SettingsError
 from ...records import Recording
 from ..log_file import LogFile
 from ..numbers import parse_number
 from ..reader import Reader, Source
-from ..recording import build_recording
 from ..rows import Table
+from ..table_recording import record_table
 from .document import read_json
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
@@ -61,13 +59,8 @@ def read(source: Source) -> list[Recording]:
     table = Table()
     for entry in logged:
         table.add((label, parse_number(value)) for label, value in entry.items())
-    epochs, steps = table.column("epoch"), table.column("step")
-    metrics = {label: cells for label, cells in table.cells().items() if label not in ("epoch", "step")}
-    if np.isfinite(epochs).all() and (epochs == np.floor(epochs)).all():
-        epochs = epochs - 1  # the trainer counts completed epochs
-    return [
-        build_recording(source.name_of(_run_directory(path)), "Hugging Face trainer state", epochs, metrics, [], steps)
-    ]
+    name = source.name_of(_run_directory(path))
+    return [record_table(name, "Hugging Face trainer state", table, [], completed=True)]
 
 
 def _run_directory(file: Path) -> Path:

@@ -62,15 +62,17 @@ def recognizes(file: LogFile) -> bool:
     except (SettingsError, UnicodeError, csv.Error):
         return False
     metrics = header.metrics
-    if not metrics or (header.delimiter == _SPACES and not find_axis(header.labels).all):
-        return False
     axis = find_axis(header.labels)
+    if not metrics:
+        return False
+    if header.delimiter == _SPACES:  # or it is a sentence
+        return bool(axis.all) and len(second) == len(header.labels) and all(map(_is_number, second))
     if axis.epoch is not None:
         return True
     filled = [each for each in second if each.strip().lower() not in MISSING]
     numbers = [each for each in filled if parse_number(each) is not None]
     known = any(map(known_direction, metrics))
-    if axis.counter is not None:
+    if axis.counters:
         return known or (file.named and bool(numbers))
     below = len(second) == len(header.labels) and bool(numbers)
     return below and not any(map(_is_number, header.labels)) and (file.named or (known and len(numbers) == len(filled)))
@@ -98,7 +100,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     axis = find_axis(labels)
     metrics = set(header.metrics)
     known = {*metrics, *axis.all, header.index}
-    key = labels.index(axis.epoch or axis.counter or header.metrics[0])
+    key = labels.index(axis.epoch or next((label for label, _ in axis.counters), header.metrics[0]))
     stage = next((column for column, label in enumerate(labels) if label.lower() in STAGE_KEYS), None)
     kept = [(column, label) for column, label in enumerate(labels) if label in known]
     table, invalid, uneven = Table(), Counter[str](), 0

@@ -25,7 +25,7 @@ _EPOCH_TAGS = {"epoch": (False, "event files with epochs"), "train/epoch": (True
 """Tags of a series of epochs, whether it counts completed epochs, and the format that has it."""
 _NO_METRIC = re.compile(r"(train/)?epoch$|hp_metric$|hparam/|training_decisions/|_hparams_/")
 _LIGHTNING = re.compile(r"^lr-|_step$|_epoch$|^hp_metric$")
-_STAGE_ONLY = {"train", "training", "val", "valid", "validation"}
+_STAGE_ONLY = {"train", "training", "learn", "val", "valid", "validation"}
 """Directory names that always denote a stage, never a run."""
 
 

@@ -1,0 +1,77 @@
+"""Reader of tables that pandas's ``DataFrame.to_json`` writes by columns, and of those with ``orient="split"``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from ....errors import SettingsError
+from ...metric_choice import known_direction
+from ...records import Recording
+from ..log_file import LogFile
+from ..numbers import parse_number
+from ..reader import GENERAL, Reader, Source
+from ..rows import Table
+from ..table_recording import record_table
+from .document import read_json
+
+_INDEX = ""
+
+
+class _Columns(NamedTuple):
+    index: list[Any]
+    """The number of each row."""
+    columns: dict[str, list[Any]]
+
+
+def recognizes(file: LogFile) -> bool:
+    """Return whether it has columns by row number, and unless it is named, one of them is called like a metric."""
+    found = _columns(file.document)
+    return found is not None and (file.named or any(map(known_direction, found.columns)))
+
+
+def read(source: Source) -> list[Recording]:
+    """Return the run in a table.
+
+    Raises:
+        SettingsError: The file is not such a table.
+        OSError: The file cannot be read.
+    """
+    found = _columns(read_json(source.path))
+    if found is None:
+        raise SettingsError(f"{str(source.path)!r} has no columns of numbers by row")
+    table = Table()
+    for number, index in enumerate(found.index):
+        row = {label: parse_number(column[number]) for label, column in found.columns.items()}
+        table.add([(_INDEX, parse_number(index)), *row.items()])
+    return [record_table(source.name, "pandas JSON", table, [], _INDEX)]
+
+
+def _columns(content: Any) -> _Columns | None:
+    """Return the columns in a document; None if it is no table."""
+    if not isinstance(content, Mapping) or not content:
+        return None
+    outer = cast("Mapping[str, Any]", content)
+    if {"columns", "index", "data"} <= outer.keys():
+        return _split(outer["columns"], outer["index"], outer["data"])
+    if not all(isinstance(column, Mapping) and column for column in outer.values()):
+        return None
+    columns = cast("Mapping[str, Mapping[str, Any]]", outer)
+    index = list(next(iter(columns.values())))
+    if not all(key.isdecimal() for key in index) or not all(list(each) == index for each in columns.values()):
+        return None
+    if all(key.isdecimal() for key in columns):
+        return None
+    return _Columns(index, {label: list(column.values()) for label, column in columns.items()})
+
+
+def _split(labels: Any, index: Any, rows: Any) -> _Columns | None:
+    """Return the columns of rows; None if they do not fit each other."""
+    if not all(isinstance(each, list) for each in (labels, index, rows)) or len(index) != len(rows) or not rows:
+        return None
+    if not all(isinstance(row, list) and len(row) == len(labels) for row in rows):
+        return None
+    return _Columns(index, {str(label): [row[place] for row in rows] for place, label in enumerate(labels)})
+
+
+READER = Reader("pandas tables in JSON", recognizes, read, order=GENERAL - 1)

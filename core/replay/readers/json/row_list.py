@@ -1,0 +1,65 @@
+"""Reader of a JSON list with an object for each epoch or step, as scripts and pandas's ``orient="records"`` make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from ....errors import SettingsError
+from ....limits import METRICS, ROWS
+from ...metric_choice import known_direction
+from ...records import Recording
+from ..axis_label import find_axis
+from ..log_file import LogFile
+from ..metric_names import check_metrics
+from ..reader import GENERAL, Reader, Source
+from ..rows import Table
+from ..table_recording import record_table
+from .document import read_json
+from .json_lines import numbers_of
+
+
+def recognizes(file: LogFile) -> bool:
+    """Return whether it is a list of objects, one of which has a number with a label of an axis or a metric."""
+    rows = [*_rows(file.document)][:50]
+    for each in rows:
+        labels = [label for label, _ in numbers_of(each)]
+        others = set(labels) - find_axis(labels).all
+        if any(map(known_direction, others)) or (others and file.named):
+            return True
+    return False
+
+
+def read(source: Source) -> list[Recording]:
+    """Return the run in a list.
+
+    Raises:
+        SettingsError: The file is not such a list, or it has too many rows or metrics.
+        OSError: The file cannot be read.
+    """
+    table, labels = Table(), set[str]()
+    for each in _rows(read_json(source.path)):
+        row = dict(numbers_of(each))
+        table.add(row.items())
+        labels |= row.keys()
+        if len(labels) > METRICS:
+            check_metrics(source.name, labels)
+        if table.count > ROWS:
+            raise SettingsError(f"{str(source.path)!r} has more than {ROWS:,} rows; give a file with a row an epoch")
+    return [record_table(source.name, "JSON list of epochs", table, [])]
+
+
+def _rows(content: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list, of the one list in an object, or of an object by row number."""
+    if isinstance(content, Mapping):
+        inner = cast("Mapping[str, Any]", content)
+        lists = [value for value in inner.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+        if len(lists) == 1:
+            content = lists[0]
+        elif inner and all(key.isdecimal() for key in inner):  # pandas's orient="index"
+            content = list(inner.values())
+    if isinstance(content, list):
+        yield from (each for each in cast("list[Any]", content) if isinstance(each, dict))
+
+
+READER = Reader("JSON lists of epochs", recognizes, read, order=GENERAL - 1)

@@ -1,0 +1,43 @@
+"""The patterns of texts that well-known scripts print."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from .pattern import NUMBER, Pattern
+
+NANO_GPT: Final = (
+    Pattern.parse(rf"^step (?P<step>\d+): train loss (?P<train_loss>{NUMBER}), val loss (?P<val_loss>{NUMBER})"),
+    Pattern.parse(rf"^iter (?P<step>\d+): loss (?P<loss_batch>{NUMBER})"),
+)
+"""What nanoGPT prints."""
+LLM_C: Final = (
+    Pattern.parse(rf"^s:(?P<step>\d+) tel:(?P<val_loss>{NUMBER})\s*$"),
+    Pattern.parse(rf"^s:(?P<step>\d+) trl:(?P<train_loss>{NUMBER})(?: lr:(?P<lr>{NUMBER}))?(?: norm:{NUMBER})?\s*$"),
+    Pattern.parse(rf"^s:(?P<step>\d+) eval:(?P<val_acc>{NUMBER})\s*$"),
+    Pattern.parse(rf"^(?P<step>\d+) val (?P<val_loss>{NUMBER})\s*$"),
+    Pattern.parse(rf"^(?P<step>\d+) train (?P<train_loss>{NUMBER})\s*$"),
+    Pattern.parse(rf"^(?P<step>\d+) hella (?P<val_acc>{NUMBER})\s*$"),
+)
+"""The log files of llm.c and build-nanogpt: training loss, validation loss, and HellaSwag's accuracy."""
+
+_WORD = r"[A-Za-z][\w/.@-]{0,40}"
+_PAIR = re.compile(rf"(?P<name>{_WORD}(?: {_WORD}){{0,3}})\)?\s?[:=]\s?(?P<value>{NUMBER})(?![\w/:.-])")
+
+
+def _labelled(word: str, axis: str) -> Pattern:
+    """Return the pattern of lines with an axis and with names of numbers."""
+    number = rf"\s{{0,3}}[:=#]?\s{{0,3}}\[?\s{{0,6}}(?P<{axis}>\d[\d,]*)"
+    return Pattern(re.compile(rf"(?i:\b{word}){number}(?:\s?/\s?\d+|\s+of\s+\d+)?\b"), _PAIR)
+
+
+LABELLED: Final = (
+    _labelled("epochs?", "epoch"),
+    _labelled("iter(?:ation)?", "iteration"),
+    _labelled("step", "step"),
+)
+"""Lines such as "Epoch:1/80 ... Val Loss: 3.2": an axis and names with numbers, which may also come in later lines."""
+
+KNOWN: Final = (NANO_GPT, LLM_C, *((each,) for each in LABELLED))
+"""The patterns of one script each, in the order in which they are tried."""
