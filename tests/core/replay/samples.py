@@ -6,7 +6,7 @@ from typing import Any
 
 from trainbus.replay import Recording
 
-FORMATS = Path(__file__).parent / "data" / "formats"
+FORMATS = Path(__file__).parent / "formats"
 """A directory for each library."""
 MEASURED: dict[str, Any] = json.loads((FORMATS / "measured.json").read_text())
 CURVE = [0.9, 0.6, 0.5, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]

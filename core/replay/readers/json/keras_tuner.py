@@ -73,4 +73,4 @@ def _objective(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> Objectiv
     return Objective(standard_name(found[0]), modes[found[0]]) if len(found) == 1 else None
 
 
-READER: Final = Reader("trials of KerasTuner", _recognizes, _read)
+READER: Final = Reader("KerasTuner", _recognizes, _read)

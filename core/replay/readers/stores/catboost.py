@@ -128,4 +128,4 @@ def _read_errors(path: Path, points: Points, notes: list[str]) -> None:
             raise SettingsError(f"{str(path)!r}: line {number:,} {words}: {line[:80]!r}") from None
 
 
-READER: Final = Reader("training directories of CatBoost", _recognizes, _read, _group)
+READER: Final = Reader("CatBoost", _recognizes, _read, _group)

@@ -64,4 +64,4 @@ def _read_table(path: Path, label: str, points: Points, notes: list[str]) -> Non
         points.add(label, cells[step], cells[-1], None if time is None else cells[time] / 1000)
 
 
-READER: Final = Reader("directories of dvclive", _recognizes, _read, _group)
+READER: Final = Reader("dvclive", _recognizes, _read, _group)

@@ -55,4 +55,4 @@ def _read(source: Source) -> list[Recording]:
     return [build_recording(source.name, title, timesteps, columns, notes, unit="timestep")]
 
 
-READER: Final = Reader("evaluations of stable-baselines3", _recognizes, _read)
+READER: Final = Reader("stable-baselines3", _recognizes, _read)

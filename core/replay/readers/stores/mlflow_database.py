@@ -118,4 +118,4 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-READER: Final = Reader("MLflow databases", _recognizes, _read)
+READER: Final = Reader("MLflow", _recognizes, _read)

@@ -139,4 +139,4 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, float) else None
 
 
-READER: Final = Reader("logs of offline runs of Weights & Biases", _recognizes, _read)
+READER: Final = Reader("Weights & Biases", _recognizes, _read)

@@ -81,4 +81,4 @@ def _number(cell: str) -> float | None:
         return None
 
 
-READER: Final = Reader("progress tables of reinforcement learning", _recognizes, _read, order=SPECIFIC + 1)
+READER: Final = Reader("stable-baselines3", _recognizes, _read, order=SPECIFIC + 1)

@@ -96,4 +96,4 @@ def _read_chart(path: Path, runs: defaultdict[str, Points], notes: list[str]) ->
     return axis
 
 
-READER: Final = Reader("charts of Weights & Biases as CSV", _recognizes, _read, _group)
+READER: Final = Reader("Weights & Biases", _recognizes, _read, _group)
