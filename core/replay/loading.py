@@ -6,21 +6,19 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
-
-import numpy as np
+from typing import TypeAlias
 
 from ..errors import SettingsError
 from ..settings.arguments import whole_number
-from .axis import AXES
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
 from .readers.registry import installed_readers
 from .readers.text.text_log import text_reader
 from .records import Recording
+from .same_run import Located, each_run_once
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -92,13 +90,13 @@ def read_all(
     if pattern:
         readers = (text_reader([pattern] if isinstance(pattern, str) else pattern), *readers)
     failures = [*failed]
-    found: list[_Located] = []
+    found: list[Located] = []
     for path in dict.fromkeys(map(Path, paths)):
         below = find_runs(path, readers)
         failures += below.failures
         for run in below.runs:
             try:
-                found += [_Located(path, run.files[0].parent, recording) for recording in run.read(steps_per_epoch)]
+                found += [Located(path, run.files[0].parent, recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:
                 failures.append(error)
     if not found:
@@ -106,22 +104,14 @@ def read_all(
         raise SettingsError(f"{failures[0]}{more}") from None
     for failure in failures:
         (_warn if unread is None else unread)(failure)
-    return sorted(_uniquely_named(_deduplicated(found)), key=lambda each: _natural_order(each.name))
+    return sorted(_uniquely_named(each_run_once(found)), key=lambda each: _natural_order(each.name))
 
 
 def _warn(failure: SettingsError) -> None:
     warnings.warn(f"A run is left out: {failure}", RuntimeWarning, stacklevel=3)
 
 
-class _Located(NamedTuple):
-    """A recording, the path by which it was requested, and the directory of its files."""
-
-    requested: Path
-    directory: Path
-    recording: Recording
-
-
-def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
+def _uniquely_named(found: Collection[Located]) -> list[Recording]:
     """Return the recordings with unique names; to equal names, add the path, then the format, then a number."""
     names = Counter(each.name for *_, each in found)
     full = [_name_with_path(each) if names[each.recording.name] > 1 else each.recording.name for each in found]
@@ -135,7 +125,7 @@ def _uniquely_named(found: Collection[_Located]) -> list[Recording]:
     return recordings
 
 
-def _name_with_path(found: _Located) -> str:
+def _name_with_path(found: Located) -> str:
     """Return the name of a run with the requested path, unless its name already contains this path."""
     path, directory, recording = found
     own = path.resolve().name
@@ -149,66 +139,3 @@ def _name_with_path(found: _Located) -> str:
 def _natural_order(name: str) -> list[tuple[int, str]]:
     """Return a sort key that puts version_2 before version_10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-_Key: TypeAlias = tuple[str, bytes, bytes]
-
-
-def _deduplicated(found: list[_Located]) -> list[_Located]:
-    """Return each run once, even if several formats record it; recordings of one run contain the same numbers.
-
-    A metric with a single distinct value may be equal in many runs. So two recordings with such a metric are one run
-    only if the directory of one contains the directory of the other.
-    """
-    kept: list[_Located] = []
-    holders: dict[_Key, list[int]] = {}
-    for each in found:
-        keys = dict(_keys(each.recording))
-        same = next(
-            (
-                index
-                for key, distinct in keys.items()
-                for index in holders.get(key, [])
-                if kept[index].recording.format != each.recording.format
-                and (distinct or _nested(kept[index].directory, each.directory))
-            ),
-            None,
-        )
-        if same is None:
-            for key in keys:
-                holders.setdefault(key, []).append(len(kept))
-            kept.append(each)
-        else:
-            note = f"{each.recording.name!r} ({each.recording.format}) records the same run and is left out."
-            first = kept[same].recording
-            kept[same] = kept[same]._replace(recording=_completed(first, each.recording, note))
-    return kept
-
-
-def _completed(kept: Recording, other: Recording, note: str) -> Recording:
-    """Return a recording with what only another one of the same run says about it."""
-    objective = kept.objective
-    if objective is None and other.objective is not None and other.objective.metric in kept.metrics:
-        objective = other.objective
-    settings = kept.settings or other.settings
-    return replace(kept, notes=(*kept.notes, note), objective=objective, settings=settings)
-
-
-def _keys(recording: Recording) -> Iterator[tuple[_Key, bool]]:
-    """Yield a key of each metric, and whether its values identify the run.
-
-    Values are in single precision, as event files store them.
-    """
-    counted = recording.steps if AXES[recording.unit].by_steps else None
-    places = recording.epochs if counted is None else counted
-    for name, series in recording.metrics.items():
-        if name.startswith("learning_rate") or not series.logged.any():
-            continue
-        with np.errstate(over="ignore"):
-            values = series.values[series.logged].astype(np.float32)
-        values[np.isnan(values)] = np.nan  # NaN has many bit patterns
-        yield (name, places[series.logged].tobytes(), values.tobytes()), len(np.unique(values)) > 1
-
-
-def _nested(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import SettingsError
-from ....limits import EPOCHS
 from ...records import Recording
-from ..columns import Column, align_by_epoch, still_valid
+from ..columns import Column, align_by_epoch
 from ..log_file import LogFile
 from ..metric_names import STAGES, check_metrics, list_names, standard_names
 from ..reader import Reader, Source
+from .directory_runs import DirectoryRun, TagSeries, read_runs
 from .epochs import EpochMap, epochs_from_length, epochs_from_series, guess_epochs
-from .scalars import read_scalars
 
 _KERAS_EPOCH = re.compile(r"(?<=/)epoch_(?=.)")
 _EPOCH_TAGS = {"epoch": (False, "event files with epochs"), "train/epoch": (True, "Hugging Face event files")}
@@ -63,39 +62,33 @@ def read(source: Source) -> list[Recording]:
     """
     files = source.files
     known = {file.parent for file in files}
-    runs: dict[Path, _Run] = {}
+    runs: dict[tuple[Path, int], DirectoryRun] = {}
     for directory in sorted(known):
-        notes: list[str] = []
-        tags = _read_tags([file for file in files if file.parent == directory], notes)
         above = next((above for above in directory.parents if above in known), None)
-        home = _run_directory(directory, known)
-        if above is not None and tags and all(_subtag(directory.relative_to(above), tag) for tag in tags):
-            # the series "val" of the tag "Loss" in `add_scalars` is "Loss/val" in other writers
-            tags = {f"{tag}/{_subtag(directory.relative_to(above), tag)}": series for tag, series in tags.items()}
-            home = above
-        elif home != directory:
-            tags = {f"{directory.name}/{tag}": series for tag, series in tags.items()}
-        elif above is not None and all(len(series) == 1 for series in tags.values()):
-            notes = [f"{directory.relative_to(above).as_posix()!r} has no curve and is left out."]
-            home, tags = above, {}
-        run = runs.setdefault(home, _Run({}, []))
-        run.tags.update(tags)
-        run.notes.extend(notes)
-    found = [
-        _build_recording(source.name_of(home), *run, source.steps_per_epoch) for home, run in runs.items() if run.tags
-    ]
+        for number, (tags, notes) in enumerate(read_runs([file for file in files if file.parent == directory])):
+            home = _run_directory(directory, known)
+            if above is not None and tags and all(_subtag(directory.relative_to(above), tag) for tag in tags):
+                # the series "val" of the tag "Loss" in `add_scalars` is "Loss/val" in other writers
+                below = directory.relative_to(above)
+                tags = {f"{tag}/{_subtag(below, tag)}": series for tag, series in tags.items()}  # noqa: PLW2901
+                home = above
+            elif home != directory:
+                tags = {f"{directory.name}/{tag}": series for tag, series in tags.items()}  # noqa: PLW2901
+            elif above is not None and all(len(series) == 1 for series in tags.values()):
+                notes = [f"{directory.relative_to(above).as_posix()!r} has no curve and is left out."]  # noqa: PLW2901
+                home, tags = above, {}  # noqa: PLW2901
+            run = runs.setdefault((home, number), DirectoryRun({}, []))
+            run.tags.update(tags)
+            run.notes.extend(notes)
+    several = {home for home, number in runs if number}
+    found: list[Recording] = []
+    for (home, number), run in runs.items():
+        name = f"{source.name_of(home)}{f'#{number + 1}' if home in several else ''}"
+        if run.tags:
+            found.append(_build_recording(name, *run, source.steps_per_epoch))
     if not found:
-        raise SettingsError(f"{str(min(runs))!r} has event files, but no numbers in them")
+        raise SettingsError(f"{str(min(runs)[0])!r} has event files, but no numbers in them")
     return found
-
-
-_TagSeries: TypeAlias = NDArray[np.void]
-"""The numbers of one tag, in the order of writing: an array of ``scalars.NUMBER``."""
-
-
-class _Run(NamedTuple):
-    tags: dict[str, _TagSeries]
-    notes: list[str]
 
 
 def _run_directory(directory: Path, known: Collection[Path]) -> Path:
@@ -120,37 +113,8 @@ def _subtag(below: Path, tag: str) -> str:
     return ""
 
 
-def _read_tags(paths: Iterable[Path], notes: list[str]) -> dict[str, _TagSeries]:
-    """Return the valid numbers in all files of one directory, by tag."""
-    read = [read_scalars(path, notes) for path in sorted(paths)]
-    # the names of copied files may not be in the order in which the files were written
-    files = sorted(read, key=lambda file: float(file.numbers["time"][0]) if file.numbers.size else 0.0)
-    names = list(dict.fromkeys(name for file in files for name in file.names))
-    index = {name: number for number, name in enumerate(names)}
-    numbers = np.concatenate([file.numbers for file in files])
-    tags = np.concatenate(
-        [np.array([index[name] for name in file.names], np.int64)[file.numbers["tag"]] for file in files]
-    )
-    valid = (numbers["step"] >= 0) & (numbers["step"] < EPOCHS)
-    before = 0
-    for file in files:
-        for count, step in file.restarts:
-            valid[: before + count] &= numbers["step"][: before + count] < step
-        before += len(file.numbers)
-    found: dict[str, _TagSeries] = {}
-    for number, name in enumerate(names):
-        series = numbers[(tags == number) & valid]
-        series = series[still_valid(series["step"])]
-        if series.size:
-            found[name] = series
-    void = len(numbers) - sum(map(len, found.values()))
-    if void:
-        notes.append(f"{void:,} numbers are left out, since the run later went back to their steps.")
-    return found
-
-
 def _build_recording(
-    name: str, tags: Mapping[str, _TagSeries], notes: Sequence[str], steps_per_epoch: int | None
+    name: str, tags: Mapping[str, TagSeries], notes: Sequence[str], steps_per_epoch: int | None
 ) -> Recording:
     check_metrics(name, tags)
     labels, epoch_map, title, tag_notes = _interpret_keras(tags) or _interpret_others(tags)
@@ -196,7 +160,7 @@ _Interpretation: TypeAlias = tuple[dict[str, str], EpochMap | None, str, list[st
 """Label (from which the name is derived) to tag; the epochs of the steps, if known; the format; notes."""
 
 
-def _interpret_keras(tags: Mapping[str, _TagSeries]) -> _Interpretation | None:
+def _interpret_keras(tags: Mapping[str, TagSeries]) -> _Interpretation | None:
     """Interpret Keras's tags: the prefix "epoch_" marks metrics of epochs, and their steps are epoch numbers."""
     labels = {_KERAS_EPOCH.sub("", tag, count=1): tag for tag in tags if _KERAS_EPOCH.search(tag)}
     if not labels or not all(tag.split("/")[0].lower() in STAGES for tag in labels.values()):
@@ -206,7 +170,7 @@ def _interpret_keras(tags: Mapping[str, _TagSeries]) -> _Interpretation | None:
     return labels, EpochMap(steps, steps), "Keras event files", others
 
 
-def _interpret_others(tags: Mapping[str, _TagSeries]) -> _Interpretation:
+def _interpret_others(tags: Mapping[str, TagSeries]) -> _Interpretation:
     """Interpret the tags of other writers, with or without a series of epochs."""
     labels = {tag: tag for tag in tags if not _NO_METRIC.match(tag)}
     notes = _note_left_out(tag for tag in tags if tag not in labels and tag not in _EPOCH_TAGS)

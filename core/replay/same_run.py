@@ -1,0 +1,132 @@
+"""Recordings of the same run, which several files tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Recording
+
+_ENOUGH = 3
+"""Different values of a metric that two files must have in common."""
+_SHARE = 0.9
+"""The part of the values in the shorter file that the other one must have, if both log at different moments."""
+
+
+class Located(NamedTuple):
+    """A recording, the path by which it was requested, and the directory of its files."""
+
+    requested: Path
+    directory: Path
+    recording: Recording
+
+
+_Key: TypeAlias = tuple[str, bytes]
+
+
+def each_run_once(found: Sequence[Located]) -> list[Located]:
+    """Return each run once, even if several formats record it; recordings of one run contain the same numbers.
+
+    A metric with a single distinct value may be equal in many runs, and one format may have more of the values than
+    another. So such recordings are one run only if the directory of one contains the directory of the other. Two files
+    of one format are one run only if they are copies in one directory.
+
+    Args:
+        found: The recordings, in the order in which they are preferred.
+    """
+    kept: list[Located] = []
+    holders: dict[_Key, list[int]] = {}
+    for each in found:
+        keys = dict(_keys(each.recording))
+        alike = ((index, distinct) for key, distinct in keys.items() for index in holders.get(key, []))
+        same = next((index for index, distinct in alike if _is_same(kept[index], each, distinct=distinct)), None)
+        if same is None:
+            similar = (index for key in _ends(each.recording) for index in holders.get(key, []))
+            same = next((index for index in dict.fromkeys(similar) if _overlap(kept[index], each)), None)
+        if same is None:
+            for key in (*keys, *_ends(each.recording)):
+                holders.setdefault(key, []).append(len(kept))
+            kept.append(each)
+            continue
+        note = f"{each.recording.name!r} ({each.recording.format}) records the same run and is left out."
+        first = kept[same].recording
+        kept[same] = kept[same]._replace(recording=_completed(first, each.recording, note))
+    return kept
+
+
+def _completed(kept: Recording, other: Recording, note: str) -> Recording:
+    """Return a recording with what only another one of the same run says about the run."""
+    objective = kept.objective
+    if objective is None and other.objective is not None and other.objective.metric in kept.metrics:
+        objective = other.objective
+    settings = kept.settings or other.settings
+    return replace(kept, notes=(*kept.notes, note), objective=objective, settings=settings)
+
+
+def _is_same(one: Located, other: Located, *, distinct: bool) -> bool:
+    """Return whether two recordings with an equal metric are of one run."""
+    if one.recording.format == other.recording.format:
+        return one.directory == other.directory and distinct and _are_copies(one.recording, other.recording)
+    return distinct or _nested(one.directory, other.directory)
+
+
+def _are_copies(one: Recording, other: Recording) -> bool:
+    """Return whether two recordings have exactly the same numbers, and enough of them."""
+    if one.metrics.keys() != other.metrics.keys() or len(one.epochs) != len(other.epochs):
+        return False
+    pairs = [(one.metrics[name].values, other.metrics[name].values) for name in one.metrics]
+    equal = all(np.array_equal(values, others, equal_nan=True) for values, others in pairs)
+    return equal and any(np.unique(values[np.isfinite(values)]).size >= _ENOUGH for values, _ in pairs)
+
+
+def _overlap(one: Located, other: Located) -> bool:
+    """Return whether recordings of different formats, one beside or below the other, have most values in common."""
+    if one.recording.format == other.recording.format or not _nested(one.directory, other.directory):
+        return False
+    mine, others = _values(one.recording), _values(other.recording)
+    shared = mine.keys() & others.keys()
+    for name in shared:
+        few, many = sorted((mine[name], others[name]), key=len)
+        if np.isin(few, many).mean() < _SHARE:
+            return False
+    return any(min(mine[name].size, others[name].size) >= _ENOUGH for name in shared)
+
+
+def _values(recording: Recording) -> dict[str, NDArray[np.float32]]:
+    """Return the different finite values of each metric, in single precision, as event files store them."""
+    found = dict[str, NDArray[np.float32]]()
+    for name, (values, _) in recording.metrics.items():
+        if name.startswith("learning_rate"):
+            continue
+        with np.errstate(over="ignore"):
+            different = np.unique(values[np.isfinite(values)].astype(np.float32))
+        if different.size > 1:
+            found[name] = different
+    return found
+
+
+def _keys(recording: Recording) -> Iterator[tuple[_Key, bool]]:
+    """Yield a key of each metric, and whether its values identify the run; they are in single precision."""
+    for name, series in recording.metrics.items():
+        if name.startswith("learning_rate") or not series.logged.any():
+            continue
+        with np.errstate(over="ignore"):
+            values = series.values[series.logged].astype(np.float32)
+        values[np.isnan(values)] = np.nan  # NaN has many bit patterns
+        yield (name, values.tobytes()), len(np.unique(values)) > 1
+
+
+def _ends(recording: Recording) -> Iterator[_Key]:
+    """Yield a key of the first and of the last value of each metric, which another file of the run most likely has."""
+    for (name, values), _ in _keys(recording):
+        size = np.dtype(np.float32).itemsize
+        yield from ((f"first {name}", values[:size]), (f"last {name}", values[-size:]))
+
+
+def _nested(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
