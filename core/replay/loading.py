@@ -96,7 +96,7 @@ def read_all(
         failures += below.failures
         for run in below.runs:
             try:
-                found += [Located(path, run.files[0].parent, recording) for recording in run.read(steps_per_epoch)]
+                found += [Located(path, run.files, recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:
                 failures.append(error)
     if not found:
@@ -127,7 +127,7 @@ def _uniquely_named(found: Collection[Located]) -> list[Recording]:
 
 def _name_with_path(found: Located) -> str:
     """Return the name of a run with the requested path, unless its name already contains this path."""
-    path, directory, recording = found
+    path, directory, recording = found.requested, found.directory, found.recording
     own = path.resolve().name
     is_below = directory.name == own and directory != path and path.is_dir()
     rest = recording.name.removeprefix(own)

@@ -19,11 +19,16 @@ _SHARE = 0.9
 
 
 class Located(NamedTuple):
-    """A recording, the path by which it was requested, and the directory of its files."""
+    """A recording, the path by which it was requested, and the files that were read together for it."""
 
     requested: Path
-    directory: Path
+    files: tuple[Path, ...]
     recording: Recording
+
+    @property
+    def directory(self) -> Path:
+        """The directory of these files."""
+        return self.files[0].parent
 
 
 _Key: TypeAlias = tuple[str, bytes]
@@ -71,7 +76,8 @@ def _completed(kept: Recording, other: Recording, note: str) -> Recording:
 def _is_same(one: Located, other: Located, *, distinct: bool) -> bool:
     """Return whether two recordings with an equal metric are of one run."""
     if one.recording.format == other.recording.format:
-        return one.directory == other.directory and distinct and _are_copies(one.recording, other.recording)
+        beside = one.directory == other.directory and one.files != other.files
+        return beside and distinct and _are_copies(one.recording, other.recording)
     return distinct or _nested(one.directory, other.directory)
 
 

@@ -15,9 +15,9 @@ from .recorded import History, recording
 CURVE = [3.0, 2.5, 2.0, 1.9, 1.8, 1.75, 1.7, 1.72]
 
 
-def located(place: str, form: str, curve: History = CURVE, *, every: int = 1) -> Located:
+def located(place: str, form: str, curve: History = CURVE, *, every: int = 1, file: str = "log") -> Located:
     """Return a recording in a directory, of a file of this format that has each so many-th value."""
-    return Located(Path(), Path(place), replace(recording(curve[every - 1 :: every], place), format=form))
+    return Located(Path(), (Path(place, file),), replace(recording(curve[every - 1 :: every], place), format=form))
 
 
 def kept(*found: Located) -> list[Recording]:
@@ -36,7 +36,7 @@ def test_another_axis_or_precision_does_not_matter() -> None:
     """A file may count evaluations, and the other one epochs; event files are in single precision."""
     single = [float(np.float32(value / 3)) for value in CURVE]
     other = replace(located("a", "B", single).recording, unit="iteration", steps=np.arange(8) * 50)
-    assert len(kept(located("a", "A", [value / 3 for value in CURVE]), Located(Path(), Path("a"), other))) == 1
+    assert len(kept(located("a", "A", [value / 3 for value in CURVE]), Located(Path(), (Path("a/b"),), other))) == 1
 
 
 @pytest.mark.parametrize("place", ["a", "a/b", ".", "c"])
@@ -56,7 +56,8 @@ def test_other_curves_are_other_runs() -> None:
 
 def test_files_of_one_format_are_runs_of_their_own_unless_they_are_copies() -> None:
     """As the two files of numbers that MMEngine writes; runs of the same seed in other directories are several."""
-    assert len(kept(located("a", "A"), located("a", "A"))) == 1
+    assert len(kept(located("a", "A"), located("a", "A", file="copy"))) == 1
+    assert len(kept(located("a", "A"), located("a", "A"))) == 2
     assert len(kept(located("a", "A"), located("b", "A"))) == 2
     assert len(kept(located("a", "A"), located("a", "A", every=2))) == 2
     assert len(kept(located("a", "A", [1.0, 2.0]), located("a", "A", [1.0, 2.0]))) == 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...axis import Unit
 
 _Integers = NDArray[np.int64]
 
@@ -15,7 +17,7 @@ _LONGEST_VALIDATION_INTERVAL = 20
 
 
 class EpochMap(NamedTuple):
-    """A map from steps to epochs."""
+    """A map from steps to epochs, or to the rows of a run that counts something else."""
 
     ends: _Integers
     """The last step of each range of steps, ascending; a range begins after the end of the previous one."""
@@ -25,6 +27,8 @@ class EpochMap(NamedTuple):
     """What was guessed, as a sentence."""
     others: frozenset[str] = frozenset()
     """The names of series with steps of another kind."""
+    unit: Unit = "epoch"
+    """What the ranges are, if not epochs; their steps are then the ends."""
 
     def map(self, steps: _Integers) -> tuple[_Integers, NDArray[np.bool_]]:
         """Return the epochs of all steps up to the last end, and a mask of these steps."""
@@ -49,6 +53,25 @@ def epochs_from_series(steps: _Integers, epochs: NDArray[np.float64], *, complet
     ends, first = np.unique(steps[good], return_index=True)
     numbers = epochs[good][first]
     return EpochMap(ends, (np.maximum(np.ceil(numbers) - 1, 0) if completed else np.floor(numbers)).astype(np.int64))
+
+
+def evaluations_in_epochs(epoch_map: EpochMap, held_out: Iterable[_Integers]) -> EpochMap:
+    """Return a map to evaluations if an epoch has several of them, otherwise the same map.
+
+    Args:
+        epoch_map: The map to epochs.
+        held_out: The steps of each metric of held-out data.
+
+    >>> epochs = EpochMap(np.array([10, 20]), np.array([0, 1]))
+    >>> evaluations_in_epochs(epochs, [np.array([5, 10, 15, 20])]).unit
+    'evaluation'
+    """
+    given = [np.unique(steps) for steps in held_out]
+    mapped = [(steps, np.unique(epoch_map.map(steps)[0])) for steps in given]
+    if all(len(epochs) == int((steps <= epoch_map.ends[-1]).sum()) for steps, epochs in mapped):
+        return epoch_map
+    ends = np.unique(np.concatenate(given))
+    return EpochMap(ends, np.arange(len(ends)), unit="evaluation")
 
 
 def epochs_from_length(steps: _Integers, steps_per_epoch: int) -> EpochMap:
@@ -92,8 +115,8 @@ def guess_epochs(series: Mapping[str, _Integers]) -> EpochMap:
         every = np.unique(np.concatenate([steps for other, steps in taken.items() if other not in far]))
         return EpochMap(every, *_from_0(every, "Steps are read as epochs."), frozenset(far))
     if len(every) == len(ends):
-        note = f"There is a value every {stride:,} steps: each is read as an epoch."
-        return EpochMap(ends, np.arange(len(ends)), note)
+        note = f"Records come every {stride:,} steps: patience counts records."
+        return EpochMap(ends, np.arange(len(ends)), note, unit="step")
     if finest == 1 and stride <= _LONGEST_VALIDATION_INTERVAL:
         every = np.unique(np.concatenate(list(taken.values())))
         note = f"Steps are read as epochs, and {name!r} has a value every {stride} epochs."

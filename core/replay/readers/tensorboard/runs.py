@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import SettingsError
+from ...axis import AXES
 from ...records import Recording
 from ..columns import Column, align_by_epoch
 from ..log_file import LogFile
 from ..metric_names import STAGES, check_metrics, list_names, standard_names
 from ..reader import Reader, Source
+from ..recording import HELD_OUT
 from .directory_runs import DirectoryRun, TagSeries, read_runs
-from .epochs import EpochMap, epochs_from_length, epochs_from_series, guess_epochs
+from .epochs import EpochMap, epochs_from_length, epochs_from_series, evaluations_in_epochs, guess_epochs
 
 _KERAS_EPOCH = re.compile(r"(?<=/)epoch_(?=.)")
 _EPOCH_TAGS = {"epoch": (False, "event files with epochs"), "train/epoch": (True, "Hugging Face event files")}
@@ -126,6 +128,10 @@ def _build_recording(
     steps = {standard: each["step"] for standard, each in series.items()}
     if epoch_map is None and steps_per_epoch is not None:
         epoch_map = epochs_from_length(np.concatenate(list(steps.values())), steps_per_epoch)
+    if epoch_map is not None:
+        epoch_map = evaluations_in_epochs(
+            epoch_map, [each for name, each in steps.items() if name.startswith(HELD_OUT)]
+        )
     epoch_map = epoch_map or guess_epochs(steps)
     columns: dict[str, Column] = {}
     times: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
@@ -146,14 +152,17 @@ def _build_recording(
     if epoch_map.others:
         notes.append(f"{list_names(sorted(epoch_map.others))}: left out, since its steps count something else.")
     if late:
-        notes.append(f"{late:,} numbers after the end of the last epoch are left out.")
+        notes.append(f"{late:,} numbers after the end of the last {AXES[epoch_map.unit].row} are left out.")
     if several:
         notes.append(f"{list_names(several)}: the last of several values in an epoch is used.")
     epochs, metrics = align_by_epoch(columns)
     ends = np.full(len(epochs), -np.inf)
     for at, when in times:
         np.maximum.at(ends, np.searchsorted(epochs, at), when)
-    return Recording(name, epochs, metrics, ends if (ends > 0).all() else None, title, tuple(notes))
+    at, times_known = None, (ends > 0).all()
+    if epoch_map.unit != "epoch":
+        at, epochs = epoch_map.ends[np.searchsorted(epoch_map.epochs, epochs)], np.arange(len(epochs))
+    return Recording(name, epochs, metrics, ends if times_known else None, title, tuple(notes), epoch_map.unit, at)
 
 
 _Interpretation: TypeAlias = tuple[dict[str, str], EpochMap | None, str, list[str]]

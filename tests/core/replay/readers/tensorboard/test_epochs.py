@@ -34,7 +34,8 @@ def test_the_meaning_of_steps_is_guessed_and_noted(case: str, tmp_path: Path):
 
     assert found.epochs.tolist() == epochs
     assert {name: shown(found)[name] for name in expected} == expected
-    assert any("read as" in note for note in found.notes)
+    assert any("read as" in note or "Records come every 100 steps" in note for note in found.notes)
+    assert (found.unit == "step") is (case == "a value every 100 steps")
 
 
 @given(epochs=st.integers(1, 5), steps=st.integers(1, 40), first=st.integers(0, 1), every=st.integers(1, 7))
@@ -54,3 +55,17 @@ def test_an_epoch_has_steps(tmp_path: Path):
     write(tmp_path / "events.out.tfevents.1", curve("loss", range(4)))
     with pytest.raises(SettingsError, match="steps_per_epoch=0: give a number of at least 1"):
         read(tmp_path, steps_per_epoch=0)
+
+
+def test_several_evaluations_in_an_epoch_are_rows(tmp_path: Path):
+    """As with Hugging Face, whose patience counts evaluations: a series says in which epoch a step is."""
+    series = {"train/epoch": range(10, 50, 10), "eval/loss": range(10, 50, 10), "train/loss": range(5, 50, 5)}
+    records = [record for tag, steps in series.items() for record in curve(tag, steps)]
+    epochs = [number for step in range(10, 50, 10) for number in curve("train/epoch", [step], step / 20 - step)]
+    write(tmp_path / "events.out.tfevents.1", [*epochs, *records[4:]])
+    found = read(tmp_path)
+
+    assert (found.unit, found.epochs.tolist()) == ("evaluation", [0, 1, 2, 3])
+    assert found.steps is not None
+    assert found.steps.tolist() == [10, 20, 30, 40]
+    assert shown(found) == {"val_loss": [10, 20, 30, 40], "loss": [10, 20, 30, 40]}
