@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -78,7 +78,9 @@ def _is_same(one: Located, other: Located, *, distinct: bool) -> bool:
     if one.recording.format == other.recording.format:
         beside = one.directory == other.directory and one.files != other.files
         return beside and distinct and _are_copies(one.recording, other.recording)
-    return distinct or _nested(one.directory, other.directory)
+    if not (distinct or _nested(one.directory, other.directory)):
+        return False
+    return not _contradict(_values(one.recording), _values(other.recording))
 
 
 def _are_copies(one: Recording, other: Recording) -> bool:
@@ -95,12 +97,17 @@ def _overlap(one: Located, other: Located) -> bool:
     if one.recording.format == other.recording.format or not _nested(one.directory, other.directory):
         return False
     mine, others = _values(one.recording), _values(other.recording)
-    shared = mine.keys() & others.keys()
-    for name in shared:
+    enough = any(min(mine[name].size, others[name].size) >= _ENOUGH for name in mine.keys() & others.keys())
+    return enough and not _contradict(mine, others)
+
+
+def _contradict(mine: Mapping[str, NDArray[np.float32]], others: Mapping[str, NDArray[np.float32]]) -> bool:
+    """Return whether a metric of both has too many values that only one of them has."""
+    for name in mine.keys() & others.keys():
         few, many = sorted((mine[name], others[name]), key=len)
         if np.isin(few, many).mean() < _SHARE:
-            return False
-    return any(min(mine[name].size, others[name].size) >= _ENOUGH for name in shared)
+            return True
+    return False
 
 
 def _values(recording: Recording) -> dict[str, NDArray[np.float32]]:
