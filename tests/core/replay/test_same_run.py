@@ -77,7 +77,9 @@ def test_what_only_one_file_says_about_the_run_is_kept():
 def test_runs_that_differ_in_one_metric_are_two():
     """Two runs with one seed have the same training loss, however different their validations are."""
     runs = [
-        Located(Path(), Path(form), replace(recording({"loss": CURVE, "val_loss": curve}, form), format=form))
+        located(form, form)._replace(
+            recording=replace(recording({"loss": CURVE, "val_loss": curve}, form), format=form)
+        )
         for form, curve in (("a", CURVE), ("b", [2 * value for value in CURVE]))
     ]
     assert len(each_run_once(runs)) == 2
