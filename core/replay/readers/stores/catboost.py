@@ -74,11 +74,13 @@ def _read_history(path: Path, points: Points, notes: list[str]) -> Objective | N
         place = row.get("iteration")
         if not isinstance(place, float):
             raise SettingsError(f"{str(path)!r} has an iteration without the number 'iteration'")
+        passed = row.get("passed_time")
+        seconds = passed if isinstance(passed, float) else None
         for data_set, values in row.items():
             named = metrics["learn" if data_set.startswith("learn") else "test"]
             for metric, value in zip(named, as_list(values), strict=False):
                 if isinstance(value, float):
-                    points.add(f"{data_set}/{metric.get('name')}", place, value)
+                    points.add(f"{data_set}/{metric.get('name')}", place, value, seconds)
     return _objective(metrics, as_list(meta.get("test_sets")))
 
 

@@ -18,10 +18,10 @@ from ...records import Recording
 from ..log_file import LogFile
 from ..metric_names import standard_name
 from ..reader import Reader, Source
-from ..recording import build_recording
 from ..rows import Table
 from ..shared.protobuf import LENGTH, parse_fields, parse_varint
 from ..shared.settings_beside import flattened
+from ..table_recording import record_table
 from .wandb_records import MAGIC, read_records
 
 _HISTORY, _CONFIG, _METRIC, _RUN = 2, 5, 12, 17
@@ -30,7 +30,6 @@ _KEY, _NESTED_KEY, _VALUE = 1, 2, 16
 _RUN_CONFIG, _RUN_NAME = 4, 8
 _METRIC_NAME, _METRIC_GOAL = 1, 8
 _GOALS: dict[int, Literal["min", "max"]] = {1: "min", 2: "max"}
-_STEP, _EPOCH = "_step", "epoch"
 _BOOKKEEPING = ("_runtime", "_wandb")
 _SPECIAL = {"nan", "infinity", "-infinity"}
 
@@ -92,20 +91,8 @@ class _Log:
             self.objective = Objective(standard_name(name), mode)
 
     def recording(self) -> Recording:
-        """Return the run: over its epochs if it logged them, else over the steps of Weights & Biases."""
-        columns = self.table.cells()
-        steps = self.table.column(_STEP)
-        by_epoch = _EPOCH in columns
-        metrics = {label: cells for label, cells in columns.items() if label not in (_STEP, _EPOCH)}
-        found = build_recording(
-            self.name or self.source.name,
-            "offline Weights & Biases",
-            self.table.column(_EPOCH) if by_epoch else steps,
-            metrics,
-            self.notes,
-            steps if by_epoch else None,
-            "epoch" if by_epoch else "step",
-        )
+        """Return the run: over its epochs if it logged them, else over its steps, or those of Weights & Biases."""
+        found = record_table(self.name or self.source.name, "offline Weights & Biases", self.table, self.notes)
         settings = flattened({key: value for key, value in self.settings.items() if key not in _BOOKKEEPING})
         return replace(found, settings=settings, objective=self.objective)
 

@@ -27,6 +27,8 @@ def test_learn_and_test_are_one_run_judged_by_the_metric_that_catboost_names():
     assert logged(found, "logloss") == pytest.approx(evals["learn"]["Logloss"])
     assert found.objective == Objective("test_AUC", "max")
     assert best(found, "test_AUC", "max") == MEASURED["catboost"]["best_iteration"]
+    assert found.duration is not None
+    assert found.duration > 0
 
 
 def test_the_tables_alone_hold_the_same_numbers(tmp_path: Path):

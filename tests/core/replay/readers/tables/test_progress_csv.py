@@ -32,7 +32,7 @@ def test_rows_of_ray_are_at_iterations():
     assert math.isnan(logged(found, "nested/reward_mean")[0])
 
 
-@pytest.mark.parametrize("label", ["total_timesteps", "misc/total_timesteps"])
+@pytest.mark.parametrize("label", ["total_timesteps", "misc/total_timesteps", "TimestepsSoFar"])
 def test_rows_of_baselines_are_at_timesteps(tmp_path: Path, label: str):
     """Lines that a killed run left incomplete are left out with a note."""
     (tmp_path / "progress.csv").write_text(f"eprewmean,{label},name\n1.5,2048,a\n,4096,b\n2.5\n2.5,6144,c\n")

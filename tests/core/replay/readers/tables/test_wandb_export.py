@@ -43,10 +43,29 @@ def test_charts_of_one_directory_are_joined(tmp_path: Path):
     assert logged(first, "loss") == [2, 1]
 
 
-def test_a_chart_over_epochs(tmp_path: Path):
-    (tmp_path / "chart.csv").write_text('"epoch","run - val_acc"\n"1","0.5"\n"2","0.75"\n')
+@pytest.mark.parametrize("axis", ["epoch", "train/epoch", "epoch_id"])
+def test_a_chart_over_epochs(tmp_path: Path, axis: str):
+    (tmp_path / "chart.csv").write_text(f'"{axis}","run - val_acc"\n"1","0.5"\n"2","0.75"\n')
     found = read(tmp_path)
     assert (found.unit, found.epochs.tolist(), logged(found, "val_acc")) == ("epoch", [0, 1], [0.5, 0.75])
+
+
+@pytest.mark.parametrize("axis", ["trainer/global_step", "iteration"])
+def test_a_chart_over_another_counter(tmp_path: Path, axis: str):
+    (tmp_path / "chart.csv").write_text(f'"{axis}","run - val_acc"\n"100","0.5"\n"200","0.75"\n')
+    found = read(tmp_path)
+    assert found.unit in axis
+    assert steps(found) == [100, 200]
+
+
+def test_a_table_of_runs_says_what_it_lacks(tmp_path: Path):
+    """Weights & Biases exports the table of all runs too, which has only the last value of each metric."""
+    path = tmp_path / "export.csv"
+    path.write_text(
+        '"Name","State","Notes","User","Tags","Created","Runtime","val_loss"\n"a","finished","-","","","","4","1"\n'
+    )
+    with pytest.raises(SettingsError, match="has the last values of runs of Weights & Biases, but no curves"):
+        read(path)
 
 
 def test_a_chart_over_time_counts_rows(tmp_path: Path):
