@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....errors import SettingsError
-from ...objective import Objective
 from ...records import Recording
 from ..log_file import LogFile
-from ..metric_names import standard_name
 from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..rows import Table
+from ..shared.judged import judged_by
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.settings_beside import flattened
 from ..table_recording import record_table
@@ -71,10 +70,10 @@ def read(source: Source) -> list[Recording]:
     name = source.name_of(_run_directory(path))
     found = record_table(name, "Hugging Face trainer state", table, [], completed=True)
     settings = {key: state[key] for key in _SETTINGS if key in state} | flattened(state.get("trial_params"))
-    return [replace(found, objective=_objective(state, logged), settings=settings)]
+    return [judged_by(replace(found, settings=settings), *_judged(state, logged))]
 
 
-def _objective(state: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> Objective | None:
+def _judged(state: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> tuple[str, Literal["min", "max"] | None]:
     """Return the metric for which the trainer recorded its best value: ``metric_for_best_model``, without its name.
 
     It is the one whose best value until the end of the record is that value; several such metrics name none.
@@ -88,12 +87,12 @@ def _objective(state: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) ->
                 values.setdefault(label, []).append(number)
     modes: dict[Literal["min", "max"], Callable[[Iterable[float]], float]] = {"min": min, "max": max}
     found = [
-        Objective(standard_name(label), mode)
+        (label, mode)
         for label, numbers in values.items()
         for mode, best_of in modes.items()
         if best_of(numbers) == best and min(numbers) < max(numbers)
     ]
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 else ("", None)
 
 
 def _run_directory(file: Path) -> Path:
