@@ -14,7 +14,7 @@ from ..log_file import LogFile
 from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..rows import Table
-from ..shared.judged import judged_by
+from ..shared.judged import UNKNOWN, Judged, judged_by
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.settings_beside import flattened
 from ..table_recording import record_table
@@ -73,7 +73,7 @@ def read(source: Source) -> list[Recording]:
     return [judged_by(replace(found, settings=settings), *_judged(state, logged))]
 
 
-def _judged(state: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> tuple[str, Literal["min", "max"] | None]:
+def _judged(state: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> Judged:
     """Return the metric for which the trainer recorded its best value: ``metric_for_best_model``, without its name.
 
     It is the one whose best value until the end of the record is that value; several such metrics name none.
@@ -86,13 +86,13 @@ def _judged(state: Mapping[str, Any], logged: Sequence[Mapping[str, Any]]) -> tu
             if number is not None and label.startswith(_EVALUATED) and not label.endswith(_SPEEDS):
                 values.setdefault(label, []).append(number)
     modes: dict[Literal["min", "max"], Callable[[Iterable[float]], float]] = {"min": min, "max": max}
-    found = [
+    found: list[Judged] = [
         (label, mode)
         for label, numbers in values.items()
         for mode, best_of in modes.items()
         if best_of(numbers) == best and min(numbers) < max(numbers)
     ]
-    return found[0] if len(found) == 1 else ("", None)
+    return found[0] if len(found) == 1 else UNKNOWN
 
 
 def _run_directory(file: Path) -> Path:

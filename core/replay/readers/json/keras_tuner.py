@@ -15,7 +15,7 @@ from ..log_file import LogFile
 from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
-from ..shared.judged import judged_by
+from ..shared.judged import UNKNOWN, Judged, judged_by
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.points import Points
 from ..shared.settings_beside import flattened
@@ -60,7 +60,7 @@ def _values(observation: Mapping[str, Any]) -> list[float]:
     return [number for each in as_list(observation.get("value")) if (number := parse_number(each)) is not None]
 
 
-def _judged(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, Literal["min", "max"] | None]:
+def _judged(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> Judged:
     """Return the metric whose best value is the score of the trial, by which the search compares trials."""
     means: defaultdict[str, list[float]] = defaultdict(list)
     for name, observation in _observations(metrics):
@@ -69,7 +69,7 @@ def _judged(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, 
     best = {name: (min if mode == "min" else max)(means[name], default=None) for name, mode in modes.items()}
     named = [name for name in modes if best[name] is not None and best[name] == trial.get("score")]
     found = named if len(named) == 1 else list(modes)
-    return (found[0], modes[found[0]]) if len(found) == 1 else ("", None)
+    return (found[0], modes[found[0]]) if len(found) == 1 else UNKNOWN
 
 
 READER: Final = Reader("KerasTuner", _recognizes, _read)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal, TypeAlias
 
 from ...objective import Objective
 from ...records import Recording
 from ..metric_names import standard_name
+
+Judged: TypeAlias = tuple[str, Literal["min", "max"] | None]
+"""The label of a metric in a file, and whether the file calls lower or higher values better."""
+UNKNOWN: Final[Judged] = ("", None)
 
 
 def judged_by(recording: Recording, label: str, mode: Literal["min", "max"] | None) -> Recording:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ....limits import NESTING, SETTINGS_BYTES
 from .plain_data import as_mapping
@@ -24,7 +24,7 @@ def flattened(settings: object) -> dict[str, object]:
 
 
 def _leaves(settings: object, name: str, depth: int = 0) -> Iterator[tuple[str, object]]:
-    inner = as_mapping(settings) if depth < NESTING else {}
+    inner: Mapping[str, Any] = as_mapping(settings) if depth < NESTING else {}
     if inner:
         for key, value in inner.items():
             yield from _leaves(value, f"{name}/{key}" if name else str(key), depth + 1)

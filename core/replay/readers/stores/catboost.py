@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 from ....errors import SettingsError
 from ....limits import JSON_BYTES
@@ -19,7 +19,7 @@ from ...records import Recording
 from ..log_file import LogFile
 from ..reader import Reader, Source
 from ..recording import build_recording
-from ..shared.judged import judged_by
+from ..shared.judged import UNKNOWN, Judged, judged_by
 from ..shared.lines import whole_lines
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.points import Points
@@ -30,7 +30,6 @@ _EVENTS = re.compile(r"learn|test\d*")
 _META = re.compile(r'\s*\{\s*"meta"\s*:\s*\{[^\n]*"learn_metrics"\s*:\s*\[')
 _ERRORS = re.compile(r"(learn|test)_error")
 _DATA_SET = re.compile(r"(.+):(\d+)$")
-_Judged: TypeAlias = tuple[str, Literal["min", "max"] | None]
 _MODES: dict[str, Literal["min", "max"]] = {"Min": "min", "Max": "max"}
 
 
@@ -53,7 +52,7 @@ def _group(files: Sequence[Path]) -> Iterable[Sequence[Path]]:
 def _read(source: Source) -> list[Recording]:
     directory, points, notes = source.path.parent, Points(), list[str]()
     history = next((file for file in source.files if file.suffix != ".tsv"), None)
-    judged = "", None
+    judged = UNKNOWN
     if history is not None:
         judged = _read_history(history, points, notes)
     else:
@@ -65,7 +64,7 @@ def _read(source: Source) -> list[Recording]:
     return [judged_by(found, *judged)]
 
 
-def _read_history(path: Path, points: Points, notes: list[str]) -> _Judged:
+def _read_history(path: Path, points: Points, notes: list[str]) -> Judged:
     content = _parsed(path, notes)
     meta = as_mapping(content.get("meta"))
     metrics = {kind: [as_mapping(each) for each in as_list(meta.get(f"{kind}_metrics"))] for kind in ("learn", "test")}
@@ -83,7 +82,7 @@ def _read_history(path: Path, points: Points, notes: list[str]) -> _Judged:
     return _judged(metrics, as_list(meta.get("test_sets")))
 
 
-def _judged(metrics: Mapping[str, Sequence[Mapping[str, Any]]], test_sets: Sequence[object]) -> _Judged:
+def _judged(metrics: Mapping[str, Sequence[Mapping[str, Any]]], test_sets: Sequence[object]) -> Judged:
     """Return the first metric of the last test data, or else of the training data, and its direction."""
     tested = bool(test_sets) and bool(metrics["test"])
     data_set = str(test_sets[-1]) if tested else "learn"
