@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 from ..errors import SettingsError
 from ..settings.arguments import whole_number
-from .axis import AXES
 from .readers.discovery import find_runs
 from .readers.metric_names import list_names
 from .readers.registry import installed_readers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -60,8 +60,17 @@ def each_run_once(found: Sequence[Located]) -> list[Located]:
             continue
         note = f"{each.recording.name!r} ({each.recording.format}) records the same run and is left out."
         first = kept[same].recording
-        kept[same] = kept[same]._replace(recording=replace(first, notes=(*first.notes, note)))
+        kept[same] = kept[same]._replace(recording=_completed(first, each.recording, note))
     return kept
+
+
+def _completed(kept: Recording, other: Recording, note: str) -> Recording:
+    """Return a recording with what only another one of the same run says about the run."""
+    objective = kept.objective
+    if objective is None and other.objective is not None and other.objective.metric in kept.metrics:
+        objective = other.objective
+    settings = kept.settings or other.settings
+    return replace(kept, notes=(*kept.notes, note), objective=objective, settings=settings)
 
 
 def _is_same(one: Located, other: Located, *, distinct: bool) -> bool:
@@ -69,7 +78,9 @@ def _is_same(one: Located, other: Located, *, distinct: bool) -> bool:
     if one.recording.format == other.recording.format:
         beside = one.directory == other.directory and one.files != other.files
         return beside and distinct and _are_copies(one.recording, other.recording)
-    return distinct or _nested(one.directory, other.directory)
+    if not (distinct or _nested(one.directory, other.directory)):
+        return False
+    return not _contradict(_values(one.recording), _values(other.recording))
 
 
 def _are_copies(one: Recording, other: Recording) -> bool:
@@ -86,12 +97,17 @@ def _overlap(one: Located, other: Located) -> bool:
     if one.recording.format == other.recording.format or not _nested(one.directory, other.directory):
         return False
     mine, others = _values(one.recording), _values(other.recording)
-    shared = mine.keys() & others.keys()
-    for name in shared:
+    enough = any(min(mine[name].size, others[name].size) >= _ENOUGH for name in mine.keys() & others.keys())
+    return enough and not _contradict(mine, others)
+
+
+def _contradict(mine: Mapping[str, NDArray[np.float32]], others: Mapping[str, NDArray[np.float32]]) -> bool:
+    """Return whether a metric of both has too many values that only one of them has."""
+    for name in mine.keys() & others.keys():
         few, many = sorted((mine[name], others[name]), key=len)
         if np.isin(few, many).mean() < _SHARE:
-            return False
-    return any(min(mine[name].size, others[name].size) >= _ENOUGH for name in shared)
+            return True
+    return False
 
 
 def _values(recording: Recording) -> dict[str, NDArray[np.float32]]:

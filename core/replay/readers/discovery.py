@@ -160,7 +160,8 @@ def _ask(reader: Reader, file: Path, question: Callable[[], _T]) -> _T:
 
 
 def _nothing_found(path: Path, kind: str, count: int, reasons: Sequence[str], readers: Sequence[Reader]) -> str:
-    known = f"known formats: {', '.join(each.title for each in readers)}"
+    titles = dict.fromkeys(each.title for each in readers)  # a tool may have several formats
+    known = f"known formats: {', '.join(titles)}"
     if kind == "file":
         return f"{reasons[0]}; {known}"
     if not count:

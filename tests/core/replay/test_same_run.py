@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from trainbus.replay import Recording
+from trainbus.replay.objective import Objective
 from trainbus.replay.same_run import Located, each_run_once
 
 from .recorded import History, recording
@@ -60,3 +61,25 @@ def test_files_of_one_format_are_runs_of_their_own_unless_they_are_copies() -> N
     assert len(kept(located("a", "A"), located("b", "A"))) == 2
     assert len(kept(located("a", "A"), located("a", "A", every=2))) == 2
     assert len(kept(located("a", "A", [1.0, 2.0]), located("a", "A", [1.0, 2.0]))) == 2
+
+
+def test_what_only_one_file_says_about_the_run_is_kept():
+    """The objective and the settings in the file that is left out are those of the run."""
+    first, second = located("a", "event files"), located("a", "trainer state")
+    judged = replace(second.recording, objective=Objective("val_loss", "min"), settings={"lr": 0.1})
+    (found,) = each_run_once([first, second._replace(recording=judged)])
+
+    assert found.recording.format == "event files"
+    assert found.recording.objective == Objective("val_loss", "min")
+    assert found.recording.settings == {"lr": 0.1}
+
+
+def test_runs_that_differ_in_one_metric_are_two():
+    """Two runs with one seed have the same training loss, however different their validations are."""
+    runs = [
+        located(form, form)._replace(
+            recording=replace(recording({"loss": CURVE, "val_loss": curve}, form), format=form)
+        )
+        for form, curve in (("a", CURVE), ("b", [2 * value for value in CURVE]))
+    ]
+    assert len(each_run_once(runs)) == 2

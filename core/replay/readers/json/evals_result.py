@@ -58,4 +58,4 @@ def _read(source: Source) -> list[Recording]:
     return [build_recording(source.name, "evaluation results of boosting", steps, columns, notes, unit="iteration")]
 
 
-READER: Final = Reader("evaluation results of XGBoost and LightGBM", _recognizes, _read)
+READER: Final = Reader("XGBoost and LightGBM", _recognizes, _read)

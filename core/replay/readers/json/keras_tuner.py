@@ -10,13 +10,12 @@ from statistics import fmean
 from typing import Any, Final, Literal
 
 from ....errors import SettingsError
-from ...objective import Objective
 from ...records import Recording
 from ..log_file import LogFile
-from ..metric_names import standard_name
 from ..numbers import parse_number
 from ..reader import Reader, Source
 from ..recording import build_recording
+from ..shared.judged import UNKNOWN, Judged, judged_by
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.points import Points
 from ..shared.settings_beside import flattened
@@ -47,7 +46,7 @@ def _read(source: Source) -> list[Recording]:
         notes.append(f"Values are means over {executions} executions of the trial.")
     found = build_recording(source.name, "KerasTuner trial", steps, columns, notes)
     settings = flattened(as_mapping(trial.get("hyperparameters")).get("values"))
-    return [replace(found, settings=settings, objective=_objective(trial, metrics))]
+    return [judged_by(replace(found, settings=settings), *_judged(trial, metrics))]
 
 
 def _observations(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -61,7 +60,7 @@ def _values(observation: Mapping[str, Any]) -> list[float]:
     return [number for each in as_list(observation.get("value")) if (number := parse_number(each)) is not None]
 
 
-def _objective(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> Objective | None:
+def _judged(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> Judged:
     """Return the metric whose best value is the score of the trial, by which the search compares trials."""
     means: defaultdict[str, list[float]] = defaultdict(list)
     for name, observation in _observations(metrics):
@@ -70,7 +69,7 @@ def _objective(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> Objectiv
     best = {name: (min if mode == "min" else max)(means[name], default=None) for name, mode in modes.items()}
     named = [name for name in modes if best[name] is not None and best[name] == trial.get("score")]
     found = named if len(named) == 1 else list(modes)
-    return Objective(standard_name(found[0]), modes[found[0]]) if len(found) == 1 else None
+    return (found[0], modes[found[0]]) if len(found) == 1 else UNKNOWN
 
 
-READER: Final = Reader("trials of KerasTuner", _recognizes, _read)
+READER: Final = Reader("KerasTuner", _recognizes, _read)

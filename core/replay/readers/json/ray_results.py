@@ -59,4 +59,4 @@ def _parsed(source: Source, number: int, line: str) -> Mapping[str, Any]:
         raise SettingsError(f"{str(source.path)!r}: line {number:,} is not a JSON object: {error}") from None
 
 
-READER: Final = Reader("results of Ray", _recognizes, _read)
+READER: Final = Reader("Ray", _recognizes, _read)

@@ -48,4 +48,4 @@ def _read(source: Source) -> list[Recording]:
     return [replace(found, times=np.array(list(accumulate(seconds)))) if timed else found]
 
 
-READER: Final = Reader("histories of skorch", _recognizes, _read)
+READER: Final = Reader("skorch", _recognizes, _read)

@@ -34,8 +34,8 @@ def whole_lines(path: Path, notes: list[str]) -> Iterator[tuple[int, str]]:
                 notes.append(f"The last line of {path.name} has no line end, as after a killed run, and is left out.")
                 return
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
                 raise SettingsError(f"{str(path)!r}: line {number:,} is not text in UTF-8") from None
-            if text:
+            if text.strip():
                 yield number, text

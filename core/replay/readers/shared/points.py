@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....limits import EPOCHS
 from ..columns import still_valid
 from ..metric_names import list_names
 from ..rows import Cells
@@ -43,6 +45,7 @@ class Points:
         self._series: defaultdict[str, tuple[array[float], array[float]]] = defaultdict(
             lambda: (array("d"), array("d"))
         )
+        self._misplaced = 0
         self._times: dict[float, float] = {}
 
     def add(self, label: str, step: float, value: float, time: float | None = None) -> None:
@@ -54,15 +57,20 @@ class Points:
             value: The value.
             time: When it was written, in seconds.
         """
+        if not 0 <= step < EPOCHS:
+            self._misplaced += 1
+            return
         steps, values = self._series[label]
         steps.append(step)
         values.append(value)
-        if time is not None:
+        if time is not None and isfinite(time):
             self._times[step] = max(time, self._times.get(step, time))
 
     def joined(self) -> Joined:
         """Return the metrics in rows that they share, each for one step."""
         notes: list[str] = []
+        if self._misplaced:
+            notes.append(f"{self._misplaced:,} values have no step, or a negative one, and are left out.")
         series = {label: (np.array(steps), np.array(values)) for label, (steps, values) in self._series.items()}
         stepless = [label for label, (steps, _) in series.items() if len(steps) > 1 and (steps == steps[0]).all()]
         if stepless:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ....errors import SettingsError
 from ....limits import JSON_BYTES
-from ...objective import Objective
 from ...records import Recording
 from ..log_file import LogFile
-from ..metric_names import standard_name
 from ..reader import Reader, Source
 from ..recording import build_recording
+from ..shared.judged import UNKNOWN, Judged, judged_by
 from ..shared.lines import whole_lines
 from ..shared.plain_data import as_list, as_mapping
 from ..shared.points import Points
@@ -54,19 +52,19 @@ def _group(files: Sequence[Path]) -> Iterable[Sequence[Path]]:
 def _read(source: Source) -> list[Recording]:
     directory, points, notes = source.path.parent, Points(), list[str]()
     history = next((file for file in source.files if file.suffix != ".tsv"), None)
-    objective: Objective | None = None
+    judged = UNKNOWN
     if history is not None:
-        objective = _read_history(history, points, notes)
+        judged = _read_history(history, points, notes)
     else:
         for file in source.files:
             _read_errors(file, points, notes)
     steps, columns, more = points.joined()
     name = source.name_of(directory)
     found = build_recording(name, "CatBoost", steps, columns, [*notes, *more], unit="iteration")
-    return [replace(found, objective=objective)]
+    return [judged_by(found, *judged)]
 
 
-def _read_history(path: Path, points: Points, notes: list[str]) -> Objective | None:
+def _read_history(path: Path, points: Points, notes: list[str]) -> Judged:
     content = _parsed(path, notes)
     meta = as_mapping(content.get("meta"))
     metrics = {kind: [as_mapping(each) for each in as_list(meta.get(f"{kind}_metrics"))] for kind in ("learn", "test")}
@@ -74,21 +72,22 @@ def _read_history(path: Path, points: Points, notes: list[str]) -> Objective | N
         place = row.get("iteration")
         if not isinstance(place, float):
             raise SettingsError(f"{str(path)!r} has an iteration without the number 'iteration'")
+        passed = row.get("passed_time")
+        seconds = passed if isinstance(passed, float) else None
         for data_set, values in row.items():
             named = metrics["learn" if data_set.startswith("learn") else "test"]
             for metric, value in zip(named, as_list(values), strict=False):
                 if isinstance(value, float):
-                    points.add(f"{data_set}/{metric.get('name')}", place, value)
-    return _objective(metrics, as_list(meta.get("test_sets")))
+                    points.add(f"{data_set}/{metric.get('name')}", place, value, seconds)
+    return _judged(metrics, as_list(meta.get("test_sets")))
 
 
-def _objective(metrics: Mapping[str, Sequence[Mapping[str, Any]]], test_sets: Sequence[object]) -> Objective | None:
-    """Return the first metric of the last test data, or else of the training data."""
+def _judged(metrics: Mapping[str, Sequence[Mapping[str, Any]]], test_sets: Sequence[object]) -> Judged:
+    """Return the first metric of the last test data, or else of the training data, and its direction."""
     tested = bool(test_sets) and bool(metrics["test"])
     data_set = str(test_sets[-1]) if tested else "learn"
     judged = as_mapping(next(iter(metrics["test" if tested else "learn"]), None))
-    mode = _MODES.get(str(judged.get("best_value")))
-    return None if mode is None else Objective(standard_name(f"{data_set}/{judged.get('name')}"), mode)
+    return f"{data_set}/{judged.get('name')}", _MODES.get(str(judged.get("best_value")))
 
 
 def _parsed(path: Path, notes: list[str]) -> Mapping[str, Any]:
@@ -128,4 +127,4 @@ def _read_errors(path: Path, points: Points, notes: list[str]) -> None:
             raise SettingsError(f"{str(path)!r}: line {number:,} {words}: {line[:80]!r}") from None
 
 
-READER: Final = Reader("training directories of CatBoost", _recognizes, _read, _group)
+READER: Final = Reader("CatBoost", _recognizes, _read, _group)

@@ -46,24 +46,22 @@ def _read(source: Source) -> list[Recording]:
         _read_table(path, path.relative_to(folder).with_suffix("").as_posix(), points, notes)
     steps, columns, more = points.joined()
     directory = folder.parents[_DEPTH - 1]
-    found = build_recording(source.name_of(directory), "dvclive", steps, columns, [*notes, *more], unit="step")
     settings = read_settings(directory / "params.yaml", notes)
-    return [replace(found, settings=settings, notes=(*found.notes, *notes[len(notes) :]))]
+    found = build_recording(source.name_of(directory), "dvclive", steps, columns, [*notes, *more], unit="step")
+    return [replace(found, settings=settings)]
 
 
 def _read_table(path: Path, label: str, points: Points, notes: list[str]) -> None:
     lines = whole_lines(path, notes)
-    _, first = next(lines, (1, ""))
-    header = first.split("\t")
+    header = next(lines, (1, _STEP))[1].split("\t")  # the first line may lack its end
     step, time = header.index(_STEP), header.index(_TIME) if _TIME in header else None
     for number, line in lines:
-        cells = line.split("\t")
         try:
-            given = None if time is None else float(cells[time]) / 1000
-            points.add(label, float(cells[step]), float(cells[-1]), given)
-        except (ValueError, IndexError):
+            cells = [float(cell) for _, cell in zip(header, line.split("\t"), strict=True)]
+        except ValueError:
             words = f"does not have the numbers {', '.join(header)}"
             raise SettingsError(f"{str(path)!r}: line {number:,} {words}: {line[:80]!r}") from None
+        points.add(label, cells[step], cells[-1], None if time is None else cells[time] / 1000)
 
 
-READER: Final = Reader("directories of dvclive", _recognizes, _read, _group)
+READER: Final = Reader("dvclive", _recognizes, _read, _group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Final
 from zipfile import BadZipFile
 
@@ -15,6 +16,8 @@ from ..reader import Reader, Source
 from ..recording import build_recording
 from ..rows import Cells
 
+_DAMAGES = (ValueError, KeyError, EOFError, OSError, RuntimeError, OverflowError, BadZipFile, zlib.error)
+"""What the standard library and NumPy raise for archives of another form; encryption is a RuntimeError."""
 _AXIS, _REWARDS = "timesteps", "results"
 _NAMES = {_REWARDS: "eval/mean_reward", "ep_lengths": "eval/mean_ep_length", "successes": "eval/success_rate"}
 """The names under which stable-baselines3 itself logs the means over the episodes."""
@@ -31,7 +34,7 @@ def _read(source: Source) -> list[Recording]:
             check_arrays(file)
             with np.load(file, allow_pickle=False) as arrays:
                 found = {name: np.asarray(arrays[name], np.float64) for name in (_AXIS, *_NAMES) if name in arrays}
-    except (ValueError, KeyError, EOFError, BadZipFile, NotImplementedError) as error:
+    except _DAMAGES as error:
         raise SettingsError(f"{str(source.path)!r} is not a file of evaluations, or is damaged: {error}") from None
     timesteps, rewards = found.get(_AXIS), found.get(_REWARDS)
     if timesteps is None or rewards is None or timesteps.ndim != 1:
@@ -52,4 +55,4 @@ def _read(source: Source) -> list[Recording]:
     return [build_recording(source.name, title, timesteps, columns, notes, unit="timestep")]
 
 
-READER: Final = Reader("evaluations of stable-baselines3", _recognizes, _read)
+READER: Final = Reader("stable-baselines3", _recognizes, _read)

@@ -21,6 +21,7 @@ from ..shared.points import Points
 from .mlflow_runs import SYSTEM, run_name
 
 _MAGIC = b"SQLite format 3\0"
+_DAMAGES = (sqlite3.Error, UnicodeError)
 _TABLES = ("metrics", "runs", "experiments", "params")
 _TEXT = MB  # bytes of a value
 _OPERATIONS = MB  # of SQLite's virtual machine, between two looks at how many there were
@@ -61,7 +62,7 @@ def _recognizes(file: LogFile) -> bool:
     try:
         with _opened(file.path) as connection:
             return {"metrics", "runs"} <= _tables(connection)
-    except sqlite3.Error:
+    except _DAMAGES:
         return True  # reading it says what is wrong
 
 
@@ -69,9 +70,9 @@ def _read(source: Source) -> list[Recording]:
     try:
         with _opened(source.path) as connection:
             return _read_runs(source, connection)
-    except sqlite3.Error as error:
+    except _DAMAGES as error:
         words = "is not a complete SQLite database that MLflow wrote, or another program is writing to it"
-        raise SettingsError(f"{str(source.path)!r} {words}: {error}") from None
+        raise SettingsError(f"{str(source.path)!r} {words}: {str(error).splitlines()[0]}") from None
 
 
 def _read_runs(source: Source, connection: sqlite3.Connection) -> list[Recording]:
@@ -117,4 +118,4 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-READER: Final = Reader("MLflow databases", _recognizes, _read)
+READER: Final = Reader("MLflow", _recognizes, _read)

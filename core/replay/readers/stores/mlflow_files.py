@@ -88,4 +88,4 @@ def _parameters(directory: Path) -> dict[str, object]:
     return {each.relative_to(folder).as_posix(): _beginning(each) for each in files}
 
 
-READER: Final = Reader("MLflow file stores", _recognizes, _read, _group)
+READER: Final = Reader("MLflow", _recognizes, _read, _group)

@@ -13,15 +13,14 @@ from typing import Any, Final, Literal
 
 from ....errors import SettingsError
 from ....limits import ROWS
-from ...objective import Objective
 from ...records import Recording
 from ..log_file import LogFile
-from ..metric_names import standard_name
 from ..reader import Reader, Source
-from ..recording import build_recording
 from ..rows import Table
+from ..shared.judged import judged_by
 from ..shared.protobuf import LENGTH, parse_fields, parse_varint
 from ..shared.settings_beside import flattened
+from ..table_recording import record_table
 from .wandb_records import MAGIC, read_records
 
 _HISTORY, _CONFIG, _METRIC, _RUN = 2, 5, 12, 17
@@ -30,7 +29,6 @@ _KEY, _NESTED_KEY, _VALUE = 1, 2, 16
 _RUN_CONFIG, _RUN_NAME = 4, 8
 _METRIC_NAME, _METRIC_GOAL = 1, 8
 _GOALS: dict[int, Literal["min", "max"]] = {1: "min", 2: "max"}
-_STEP, _EPOCH = "_step", "epoch"
 _BOOKKEEPING = ("_runtime", "_wandb")
 _SPECIAL = {"nan", "infinity", "-infinity"}
 
@@ -56,7 +54,7 @@ class _Log:
         self.table, self.notes = Table(), list[str]()
         self.name = ""
         self.settings: dict[str, object] = {}
-        self.objective: Objective | None = None
+        self.goal: tuple[str, Literal["min", "max"]] | None = None
         for record in read_records(source.path, self.notes):
             for number, content in _messages(record):
                 self._add(number, content)
@@ -88,26 +86,15 @@ class _Log:
                 name = content[field.start : field.end].decode("utf-8", "replace")
             elif field.number == _METRIC_GOAL:
                 mode = _GOALS.get(parse_varint(content, field.start, field.end)[0])
-        if name and mode and self.objective is None:
-            self.objective = Objective(standard_name(name), mode)
+        if name and mode and self.goal is None:
+            self.goal = name, mode
 
     def recording(self) -> Recording:
-        """Return the run: over its epochs if it logged them, else over the steps of Weights & Biases."""
-        columns = self.table.cells()
-        steps = self.table.column(_STEP)
-        by_epoch = _EPOCH in columns
-        metrics = {label: cells for label, cells in columns.items() if label not in (_STEP, _EPOCH)}
-        found = build_recording(
-            self.name or self.source.name,
-            "offline Weights & Biases",
-            self.table.column(_EPOCH) if by_epoch else steps,
-            metrics,
-            self.notes,
-            steps if by_epoch else None,
-            "epoch" if by_epoch else "step",
-        )
+        """Return the run: over its epochs if it logged them, else over its steps, or those of Weights & Biases."""
+        found = record_table(self.name or self.source.name, "offline Weights & Biases", self.table, self.notes)
         settings = flattened({key: value for key, value in self.settings.items() if key not in _BOOKKEEPING})
-        return replace(found, settings=settings, objective=self.objective)
+        found = replace(found, settings=settings)
+        return found if self.goal is None else judged_by(found, *self.goal)
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -139,4 +126,4 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, float) else None
 
 
-READER: Final = Reader("logs of offline runs of Weights & Biases", _recognizes, _read)
+READER: Final = Reader("Weights & Biases", _recognizes, _read)

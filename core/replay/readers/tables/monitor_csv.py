@@ -97,4 +97,4 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((sums[ends] - sums[ends - counts]) / counts, np.float64)
 
 
-READER: Final = Reader("monitor files of reinforcement learning", _recognizes, _read, _group)
+READER: Final = Reader("stable-baselines3", _recognizes, _read, _group)

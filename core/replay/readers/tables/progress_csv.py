@@ -25,8 +25,10 @@ _AXES: dict[str, Unit] = {
     "time/total_timesteps": "timestep",
     "total_timesteps": "timestep",
     "misc/total_timesteps": "timestep",
+    "TimestepsSoFar": "timestep",
+    "TotalEnvSteps": "timestep",
 }
-_SECONDS = ("time_total_s", "time_elapsed", "time/time_elapsed", "misc/time_elapsed")
+_SECONDS = ("time_total_s", "time_elapsed", "time/time_elapsed", "misc/time_elapsed", "TimeElapsed")
 _BOOKKEEPING = {"pid", "iterations_since_restore", "time_since_restore", "time_this_iter_s", "timestamp"}
 """What Ray adds to each row, and which measures nothing."""
 
@@ -81,4 +83,4 @@ def _number(cell: str) -> float | None:
         return None
 
 
-READER: Final = Reader("progress tables of reinforcement learning", _recognizes, _read, order=SPECIFIC + 1)
+READER: Final = Reader("stable-baselines3", _recognizes, _read, order=SPECIFIC + 1)

@@ -15,6 +15,7 @@ from ....errors import SettingsError
 from ....limits import METRICS
 from ...axis import Unit
 from ...records import Recording
+from ..axis_label import find_axis
 from ..log_file import LogFile
 from ..reader import Reader, Source
 from ..recording import build_recording
@@ -23,7 +24,8 @@ from ..shared.lines import whole_lines
 from ..shared.points import Points
 
 _BETWEEN = " - "
-_AXES: dict[str, Unit] = {"step": "step", "_step": "step", "global_step": "step", "epoch": "epoch"}
+_RUNS = {"Name", "Runtime", "Notes", "Tags"}
+"""Columns of the other table that Weights & Biases exports: of all runs, with the last value of each metric."""
 _INTERNAL = ("_step", "_runtime", "_timestamp")
 """Metrics that Weights & Biases itself adds to each row."""
 _RANGE = ("__MIN", "__MAX")
@@ -41,8 +43,18 @@ def _header(file: LogFile) -> list[str]:
         return []
 
 
+def _unit(axis: str) -> Unit | None:
+    """Return what the x axis counts; None if it counts nothing."""
+    known = find_axis([axis, axis.split("/")[-1]])
+    if known.epoch is not None or "epoch" in axis.lower():
+        return "epoch"
+    return next((unit for _, unit in known.counters), None)
+
+
 def _recognizes(file: LogFile) -> bool:
     axis, *labels = _header(file) or [""]
+    if {axis, *labels} >= _RUNS and axis == "Name":
+        return True
     return bool(axis) and bool(labels) and _BETWEEN not in axis and all(_BETWEEN in label for label in labels)
 
 
@@ -59,7 +71,7 @@ def _read(source: Source) -> list[Recording]:
     axis = ""
     for path in source.files:
         axis = _read_chart(path, runs, notes)
-    unit = _AXES.get(axis.lower().split("/")[-1])
+    unit = _unit(axis)
     if unit is None:
         notes.append(f"The x axis {axis!r} counts no steps: rows are counted instead.")
     found: list[Recording] = []
@@ -82,7 +94,10 @@ def _read_chart(path: Path, runs: defaultdict[str, Points], notes: list[str]) ->
         for run, _, metric in [label.rpartition(_BETWEEN)]
         if not metric.endswith(_RANGE) and not metric.startswith(_INTERNAL)
     ]
-    counts = axis.lower().split("/")[-1] in _AXES
+    if axis == "Name":
+        words = "has the last values of runs of Weights & Biases, but no curves: export a chart"
+        raise SettingsError(f"{str(path)!r} {words} as CSV, or give the directory 'wandb' of the runs")
+    counts = _unit(axis) is not None
     for row, (number, line) in enumerate(lines):
         try:
             cells = _cells(line)
@@ -96,4 +111,4 @@ def _read_chart(path: Path, runs: defaultdict[str, Points], notes: list[str]) ->
     return axis
 
 
-READER: Final = Reader("charts of Weights & Biases as CSV", _recognizes, _read, _group)
+READER: Final = Reader("Weights & Biases", _recognizes, _read, _group)

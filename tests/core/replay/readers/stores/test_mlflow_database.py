@@ -1,0 +1,101 @@
+"""The reader of MLflow's database, on one that MLflow wrote."""
+
+import math
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from trainbus import SettingsError
+from trainbus.replay import read, read_all
+
+from ...samples import CURVE, FORMATS, best, logged, steps
+
+FILE = FORMATS / "mlflow" / "mlflow.db"
+
+
+def _change(path: Path, *statements: str) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    return path
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copy(FILE, tmp_path))
+
+
+def test_each_run_of_the_database_is_one():
+    first, second = read_all(FILE)
+
+    assert (first.format, first.unit, steps(first)) == ("MLflow database", "step", list(range(10)))
+    assert logged(first, "val_loss") == CURVE
+    assert logged(second, "val_loss") == [value + 0.1 for value in CURVE]
+    assert math.isnan(logged(first, "loss")[1])
+    assert logged(first, "bound") == [math.inf]  # MLflow stores the largest number in its place
+    assert best(first, "val_loss") == 3
+    assert first.settings == {"lr": "0.1", "batch_size": "32"}
+
+
+def test_reading_changes_nothing(copy: Path):
+    """The database is opened read-only: neither it nor its directory changes."""
+    before = copy.read_bytes()
+    read_all(copy)
+
+    assert copy.read_bytes() == before
+    assert [each.name for each in copy.parent.iterdir()] == [copy.name]
+
+
+def test_a_deleted_run_is_left_out(copy: Path):
+    _change(copy, "UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'first'")
+    assert read(copy).name == "digits/second"
+
+
+def test_a_database_without_metrics_says_so(copy: Path):
+    _change(copy, "DELETE FROM metrics")
+    with pytest.raises(SettingsError, match="has 2 runs of MLflow, but none of them logged a metric"):
+        read(copy)
+
+
+def test_another_database_is_none_of_mlflow(tmp_path: Path):
+    path = _change(tmp_path / "other.db", "CREATE TABLE studies (id INTEGER)")
+    with pytest.raises(SettingsError, match="binary file of an unknown format"):
+        read(path)
+
+
+def test_a_view_in_place_of_a_table_is_not_asked(copy: Path):
+    """A view may be a query without an end."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS run_uuid FROM n"
+    _change(copy, "DROP TABLE params", f"CREATE VIEW params AS {endless}")
+    with pytest.raises(SettingsError, match="it has no table 'params'"):
+        read(copy)
+
+
+def test_a_column_that_is_computed_for_ever_is_given_up(copy: Path):
+    """Generated columns are expressions that a crafted file may choose."""
+    _change(
+        copy,
+        "DROP TABLE params",
+        "CREATE TABLE params (run_uuid, key, text DEFAULT 'a', value AS (length(replace(hex(zeroblob(400000)), '0', "
+        "'00'))))",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) "
+        "INSERT INTO params (run_uuid, key) SELECT 'a', i FROM n",
+    )
+    with pytest.raises(SettingsError, match="string or blob too big"):
+        read(copy)
+
+
+@pytest.mark.parametrize("at", [100, 1024, 5000, 20000])
+def test_a_damaged_database_is_refused_or_read(copy: Path, at: int):
+    content = bytearray(copy.read_bytes())
+    content[at : at + 300] = bytes(300)
+    copy.write_bytes(content)
+    errors: list[SettingsError] = []
+    try:
+        read_all(copy, unread=errors.append)
+    except SettingsError as error:
+        assert "mlflow.db" in str(error)  # noqa: PT017 - a damage that leaves the metrics whole is no error
