@@ -79,7 +79,9 @@ def draw_curve(curves: Curves, row: int, outcome: RunOutcome | None, metric: str
     at = "in epoch" if curves.units[row] == "epoch" else "at"
     ending = f"stops {at} {moment(outcome, stop.epoch)}" if stop is not None else "nothing stops it"
     cuts = f", learning rate first reduced {at} {moment(outcome, outcome.cuts[0].epoch)}" if outcome.cuts else ""
-    description = f"{ending}{cuts}; best kept {format_best(kept)}, best seen {format_best(seen)}"
+    description = (
+        f"{ending}{cuts}; best kept {format_best(kept, outcome.unit)}, best seen {format_best(seen, outcome.unit)}"
+    )
     return drawing(parts, width, height, name, description)
 
 

@@ -24,7 +24,7 @@ def render_comparison(recordings: Sequence[Recording], found: Comparison) -> str
 def _body(recordings: Sequence[Recording], found: Comparison) -> Iterator[str]:
     counts, why = summary(recordings, found.choice, "compared")
     yield f"<header><h1>{_TITLE}</h1><p>{text(counts)}; {text(why)}.</p></header>\n"
-    titles = [f"{shorten(each.name, 60)}: {format_best(each.best)}" for each in found.runs]
+    titles = [f"{shorten(each.name, 60)}: {format_best(each.best, each.unit)}" for each in found.runs]
     chart = draw_together(found.curves, titles, shorten(found.choice.monitor, 40))
     yield f"<figure>{chart}<figcaption>The best run is emphasized; a curve under the pointer tells its name."
     yield "</figcaption></figure>"

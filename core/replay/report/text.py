@@ -86,8 +86,8 @@ def _opening(report: Report) -> list[str]:
     rows, values = curves.epochs[0, :count].tolist(), (curves.sign * curves.scores[0, :count]).tolist()
     stop, kept, seen = outcome.stop, outcome.best_at_stop, outcome.best_seen
     marks = {each.epoch: mark for each, mark in ((seen, "B"), (kept, "K"), (stop, "S")) if each is not None}
-    words = [f"B best {format_best(seen)}"] if seen is not None else []
-    words += [f"K kept {format_best(kept)}"] if kept is not None and kept != seen else []
+    words = [f"B best {format_best(seen, outcome.unit)}"] if seen is not None else []
+    words += [f"K kept {format_best(kept, outcome.unit)}"] if kept is not None and kept != seen else []
     words += [f"S stop {moment(outcome, stop.epoch, stop.step)}"] if stop is not None else []
     if seen is not None and kept == seen:
         marks[seen.epoch] = "B"

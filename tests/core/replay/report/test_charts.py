@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,7 +15,8 @@ from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import replay, sweep
 from trainbus.replay.curves import build_curves
 from trainbus.replay.metric_choice import MetricChoice
-from trainbus.replay.report.charts import draw_curve, draw_frontier
+from trainbus.replay.report.charts import draw_curve, draw_frontier, draw_together
+from trainbus.replay.report.report import Report
 
 from ..recorded import History, by_steps, finite, histories, recording
 
@@ -64,8 +64,21 @@ def test_decisions_are_marked() -> None:
     """The stop, the best value up to it, the lost best value, and the part after the stop."""
     svg = drawn([3.0, 2.0, 2.5, 2.6, 1.0, 1.5], EarlyStopping(patience=2))
 
-    assert sorted(marks(svg)) == ["curve", "curve after", "kept", "missed", "stop", "stop-words end"]
-    assert "stop 4" in [each.text for each in svg.iter("text")]
+    assert sorted(marks(svg)) == [
+        "curve",
+        "curve after",
+        "kept",
+        "kept-words",
+        "missed",
+        "missed-words",
+        "stop",
+        "stop-words",
+    ]
+    assert [each.text for each in svg.iter("text") if "-words" in each.attrib["class"]] == [
+        "kept 2",
+        "stop 4",
+        "best 5",
+    ]
     assert svg.find("desc").text == "stops in epoch 4; best kept 2 @ 2, best seen 1 @ 5"  # type: ignore[union-attr]
 
 
@@ -115,16 +128,29 @@ def test_a_long_curve_is_thinned() -> None:
     assert len(text) < 40_000
 
 
-@given(st.lists(st.lists(finite, min_size=2, max_size=12), min_size=1, max_size=4))
-def test_the_frontier_shows_the_three_recommendations(table: list[Any]) -> None:
-    """Each is a dot with its name; names that would cover each other are moved apart."""
+@given(st.lists(st.lists(finite, min_size=8, max_size=12), min_size=1, max_size=4))
+def test_the_frontier_shows_each_recommended_policy_once(table: list[Any]) -> None:
+    """Each is a dot, and has a label above the plot with all advice that it follows."""
     found = sweep([recording(history, str(number)) for number, history in enumerate(table)], patience=[1, 2, 4])
-    svg = ET.fromstring(draw_frontier(found))
+    policies = Report([], None, found).policies
+    svg = ET.fromstring(draw_frontier(found, policies))
     advice = [each for each in svg.iter("text") if each.attrib["class"].startswith("advice")]
 
-    assert [each.text for each in advice] == ["careful", "balanced", "eager"]
-    assert marks(svg).count("recommended") == 3
-    heights = sorted(float(each.attrib["y"]) for each in advice)
-    assert all(other - one > 13.8 for one, other in pairwise(heights))
+    assert sorted(each.text or "" for each in advice) == sorted(words for words, _ in policies)
+    assert marks(svg).count("recommended") == marks(svg).count("leader") == len(policies)
+    assert len({each.attrib["y"] for each in advice}) <= 1
     assert svg.find("title").text == f"What {len(found.grid):,} policies save and lose"  # type: ignore[union-attr]
     assert marks(svg).count("policy") <= 600
+
+
+@pytest.mark.parametrize("every", [None, 250])
+def test_curves_of_many_runs_are_drawn_together(every: int | None) -> None:
+    """The first one is emphasized, and drawn above the others; each has a title."""
+    runs = [recording([3.0, 2.0, None, math.nan, float(number)], str(number)) for number in range(5)]
+    runs = runs if every is None else [by_steps(each, every) for each in runs]
+    curves = build_curves(runs, MetricChoice("val_loss", "min", ""))
+    svg = ET.fromstring(draw_together(curves, [f"run {number}" for number in range(5)], "val_loss"))
+    groups = [each for each in svg.iter("g") if each.attrib["class"] == "run"]
+    assert [each.find("title").text for each in groups] == [f"run {number}" for number in (4, 3, 2, 1, 0)]  # type: ignore[union-attr]
+    assert [each.find("path").attrib["class"] for each in groups] == [*["curve other"] * 4, "curve"]  # type: ignore[union-attr]
+    assert ("epoch" if every is None else "step") in [each.text for each in svg.iter("text")]

@@ -28,7 +28,7 @@ def test_a_line_tells_what_a_run_reached_when_and_with_what() -> None:
     first, second = runs(2, lr=None, model="small")
     recorded = [second, replace(first, settings={"model": "small"}, times=np.array([0.0, 60.0, 120.0]))]
     lines = comparison_text(recorded, compare(recorded)).splitlines()
-    assert lines[1] == "compared by val_loss, lower is better (the default)"
+    assert lines[1] == "compared by val_loss, lower is better (the loss on held-out data)"
     header, best, other = (line.split() for line in lines[3:6])
     assert header == ["run", "best", "in", "epoch", "epochs", "last", "time", "to", "best", "lr"]
     assert best == ["run-0", "2", "2", "3", "2.5", "2", "min", "1", "min", "-"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trainbus.plugins import EarlyStopping, ReduceLROnPlateau
 from trainbus.replay import replay, sweep
 from trainbus.replay.report.html_page import render_page
+from trainbus.replay.report.report import Report
 
 from ..recorded import by_steps, histories, recording
 from .pages import PageReader
@@ -29,7 +30,7 @@ def test_names_are_only_text(runs: list[tuple[str, list[float | None]]], metric:
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
     options = {"monitor": metric, "mode": "min"}
     found = sweep(recordings, patience=[1, 3], min_delta=[0], start_from_epoch=[0], smoothing=[None], **options)
-    read = PageReader(render_page(recordings, replay(recordings, callbacks, **options), found))
+    read = PageReader(render_page(Report(recordings, replay(recordings, callbacks, **options), found)))
 
     read.check_form()
 
@@ -37,7 +38,7 @@ def test_names_are_only_text(runs: list[tuple[str, list[float | None]]], metric:
 def test_a_page_needs_no_network_and_describes_its_charts() -> None:
     """The page's policy forbids to fetch; every drawing has a title and a description; dark and print styles exist."""
     recordings = [recording([3.0, 2.0, 2.5, math.nan, 2.6, 1.0], name) for name in ("a", "b")]
-    text = render_page(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings))
+    text = render_page(Report(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings)))
 
     assert "default-src 'none'" in text
     assert "//" not in text
@@ -49,9 +50,10 @@ def test_a_page_needs_no_network_and_describes_its_charts() -> None:
 
 def test_every_mark_has_a_style() -> None:
     """Each class of a chart or of a legend is in the style sheet of the page."""
-    recordings = [recording({"val_loss": [3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "lr": [0.1] * 6}, name) for name in ("a", "b")]
+    losses = [3.0, 2.0, 2.5, 2.6, 1.0, 1.5, 1.6, 1.7]
+    recordings = [recording({"val_loss": losses, "lr": [0.1] * 8}, name) for name in ("a", "b")]
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
-    text = render_page(recordings, replay(recordings, callbacks), sweep(recordings))
+    text = render_page(Report(recordings, replay(recordings, callbacks), sweep(recordings)))
     style, body = text.split("</style>")
     classes = {name for group in re.findall(r'class=(?:"([^"]+)"|(\w+))', body) for name in " ".join(group).split()}
 
@@ -62,7 +64,7 @@ def test_every_mark_has_a_style() -> None:
 def test_a_page_of_a_sweep_alone_has_the_frontier_and_what_to_paste() -> None:
     """Without settings, a page shows no decisions in the curves."""
     recordings = [recording([3.0, 2.0, 2.5, 2.6, 1.0, 1.1, 1.2, 1.3], name) for name in ("a", "b")]
-    read = PageReader(render_page(recordings, None, sweep(recordings)))
+    read = PageReader(render_page(Report(recordings, None, sweep(recordings))))
 
     assert "[[callbacks]]" in read.text
     assert "careful" in read.text
@@ -73,7 +75,7 @@ def test_a_page_of_loops_by_steps_speaks_of_validations_and_steps(history: list[
     """In its tables, charts, totals and recommendations."""
     runs = [by_steps(recording(history, name), every) for name in "ab"]
     result = replay(runs, [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)])
-    page = render_page(runs, result, sweep(runs, patience=[1, 2], min_delta=[0], smoothing=[None]))
+    page = render_page(Report(runs, result, sweep(runs, patience=[1, 2], min_delta=[0], smoothing=[None])))
     _, _, body = page.partition("</style>")
 
     assert "epoch" not in body

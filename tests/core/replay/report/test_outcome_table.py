@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import replay
-from trainbus.replay.report.outcome_table import tabulate_outcomes
+from trainbus.replay.report.outcome_table import legend, tabulate_outcomes
 
 from ..recorded import by_steps, histories, recording
 
 
 def columns(runs: list[Any], *callbacks: Any) -> dict[str, list[str]]:
     """Return the cells of each column."""
-    header, rows = tabulate_outcomes(replay(runs, list(callbacks), monitor="val_loss", mode="min"))
+    result = replay(runs, list(callbacks), monitor="val_loss", mode="min")
+    header, rows = tabulate_outcomes(result, result.outcomes)
     return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
 
 
@@ -36,7 +37,7 @@ def test_a_column_exists_if_a_run_has_something_in_it(runs: list[Any], cut: bool
     callbacks += [ReduceLROnPlateau(patience=1)] * cut + [ModelCheckpoint("{epoch}")] * save
     recordings = [recording(history, str(number), 0, seconds) for number, (history, seconds) in enumerate(runs)]
     result = replay(recordings, callbacks)
-    header, rows = tabulate_outcomes(result)
+    header, rows = tabulate_outcomes(result, result.outcomes)
 
     assert all(len(row) == len(header) for row in rows)
     assert [row[0] for row in rows] == [each.name for each in recordings]
@@ -120,3 +121,15 @@ def test_a_run_without_a_finite_value_has_dashes() -> None:
     found = columns([recording([math.nan] * 3)], EarlyStopping(patience=5))
 
     assert (found["best kept"], found["best seen"], found["loses"]) == (["-"], ["-"], ["-"])
+
+
+def test_only_marks_of_the_table_are_explained() -> None:
+    """Censored runs, hypothetical decisions, and those that the record may lack validations for."""
+    stopped = replay([recording([1.0] * 8)], EarlyStopping(patience=2))
+    assert legend(stopped) == []
+    censored = replay([recording([1.0] * 8)], [EarlyStopping(patience=9), ReduceLROnPlateau(patience=2)])
+    assert [each.split(":")[0] for each in legend(censored)] == ["censored", "?"]
+    looks = replay([recording([1.0] * 8)], EarlyStopping(patience=2, every="validation"))
+    assert [each.split(",")[0] for each in legend(looks)] == [
+        "?: the record may lack validations at which a callback looks"
+    ]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.replay.report.svg import Axes, Scale, drawing, element
+from trainbus.replay.report.svg import Axes, Label, Scale, drawing, element
 
 numbers = st.floats(-1e9, 1e9)
 texts = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="￾￿"), max_size=20)
@@ -98,15 +98,19 @@ def test_a_line_of_steps_goes_sideways_first() -> None:
     assert path == "M40.0 180.0H300.0L300.0 20.0"
 
 
-@pytest.mark.parametrize(("x", "ends"), [(1.0, False), (9.0, True)])
-def test_a_label_stays_on_the_picture(x: float, ends: bool) -> None:
-    """In the right half it is written to the left of its point, and its text is escaped."""
-    label = parsed(axes.label("<stop>", x, 0.5, "stop-words", up=10))
-
-    assert label.text == "<stop>"
-    assert ("end" in label.attrib["class"].split()) is ends
-    assert (float(label.attrib["x"]) < axes.x(x)) is ends
-    assert float(label.attrib["y"]) == axes.y(0.5) - 10
+@given(st.lists(st.tuples(st.sampled_from(["stop 7", "careful", "<b>"]), st.floats(0, 10)), max_size=4))
+def test_labels_stand_above_the_plot_beside_each_other(labels: list[tuple[str, float]]) -> None:
+    """None covers another one or a line, each is on the picture, in the order of their places, and escaped."""
+    drawn = ET.fromstring(f"<g>{axes.labels([Label(text, x, 'stop-words') for text, x in labels])}</g>")
+    ordered = sorted(labels, key=lambda each: each[1])
+    assert [each.text for each in drawn] == [text for text, _ in ordered]
+    ends = axes.x.begin
+    for each, (text, x) in zip(drawn, ordered, strict=True):
+        width = Label(text, x, "").width
+        assert float(each.attrib["x"]) >= ends - 0.1
+        assert float(each.attrib["y"]) < axes.y.end
+        ends = float(each.attrib["x"]) + width
+    assert ends <= axes.x.end + 0.1
 
 
 def test_marks_are_at_their_places() -> None:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from trainbus.replay import Recording, replay, sweep
+from trainbus.replay import Recording, Sweep, replay, sweep
+from trainbus.replay.report.report import Report
 from trainbus.replay.report.text import overview_text, replay_text, sweep_text
 
 from ..recorded import by_steps, histories, recording
@@ -23,6 +24,26 @@ FEW: dict[str, Any] = {"patience": [1, 3], "min_delta": [0], "start_from_epoch":
 
 def runs(count: int, losses: list[float] = LOSSES) -> list[Recording]:
     return [recording(losses, f"run {number}") for number in range(count)]
+
+
+def overview(recordings: list[Recording], found: Sweep | None = None, paths: Any = ("logs",), **options: Any) -> str:
+    """Return the report of a sweep of few policies."""
+    return overview_text(Report(recordings, None, found or sweep(recordings, **FEW)), paths, **options)
+
+
+def swept(recordings: list[Recording], **grid: Any) -> str:
+    """Return the report of the command ``sweep``."""
+    return sweep_text(Report(recordings, None, sweep(recordings, **grid)))
+
+
+def replayed(recordings: list[Recording], *callbacks: Any, every: bool = False, **options: Any) -> str:
+    """Return the report of a replay."""
+    return replay_text(Report(recordings, replay(recordings, list(callbacks), **options), None), every=every)
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Return the cells of the rows of the runs, without their names."""
+    return [line.split()[2:] for line in text.split("\n") if line.startswith("run ") and line[4].isdigit()]
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.sampled_from(["\x1b[2J", "a\nb"])
@@ -36,11 +57,14 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.samp
     )
 )
 def test_reports_of_any_runs_are_printable(table: list[Any]) -> None:
-    """For any values and names, a report has printable lines, and a row for each run."""
+    """For any values and names, a report has printable lines."""
     recordings = [recording(history, name, 0, seconds) for history, name, seconds in table]
-    found = sweep(recordings, **FEW)
-    replayed = replay_text(recordings, replay(recordings, [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]))
-    for text in (overview_text(recordings, found, ["\x1b[2J"]), replayed, sweep_text(recordings, found)):
+    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
+    for text in (
+        overview(recordings, paths=["\x1b[2J"]),
+        replayed(recordings, *callbacks),
+        swept(recordings, **FEW),
+    ):
         assert all(line.isprintable() for line in text.split("\n"))
         assert text.startswith(f"{len(table)} run")
 
@@ -54,104 +78,106 @@ def test_no_report_of_loops_by_steps_speaks_of_epochs(table: list[Any], every: i
     """It counts validations, and names moments by steps."""
     recordings = [by_steps(recording(history, str(number), 0, seconds), every) for number, history in enumerate(table)]
     few = {name: values for name, values in FEW.items() if name != "start_from_epoch"}
-    found = sweep(recordings, **few)
-    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1), ModelCheckpoint("m-{step}", keep=2)]
-    for by in ("trainbus", "keras", "lightning"):
-        replayed = replay_text(recordings, replay(recordings, callbacks, by=by))
-        assert "epoch" not in replayed
-        assert f"{sum(map(len, table)):,} validation" in replayed
-    for text in (overview_text(recordings, found, ["logs"]), sweep_text(recordings, found)):
+    callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1), ModelCheckpoint("m-{step}")]
+    texts = [replayed(recordings, *callbacks, by=by) for by in ("trainbus", "keras", "lightning")]
+    for text in (*texts, overview(recordings, sweep(recordings, **few)), swept(recordings, **few)):
         assert "epoch" not in text
         assert f"{sum(map(len, table)):,} validation" in text
 
 
-def test_the_best_value_of_a_loop_by_steps_is_at_its_step() -> None:
+def test_moments_of_a_loop_by_steps_are_steps() -> None:
     """In a mixed set, each row says what its number is."""
     run = by_steps(recording(LOSSES, "run 9"), 250)
-    (row,) = [line for line in overview_text([run], sweep([run], **FEW), ["x"]).splitlines() if "run 9" in line]
-    assert row.split()[2:] == ["20", "1", "1,250", "15"]
-    both = [*runs(1), run]
-    text = overview_text(both, sweep(both, **FEW), ["x"])
-    rows = [line.split()[2:] for line in text.splitlines() if line.startswith("run ") and line[4].isdigit()]
-    assert rows == [["20", "1", "epoch", "5", "15"], ["20", "1", "step", "1,250", "15"]]
+    assert rows_of(overview([run])) == [
+        ["20", "step", "2,000", "1", "@", "step", "1,250", "1", "@", "step", "1,250", "0", "12"]
+    ]
+    text = overview([*runs(1), run])
+    assert rows_of(text) == [
+        ["20", "8", "1", "@", "5", "1", "@", "5", "0", "12"],
+        ["20", "step", "2,000", "1", "@", "step", "1,250", "1", "@", "step", "1,250", "0", "12"],
+    ]
     assert "note: run 9: a loop by steps, of which each validation counts as much as an epoch of the others." in text
 
 
 @pytest.mark.parametrize(
-    ("count", "every", "more"), [(40, False, ""), (41, False, "and 2 more (--all)"), (41, True, "")]
+    ("count", "every", "more"), [(30, False, ""), (31, False, "and 2 more (--all)"), (31, True, "")]
 )
 def test_long_tables_are_shortened_unless_all_rows_are_requested(count: int, every: bool, more: str) -> None:
-    """A table has at most 40 lines below its header."""
-    recordings = runs(count)
-    overview = overview_text(recordings, sweep(recordings, **FEW), ["logs"], every=every)
-    for text in (overview, replay_text(recordings, replay(recordings, EarlyStopping(patience=2)), every=every)):
+    """A table has at most 30 lines below its header."""
+    for text in (overview(runs(count), every=every), replayed(runs(count), EarlyStopping(patience=2), every=every)):
         assert (more in text) if more else "more (--all)" not in text
-        rows = sum(line.startswith("run ") and line[4].isdigit() for line in text.split("\n"))
-        assert rows == (39 if more else count)
+        assert len(rows_of(text)) == (29 if more else count)
 
 
-def test_an_overview_has_runs_recommendations_and_next_commands() -> None:
+def test_the_answer_comes_first_then_a_picture_then_the_runs() -> None:
     """Settings to paste follow once for equal policies, and the next commands have the given paths."""
-    text = overview_text(runs(2), sweep(runs(2), **FEW), ["logs", "other"])
+    text = overview(runs(2), paths=["logs", "other"])
 
-    assert "2 runs, 40 epochs: in memory" in text
-    assert "decided by val_loss, lower is better (the default)" in text
-    assert "run 0      20     1         5            15" in text
+    assert text.startswith("2 runs, 40 epochs: in memory\ndecided by val_loss, lower is better (")
+    places = [text.index(part) for part in ("Recommended: EarlyStopping(", "It saves 24 of 40 epochs (60 %).")]
+    places += [text.index(part) for part in ("For a new run expect:", "┤•", "run    epochs", "policies to choose")]
+    assert places == sorted(places)
+    assert "val_loss of run 0, one run: B best 1 @ 5, S stop 8" in text
     assert "trainbus replay logs other --early-stopping" in text
-    assert text.count("[[callbacks]]") == text.count("# in Python:") == text.count(", in trainbus.toml:")
-    assert "expect these numbers for a new run" in text
+    assert text.count("[[callbacks]]") == text.count("# in Python:") == text.count(", in trainbus.toml:") == 1
+    assert "careful and balanced and eager   60 %" in text
+
+
+def test_the_run_that_loses_most_is_drawn_and_is_the_first_row() -> None:
+    """Then come the others, by what they lose; among equal ones, that which saves least."""
+    lasts = enumerate([1, 0.5, 2])
+    several = [recording([*[2.0] * 4, last, *[1.5] * number], f"run {number}") for number, last in lasts]
+    text = replayed(several, EarlyStopping(patience=2))
+    assert "val_loss of run 1, the run that loses most: B best 0.5 @ 5, K kept 2 @ 1, S stop 3" in text
+    first = [line.split()[1] for line in text.split("\n") if line.startswith("run ") and line[4].isdigit()]
+    assert first == ["1", "0", "2"]
 
 
 def test_times_have_a_column_only_if_they_are_known() -> None:
     """A run without times has an empty cell."""
-    timed = recording(LOSSES, "timed", 0, 60.0)
-
-    assert "time" not in overview_text(runs(1), sweep(runs(1), **FEW), ["."]).split("recommended")[0]
-    text = overview_text([timed, *runs(1)], sweep([timed, *runs(1)], **FEW), ["."])
-    lines = {line.split("  ")[0]: line for line in text.split("\n")}
-    assert lines["timed"].endswith("19 min")
-    assert lines["run 0"].endswith("15")
+    timed = recording(LOSSES, "run 8", 0, 60.0)
+    assert "time" not in overview(runs(1))
+    assert [row[-2:] for row in rows_of(overview([timed, *runs(1)]))] == [["12", "min"], ["0", "12"]]
 
 
-def test_a_run_without_a_finite_value_has_dashes() -> None:
-    """Its best value does not exist."""
-    text = overview_text(runs(1, [math.nan] * 4), sweep(runs(1, [math.nan] * 4), **FEW), ["."])
-
-    assert "run 0       4     -         -             -" in text
-    assert "there is only one run: give more runs" in text
+def test_nothing_to_learn_is_said_and_the_runs_are_listed() -> None:
+    """A run without a finite value has dashes; nothing is recommended or drawn."""
+    text = overview(runs(1, [math.nan] * 9))
+    assert "Nothing is recommended: " in text
+    assert rows_of(text) == [["9", "-", "-", "-"]]
+    assert "┤" not in text
 
 
 def test_a_replay_has_totals_and_explains_its_marks() -> None:
     """Censored runs and hypothetical decisions are explained only if there are any."""
-    stopped = replay_text(runs(2), replay(runs(2), EarlyStopping(patience=2)))
-    assert "in total 32 of 40 epochs saved (80 %);" in stopped
-    assert "quality lost: 1 on average, 1 at worst" in stopped
+    stopped = replayed(runs(2), EarlyStopping(patience=2))
+    assert "By trainbus's rules: EarlyStopping(patience=2).\nIt saves 32 of 40 epochs (80 %).\n" in stopped
+    assert "Quality lost: 1 on average, 1 at worst." in stopped
     assert "censored" not in stopped
     assert "?" not in stopped
 
-    reducer = ReduceLROnPlateau(patience=2)
-    unsure = replay_text(runs(1), replay(runs(1), [EarlyStopping(patience=19), reducer]))
-    assert "censored (1): not stopped up to the last recorded epoch" in unsure
+    unsure = replayed(runs(1), EarlyStopping(patience=19), ReduceLROnPlateau(patience=2))
+    assert "Nothing stops 1 run of 1 up to the last recorded epoch (censored)." in unsure
+    assert "It would have lost nothing in any run." in unsure
     assert "?: after a learning rate cut that the record does not show" in unsure
 
 
 @pytest.mark.parametrize("by", ["trainbus", "keras"])
 def test_a_sweep_has_its_frontier_and_code_of_its_library(by: str) -> None:
     """Settings for trainbus.toml are printed only for trainbus itself."""
-    text = sweep_text(runs(2), sweep(runs(2), patience=[1, 2, 3], min_delta=[0], start_from_epoch=[0, 1], by=by))
+    text = swept(runs(2), patience=[1, 2, 3], min_delta=[0], start_from_epoch=[0, 1], by=by)
 
     assert "start_from_epoch, 3 patience); of these" in text
     assert ("[[callbacks]]" in text) is (by == "trainbus")
     assert ("keras.callbacks.EarlyStopping(" in text) is (by == "keras")
-    one = sweep_text(runs(1), sweep(runs(1), patience=[2], min_delta=[0], start_from_epoch=[0], smoothing=[None]))
-    assert "1 policy (one of each); of these" in one
+    assert "1 policy (one of each); of these" in swept(runs(1), **{**FEW, "patience": [2]})
 
 
 @pytest.mark.parametrize("path", ["my runs", "it's", "a" * 200, "$HOME;ls", "*", "-x/y"])
 def test_the_next_commands_can_be_copied_to_a_shell(path: str) -> None:
     """A path is complete, and quoted where a shell would read it as something else."""
-    text = overview_text(runs(2), sweep(runs(2), **FEW), [path, "logs"])
-    commands = [line.partition(":   ")[2] for line in text.splitlines()[-2:]]
+    lines = overview(runs(2), paths=[path, "logs"]).splitlines()
+    commands = [line.partition(":   ")[2] for line in lines[-2:]]
     assert [shlex.split(command)[2:4] for command in commands] == [[path, "logs"]] * 2
 
 
@@ -159,9 +185,7 @@ def test_the_next_commands_can_be_copied_to_a_shell(path: str) -> None:
 def test_parts_are_an_empty_line_apart(notes: tuple[str, ...]) -> None:
     """Whatever parts a report has, it has no two empty lines in a row, and none at its ends."""
     recordings = [replace(each, notes=notes) for each in runs(2)]
-    found = sweep(recordings, **FEW)
-    replayed = replay_text(recordings, replay(recordings, EarlyStopping(patience=2)))
-    for text in (overview_text(recordings, found, ["logs"]), replayed, sweep_text(recordings, found)):
+    for text in (overview(recordings), replayed(recordings, EarlyStopping(patience=2)), swept(recordings, **FEW)):
         assert "\n\n\n" not in text
         assert text == text.strip("\n")
 
@@ -169,9 +193,10 @@ def test_parts_are_an_empty_line_apart(notes: tuple[str, ...]) -> None:
 def test_a_long_frontier_is_thinned() -> None:
     """At most twelve lines are printed, with both ends of the frontier."""
     losses = [1 / (epoch + 1) + (epoch % 5 == 4) * 0.3 / (epoch + 1) for epoch in range(60)]
-    found = sweep(runs(1, losses))
-    text = sweep_text(runs(1), found)
-    lines = text.split("at worst  policy\n")[1].split("\n\n")[0].split("\n")
+    several = runs(1, [*losses, 0.5])
+    found = sweep(several)
+    text = sweep_text(Report(several, None, found))
+    lines = text.split("loses less than:\n\n")[1].split("\n\n")[0].split("\n")[1:]
 
     assert len(lines) == min(len(found.frontier), 12)
     assert lines[0].endswith(str(found.grid[int(found.frontier[0])]))
@@ -180,10 +205,11 @@ def test_a_long_frontier_is_thinned() -> None:
 
 def test_notes_are_listed_up_to_a_limit() -> None:
     """Notes on the result come first; of those on recordings, twelve are printed and the rest is counted."""
-    recordings = [replace(each, notes=(f"note {number}",)) for number, each in enumerate(runs(15))]
-    text = replay_text(recordings, replay(recordings, EarlyStopping(patience=2), by="torch"))
+    recordings = [replace(each, notes=(f"note {number}", "of all")) for number, each in enumerate(runs(15))]
+    text = replayed(recordings, EarlyStopping(patience=2), by="torch")
     notes = [line for line in text.split("\n") if line.startswith("note: ")]
 
     assert notes[0].startswith("note: PyTorch has no EarlyStopping")
-    assert notes[1:13] == [f"note: run {number}: note {number}" for number in range(12)]
-    assert notes[13:] == ["note: and 3 more notes on what was left out or guessed (--html lists all)"]
+    assert "note: run 0, run 1, run 2, run 3, run 4 and 10 more: of all" in notes
+    assert f"note: run 11: note {10}" not in notes
+    assert notes[-1] == "note: and 4 more notes on what was left out or guessed (--html lists all)"
