@@ -109,6 +109,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="trainbus",
         help="use the rules and options of this library (default: trainbus)",
     )
+    parser.add_argument(
+        "--runs",
+        metavar="NAME",
+        help="what runs have in common that depend on each other: folder, seed, or the name of a setting; they are "
+        "left out together (default: seed, if it is known)",
+    )
     parser.add_argument("--all", action="store_true", help="list every run (default: the first ones)")
     parser.add_argument("--html", metavar="FILE", help="also write an HTML page with curves, frontier and tables")
 
@@ -177,7 +183,8 @@ def _replay(options: argparse.Namespace) -> int:
     result = replay.replay(recordings, callbacks, unset=unset, **common) if callbacks else None
     if result is not None:
         common |= {"monitor": result.choice.monitor, "mode": result.choice.mode}
-    found = replay.sweep(recordings, **common) if result is None or options.html else None
+    wanted = result is None or options.html or options.runs
+    found = replay.sweep(recordings, runs=options.runs, called=_called, **common) if wanted else None
     report = Report(recordings, result, found)
     if options.html:
         _write_page(options.html, render_page(report))
@@ -201,7 +208,7 @@ def _sweep(options: argparse.Namespace) -> int:
     shared = options.early_stopping
     fixed = None if shared is None else _parse_options("--early-stopping", shared)
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
-    found = replay.sweep(recordings, **axes, fixed=fixed, called=_called, **common)
+    found = replay.sweep(recordings, **axes, fixed=fixed, runs=options.runs, called=_called, **common)
     report = Report(recordings, None, found)
     if options.html:
         _write_page(options.html, render_page(report))

@@ -214,38 +214,48 @@ def most_saving(saved: Fractions, mean: Fractions, worst: Fractions, limit: Limi
     return int(numbers[np.lexsort((mean[numbers], -saved[numbers]))[0]])
 
 
-def leave_one_out(saved: Fractions, epochs: Fractions, lost: Fractions, limit: Limit) -> Estimate | None:
+def leave_one_out(
+    saved: Fractions, epochs: Fractions, lost: Fractions, limit: Limit, groups: Sequence[str] | None = None
+) -> Estimate | None:
     """Return the expected savings and losses on an unseen run, by leave-one-out cross-validation.
 
-    Each run is left out in turn; the policy that the others choose is applied to it.
+    Each group of runs is left out in turn; the policy that the others choose is applied to it.
 
     Args:
         saved: Epochs saved, [policy, run].
         epochs: Epochs recorded, [run].
         lost: Fraction of the gain that is lost, [policy, run].
         limit: What may be lost.
+        groups: The group of each run; by default each run is one.
 
     Returns:
-        The estimate; None for a single run.
+        The estimate; None for a single group.
     """
     policies, runs = saved.shape
-    if runs < 2:
+    names = {name: number for number, name in enumerate(dict.fromkeys(groups or map(str, range(runs))))}
+    if len(names) < 2:
         return None
-    total, losses = saved.sum(axis=1), lost.sum(axis=1)
+    of_run = np.array([names[name] for name in groups]) if groups else np.arange(runs)
+    order = np.argsort(of_run, kind="stable")
+    begins = np.searchsorted(of_run[order], np.arange(len(names)))
+    saved, losses = (np.add.reduceat(each[:, order], begins, axis=1) for each in (saved, lost))
+    lost = np.maximum.reduceat(lost[:, order], begins, axis=1)
+    lengths, sizes = np.add.reduceat(epochs[order], begins), np.bincount(of_run)
+    total_saved, total_lost = saved.sum(axis=1), losses.sum(axis=1)
     worst = np.argmax(lost, axis=1)
     highest = lost[np.arange(policies), worst]
     second = np.partition(lost, -2, axis=1)[:, -2]
-    gained, cost = np.empty(runs), np.empty(runs)
-    for run in range(runs):
-        others = epochs.sum() - epochs[run]
+    gained, cost, at_worst = 0.0, 0.0, 0.0
+    for group, size in enumerate(sizes.tolist()):
         chosen = most_saving(
-            (total - saved[:, run]) / others,
-            (losses - lost[:, run]) / (runs - 1),
-            np.where(worst == run, second, highest),
+            (total_saved - saved[:, group]) / (epochs.sum() - lengths[group]),
+            (total_lost - losses[:, group]) / (runs - size),
+            np.where(worst == group, second, highest),
             limit,
         )
-        gained[run], cost[run] = saved[chosen, run], lost[chosen, run]
-    return Estimate(float(gained.sum() / epochs.sum()), float(cost.mean()), float(cost.max()))
+        gained, cost = gained + float(saved[chosen, group]), cost + float(losses[chosen, group])
+        at_worst = max(at_worst, float(lost[chosen, group]))
+    return Estimate(gained / float(epochs.sum()), cost / runs, at_worst)
 
 
 def pareto_frontier(saved: Fractions, lost: Fractions) -> NDArray[np.intp]:

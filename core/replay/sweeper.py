@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
+from .comparison.run_groups import RunGroups, group_runs, same_seed
 from .curves import Curves, build_curves
 from .learnable import why_nothing
 from .libraries.library import LibraryName
@@ -82,6 +83,8 @@ class Sweep:
     notes: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The options of early stopping that all policies share, without those of the grid."""
+    groups: RunGroups | None = None
+    """The groups of runs that are not independent of each other; None if each run is."""
 
     @cached_property
     def stopped(self) -> NDArray[np.int64]:
@@ -178,6 +181,7 @@ class Sweep:
                 for each in self.recommendations
             },
             "nothing_to_learn": self.nothing_to_learn,
+            "groups": None if self.groups is None else self.groups._asdict(),
             "notes": list(self.notes),
         }
 
@@ -207,9 +211,8 @@ class Sweep:
     def _recommend(self, advice: Advice) -> Recommendation:
         limit = ADVICE[advice]
         number = most_saving(self.fraction_saved, self.mean_lost, self.worst_lost, limit)
-        others = leave_one_out(
-            self.epochs_saved.astype(np.float64), self.epochs.astype(np.float64), self.fraction_lost, limit
-        )
+        saved, epochs = self.epochs_saved.astype(np.float64), self.epochs.astype(np.float64)
+        others = leave_one_out(saved, epochs, self.fraction_lost, limit, self.groups and self.groups.names)
         policy = self.grid[number]
         library = find_library(self.library)
         callback = policy.callback(self.choice.monitor, self.choice.mode, library, self.fixed)
@@ -226,6 +229,7 @@ def sweep(
     baseline: Sequence[float | None] | None = None,
     smoothing: Sequence[str | None] | None = None,
     fixed: Fixed | None = None,
+    runs: str | None = None,
     called: Callable[[str], str] = str,
     by: str = "trainbus",
     monitor: str | None = None,
@@ -245,6 +249,8 @@ def sweep(
         smoothing: Values to try, with None for no smoothing.
         fixed: An early stopping whose options all policies share, or these options by name, as the library calls them.
             An option that a sweep varies is tried with this value only.
+        runs: What runs have in common that are not independent of each other: "folder", "seed", or the name of a
+            setting. Such runs are left out together. None takes the seed, if it is known and several runs have one.
         called: Returns what messages call an argument, such as "fixed".
         by: The library whose rules apply: "trainbus", "keras", "torch", "lightning", "ignite" or "hf".
         monitor: The metric that decides; by default the one that the record names, else the one
@@ -282,28 +288,29 @@ def sweep(
     shared = share(fixed, axes, library, recordings, monitor, mode, called)
     choices, tie_breaker = shared.choices, shared.tie_breaker
     choice = choices[0]
-    runs, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
-    notes += unanswered(called("fixed"), shared.callback, runs) if shared.callback else ()
+    logging, notes = with_metrics(recordings, [*choices, *([tie_breaker] if tie_breaker else [])])
+    notes += unanswered(called("fixed"), shared.callback, logging) if shared.callback else ()
     looking = shared.callback if isinstance(shared.callback, EarlyStopping) else None
     frequency = library.looks if looking is None else looking.frequency
     stepped = looking is not None and needs_steps(looking)
-    curves = build_curves(runs, choice, frequency, each_row=stepped)  # a look may see no new value of this metric
+    curves = build_curves(logging, choice, frequency, each_row=stepped)  # a look may see no new value of this metric
     axes |= shared.axes
     if axes["min_delta"] is None and shared.relative:
         axes["min_delta"] = _FRACTIONS
     grid = default_grid(curves, library, shared.check, **axes)
-    if len(grid) * len(runs) > _MOST_STOPS:
+    if len(grid) * len(logging) > _MOST_STOPS:
         raise SettingsError(
-            f"{len(grid):,} policies on {len(runs):,} runs are too many: the limit is {_MOST_STOPS:,} "
+            f"{len(grid):,} policies on {len(logging):,} runs are too many: the limit is {_MOST_STOPS:,} "
             "pairs of a policy and a run; give fewer values"
         )
     if stepped:
         policies = (each.callback(choice.monitor, choice.mode, library, shared.options) for each in grid)
-        stops = step_policies(cast("Iterator[EarlyStopping]", policies), runs, choices, tie_breaker)
+        stops = step_policies(cast("Iterator[EarlyStopping]", policies), logging, choices, tie_breaker)
     else:
         others = {name: value for name, value in shared.options.items() if name not in _OWN}
         stops = find_stops(curves, grid, library, others)
-    return Sweep(grid, library.name, choice, curves, stops, tuple(notes), shared.options)
+    groups = same_seed(logging) if runs is None else group_runs(logging, runs, called("runs"))
+    return Sweep(grid, library.name, choice, curves, stops, tuple(notes), shared.options, groups)
 
 
 _OWN: Final = ("monitor", "mode", "verbose", "restore_best_weights")

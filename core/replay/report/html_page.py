@@ -11,7 +11,7 @@ from .counted import counted
 from .formatting import shorten
 from .html import document, notes_section, table, text
 from .outcome_table import legend, tabulate_outcomes
-from .report import LEFT_OUT, Report
+from .report import Report
 from .snippets import format_call
 from .text import summary
 
@@ -52,6 +52,8 @@ def _runs_section(report: Report, metric: str) -> Iterator[str]:
         caption = f"What would have been decided, first the run that loses most; {words.first}"
         yield table(caption, *tabulate_outcomes(report.result, report.outcomes))
         yield "".join(f"<p class=small>{text(each)}</p>" for each in legend(report.result))
+        header, rows = report.tabulate_groups()
+        yield table(f"Groups of runs by {header[0]}", header, rows) if rows else ""
     yield from _curve_section(report, metric)
     yield "</section>\n"
 
@@ -66,7 +68,7 @@ def _policies_section(report: Report) -> Iterator[str]:
     yield table(caption, *report.tabulate_policies())
     yield "<ul class=small>"
     yield "".join(f"<li><b>{text(advice)}</b>: {text(each.words)}.</li>" for advice, each in report.policies)
-    yield f"<li><b>left out</b>: {text(LEFT_OUT)}</li></ul>" if len(found.curves.names) > 1 else "</ul>"
+    yield f"<li><b>left out</b>: {text(report.left_out)}</li></ul>" if report.left_out else "</ul>"
     yield f"<figure>{draw_frontier(found, report.policies)}<figcaption>Every dot is a policy; no other policy both "
     yield "saves more and loses less than one on the line.</figcaption></figure>"
     for advice, each in report.policies:

@@ -21,9 +21,9 @@ from .snippets import format_call, format_callback
 _HEADLINE = "balanced"
 """The advice with which a report opens."""
 
-LEFT_OUT: Final = (
-    "each run in turn is left out, and the policy that the others choose is applied to it. An estimate on the runs "
-    "that chose the policy is optimistic; this one is what to expect of a new run."
+_LEFT_OUT: Final = (
+    "each {} in turn is left out, and the policy that the others choose is applied to it. An estimate on the runs that "
+    "chose the policy is optimistic; this one is what to expect of a new run."
 )
 """What the estimate by cross-validation means."""
 
@@ -120,7 +120,8 @@ class Report:
         if not advised.within_limit:
             sentences.append(f"{advised.words[0].upper()}{advised.words[1:]}.")
         if others is None:
-            sentences.append("There is only one run: give more runs to estimate what the policy does to a new one.")
+            only = "run" if len(found.curves.names) == 1 else found.groups.words if found.groups else "run"
+            sentences.append(f"There is only one {only}: give more to estimate what the policy does to a new one.")
         else:
             saves, loses, worst = estimate_cells(others)
             sentences.append(f"For a new run expect: saves {saves}, loses {loses}, at worst {worst}.")
@@ -135,6 +136,39 @@ class Report:
         )
         part = format_percent(result.epochs_saved / max(result.epochs, 1))
         return [f"It saves {result.epochs_saved:,} of {words.total(result.epochs)} ({part}){time}."]
+
+    @property
+    def left_out(self) -> str:
+        """What the estimate by cross-validation means, in words; empty without one."""
+        if not any(each.on_others for _, each in self.policies):
+            return ""
+        groups = None if self.found is None else self.found.groups
+        return _LEFT_OUT.format("run" if groups is None else groups.words)
+
+    @cached_property
+    def groups(self) -> list[list[str]]:
+        """The rows of a table of the groups of runs: name, runs, what is saved, and the highest quality lost."""
+        found = None if self.found is None else self.found.groups
+        if found is None or self.found is None or self.result is None:
+            return []
+        group_of = dict(zip(self.found.curves.names, found.names, strict=True))
+        several: dict[str, list[RunOutcome]] = {}
+        for each in self.outcomes:
+            several.setdefault(group_of.get(each.name, each.name), []).append(each)
+        return [
+            [
+                name,
+                f"{len(runs):,}",
+                format_percent(sum(each.epochs_saved for each in runs) / sum(each.epochs for each in runs)),
+                format_number(max(each.quality_lost or 0.0 for each in runs)),
+            ]
+            for name, runs in several.items()
+        ]
+
+    def tabulate_groups(self) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the rows of the groups; no rows if the runs are independent of each other."""
+        found = None if self.found is None else self.found.groups
+        return ["" if found is None else found.by, "runs", "saves", "loses at worst"], self.groups
 
     @property
     def policies(self) -> list[tuple[str, Recommendation]]:

@@ -21,7 +21,7 @@ from ..sweeper import Sweep
 from .counted import counted, moment
 from .formatting import align_columns, estimate_cells, format_best, format_number, shorten
 from .outcome_table import legend, tabulate_outcomes
-from .report import LEFT_OUT, Report
+from .report import Report
 from .snippets import format_call
 
 _ROWS = 30
@@ -103,6 +103,10 @@ def _runs(report: Report, *, every: bool) -> Iterator[str]:
         return
     header, rows = tabulate_outcomes(report.result, report.outcomes)
     yield from _table([*header, ""], [[shorten(row[0]), *row[1:], ""] for row in rows], every=every)
+    header, rows = report.tabulate_groups()
+    if rows:
+        yield ""
+        yield from _table([*header, ""], [[shorten(row[0]), *row[1:], ""] for row in rows], every=every)
     reasons = legend(report.result)
     yield ""
     for each in reasons:
@@ -150,8 +154,8 @@ def _policies(report: Report) -> Iterator[str]:
     yield from align_columns(header, rows)
     yield ""
     yield from (f"{advice}: {each.words}" for advice, each in report.policies)
-    if len(report.found.curves.names) > 1:
-        yield from textwrap.wrap(f"left out: {LEFT_OUT}", _WIDTH, subsequent_indent="   ")
+    if report.left_out:
+        yield from textwrap.wrap(f"left out: {report.left_out}", _WIDTH, subsequent_indent="   ")
     yield ""
     has_settings = report.found.library == "trainbus"
     for advice, each in report.policies:

@@ -59,3 +59,27 @@ def test_an_estimate_of_a_run_is_independent_of_it(runs: int, policies: int, lim
     found = leave_one_out(saved, epochs, lost, limit)
     assert found is not None
     np.testing.assert_allclose(found, (sum(gained) / epochs.sum(), np.mean(cost), max(cost)), atol=1e-12)
+
+
+@given(
+    st.lists(st.integers(0, 2), min_size=2, max_size=6), st.integers(1, 8), limits, st.randoms(use_true_random=False)
+)
+def test_runs_of_one_group_are_left_out_together(groups: list[int], policies: int, limit: Limit, random: Any) -> None:
+    """The estimate of a run is by the choice of the runs in other groups alone; a single group gives none."""
+    runs = len(groups)
+    saved = np.array([[random.randrange(10) for _ in range(runs)] for _ in range(policies)], dtype=float)
+    lost = np.array([[random.choice([0.0, 0.01, 0.2]) for _ in range(runs)] for _ in range(policies)])
+    epochs = np.array([random.choice([10.0, 20.0]) for _ in range(runs)])
+    found = leave_one_out(saved, epochs, lost, limit, [str(each) for each in groups])
+    if len(set(groups)) == 1:
+        assert found is None
+        return
+    gained, cost = [], []
+    for run in range(runs):
+        others = [other for other in range(runs) if groups[other] != groups[run]]
+        part, rest = saved[:, others].sum(axis=1) / epochs[others].sum(), lost[:, others]
+        chosen = most_saving(part, rest.mean(axis=1), rest.max(axis=1), limit)
+        gained.append(saved[chosen, run])
+        cost.append(lost[chosen, run])
+    assert found is not None
+    np.testing.assert_allclose(found, (sum(gained) / epochs.sum(), np.mean(cost), max(cost)), atol=1e-12)

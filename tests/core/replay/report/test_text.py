@@ -133,6 +133,23 @@ def test_the_run_that_loses_most_is_drawn_and_is_the_first_row() -> None:
     assert first == ["1", "0", "2"]
 
 
+def test_groups_of_runs_have_a_table_and_are_left_out_together() -> None:
+    """What is saved and lost in each; a single group gives no estimate for a new one."""
+    several = [replace(each, settings={"lr": number % 2}) for number, each in enumerate(runs(4))]
+    text = overview(several, sweep(several, **FEW, runs="lr"))
+    assert "lr  runs  saves  loses at worst\n0      2   60 %               0\n1      2   60 %               0\n" in text
+    assert "left out: each group of runs with the same lr in turn is left out" in " ".join(text.split())
+    one = [replace(each, settings={"lr": 1}) for each in several]
+    assert "There is only one group of runs with the same lr: give more" in overview(one, sweep(one, **FEW, runs="lr"))
+
+
+def test_runs_of_one_seed_are_left_out_together_unless_asked_otherwise() -> None:
+    """If settings tell the seeds."""
+    several = [replace(each, settings={"seed": number % 2}) for number, each in enumerate(runs(4))]
+    assert "each group of runs with the same seed in turn" in " ".join(overview(several).split())
+    assert "each run in turn" in " ".join(overview(runs(4)).split())
+
+
 def test_times_have_a_column_only_if_they_are_known() -> None:
     """A run without times has an empty cell."""
     timed = recording(LOSSES, "run 8", 0, 60.0)
