@@ -47,6 +47,7 @@ ENTRY_POINTS = {
         "pandas_table": "replay.readers.json.pandas_table:READER",
         "row_list": "replay.readers.json.row_list:READER",
         "tensorboard": "replay.readers.tensorboard.runs:READER",
+        "tensorboard_export": "replay.readers.tables.tensorboard_export:READER",
         "text": "replay.readers.text.text_log:READER",
         "trainbus": "replay.readers.json.trainbus_journal:READER",
     },
