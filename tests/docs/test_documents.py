@@ -135,7 +135,7 @@ def test_the_example_of_a_reader_installs_and_reads(tmp_path: Path) -> None:
     script = (
         "from trainbus.replay import read\n"
         "found = read('train.log')\n"
-        "print(found.format, found.unit, found.steps.tolist(), found.metrics['score'].values.tolist())\n"
+        "print(found.format, found.unit, found.steps.tolist(), found.metrics['SCORE'].values.tolist())\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     result = subprocess.run(
