@@ -58,9 +58,11 @@ def each_run_once(found: Sequence[Located]) -> list[Located]:
                 holders.setdefault(key, []).append(len(kept))
             kept.append(each)
             continue
-        note = f"{each.recording.name!r} ({each.recording.format}) records the same run and is left out."
-        first = kept[same].recording
-        kept[same] = kept[same]._replace(recording=_completed(first, each.recording, note))
+        first, other = kept[same].recording, each.recording
+        if first.format == other.format and len(other.name) < len(first.name):  # the directory, rather than a time
+            first, other = other, first
+        note = f"{other.name!r} ({other.format}) records the same run and is left out."
+        kept[same] = kept[same]._replace(recording=_completed(first, other, note))
     return kept
 
 

@@ -48,6 +48,8 @@ def find_axis(labels: Iterable[str]) -> AxisLabels:
     plain: dict[str, str] = {}
     for label in labels:
         plain.setdefault(_PLAIN.sub("", label).lower().replace(" ", "_"), label)
-    found = [(plain[name], unit) for unit, names in _LABELS.items() for name in names if name in plain]
+    found: list[tuple[str, Unit]] = [
+        (plain[name], unit) for unit, names in _LABELS.items() for name in names if name in plain
+    ]
     epoch = next((label for label, unit in found if unit == "epoch"), None)
     return AxisLabels(epoch, tuple((label, unit) for label, unit in found if unit != "epoch"))

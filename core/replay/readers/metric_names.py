@@ -56,11 +56,16 @@ def standard_name(written: str) -> str:
         stage = STAGES.get(parts[index].lower())
         if stage is not None:
             del parts[index]
-            return stage + _uncapitalized("/".join(parts))
+            return _of_stage(stage, "/".join(parts))
     for affix in (_PREFIX.match(written), _SUFFIX.search(written)):
         if affix:
-            return STAGES[affix[1].lower()] + _uncapitalized(written.replace(affix[0], "", 1))
+            return _of_stage(STAGES[affix[1].lower()], written.replace(affix[0], "", 1))
     return _uncapitalized(written)
+
+
+def _of_stage(stage: str, name: str) -> str:
+    """Return the standard name of a metric of a stage; the learning rate of the training is that of the run."""
+    return standard_name(name) if not stage and _LEARNING_RATE.match(name) else stage + _uncapitalized(name)
 
 
 def check_metrics(run: str, labels: Collection[str]) -> None:

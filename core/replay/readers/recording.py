@@ -40,6 +40,8 @@ def build_recording(
     notes: Sequence[str],
     steps: NDArray[np.float64] | None = None,
     unit: Unit = "epoch",
+    *,
+    first_epoch: int | None = None,
 ) -> Recording:
     """Return the run that rows record, in the order of what it counts.
 
@@ -53,23 +55,30 @@ def build_recording(
         steps: The step of each row. It determines the epochs of rows without one, and is recorded with evaluations.
         unit: What the run counts. With "evaluation", a row of the recording is one of the file with a held-out metric;
             other metrics have their last value before it. If there is no such metric, each row is one.
+        first_epoch: The number of the first epoch of any run in the format, 0 or 1; by default, it is 1 if no row has a
+            lower one.
     """
     check_metrics(name, columns)
     notes = list(notes)
-    place = _place_epochs if unit == "epoch" else _place_evaluations if unit == "evaluation" else _place_records
-    placed = place(numbers, columns, notes, steps, unit)
+    if first_epoch:
+        numbers = numbers - first_epoch
+    if unit == "epoch":
+        placed = _place_epochs(numbers, columns, notes, steps, guess=first_epoch is None)
+    elif unit == "evaluation":
+        placed = _place_evaluations(numbers, columns, notes, steps)
+    else:
+        placed = _place_records(numbers, columns, notes, unit)
     selected = {label: _select(cells, placed) for label, cells in columns.items()}
     clock = next((label for label in selected if _is_clock(label, selected[label], len(placed.rows))), None)
-    row_words = f"{'a' if AXES[unit].row == 'record' else 'an'} {AXES[unit].row}"
     naming = standard_names(label for label in selected if label != clock and selected[label].epochs.size)
     notes += naming.notes
     found = {standard: selected[label] for label, standard in naming.names.items()}
     several = [standard for standard, column in found.items() if (np.diff(np.sort(column.epochs)) == 0).any()]
     if several:
-        notes.append(f"{list_names(several)}: the last of several values in {row_words} is used.")
+        notes.append(f"{list_names(several)}: the last of several values in one {AXES[unit].row} is used.")
     times = None
     if clock is not None:
-        notes.append(f"{clock!r} is read as the time in seconds at which {row_words} ended.")
+        notes.append(f"{clock!r} is read as the time in seconds at which each {AXES[unit].row} ended.")
         found[clock] = selected[clock]
     epochs, metrics = align_by_epoch(found)
     if clock is not None:
@@ -88,7 +97,8 @@ def _place_epochs(
     columns: Mapping[str, Cells],
     notes: list[str],
     steps: NDArray[np.float64] | None,
-    unit: Unit,
+    *,
+    guess: bool,
 ) -> _Placed:
     epochs, fractional = _fill_epochs(epochs, steps)
     if fractional:
@@ -96,7 +106,7 @@ def _place_epochs(
     rows = _inside(epochs, columns, "epoch", notes)
     numbers = np.zeros(len(epochs), np.int64)
     numbers[rows] = np.maximum(np.ceil(epochs[rows]) - 1, 0) if fractional else epochs[rows]
-    if not fractional and rows.size and numbers[rows].min() == 1:
+    if not fractional and guess and rows.size and numbers[rows].min() == 1:
         numbers -= 1
         notes.append("Epochs are counted from 1 in the file.")
     known = np.unique(numbers[rows])
@@ -105,13 +115,7 @@ def _place_epochs(
     return _Placed(rows, numbers)
 
 
-def _place_records(
-    places: NDArray[np.float64],
-    columns: Mapping[str, Cells],
-    notes: list[str],
-    steps: NDArray[np.float64] | None,
-    unit: Unit,
-) -> _Placed:
+def _place_records(places: NDArray[np.float64], columns: Mapping[str, Cells], notes: list[str], unit: Unit) -> _Placed:
     rows = _inside(places, columns, unit, notes)
     known, inverse = np.unique(places[rows].astype(np.int64), return_inverse=True)
     numbers = np.zeros(len(places), np.int64)
@@ -124,7 +128,6 @@ def _place_evaluations(
     columns: Mapping[str, Cells],
     notes: list[str],
     steps: NDArray[np.float64] | None,
-    unit: Unit,
 ) -> _Placed:
     rows = _inside(places, columns, "step", notes)
     held_out = [cells.rows for label, cells in columns.items() if standard_name(label).startswith(HELD_OUT)]

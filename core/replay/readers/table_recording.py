@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..axis import Unit
 from ..records import Recording
 from .axis_label import find_axis
+from .columns import still_valid
 from .metric_names import standard_name
 from .recording import HELD_OUT, build_recording
 from .rows import Cells, Table
@@ -52,15 +53,14 @@ def record_table(
             epochs = _with_epochs_in_steps(epochs, steps)
         unit = _unit(epochs, steps, metrics, counted, completed=completed)
         if unit == "epoch":
-            if completed and not _fractional(epochs):
-                epochs = epochs - 1
-            return build_recording(name, title, epochs, metrics, notes, steps)
+            first = 1 if completed and not _fractional(epochs) else None
+            return build_recording(name, title, epochs, metrics, notes, steps, first_epoch=first)
         if unit == "evaluation":
             steps = None if steps is None or not _rises(steps) else steps
             rows = np.arange(table.count, dtype=np.float64)
             return build_recording(name, title, rows if steps is None else steps, metrics, notes, steps, unit)
     if steps is not None:
-        return build_recording(name, title, steps, metrics, notes, unit=counted)
+        return build_recording(name, title, _rising(steps), metrics, notes, unit=counted)
     if index is not None:
         return build_recording(name, title, table.column(index), metrics, notes)
     rows = np.arange(table.count, dtype=np.float64)
@@ -105,6 +105,18 @@ def _rises(steps: NDArray[np.float64]) -> bool:
     """Return whether steps count through the run, and do not begin again in each epoch."""
     known = steps[np.isfinite(steps)]
     return known.size == steps.size and float((np.diff(known) < 0).mean() if known.size > 1 else 0) < 0.1
+
+
+def _rising(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the steps; those of lines that do not count them, such as 0 at each validation, are those before them."""
+    known = np.isfinite(steps)
+    given = steps[known]
+    back = int((np.diff(given) < 0).sum())
+    if back <= _FEW or np.unique(given).size == given.size or still_valid(given).mean() > 0.5:
+        return steps
+    found = steps.copy()
+    found[known] = np.maximum.accumulate(steps[known])
+    return found
 
 
 def _with_epochs_in_steps(epochs: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ....errors import SettingsError
 from ....limits import JSON_BYTES
@@ -24,3 +24,13 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{str(path)!r} is not JSON, or is incomplete: {error}") from None
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Return whether a part of a document is a list."""
+    return isinstance(value, list)
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Return whether a part of a document is an object, which maps text to values."""
+    return isinstance(value, dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ....errors import SettingsError
 from ....limits import JOURNAL_LINE, METRICS, ROWS
@@ -18,6 +18,7 @@ from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import STAGE_KEYS, Table
 from ..table_recording import record_table
+from .document import is_list, is_object
 
 _COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The numbers of pycocotools's ``COCOeval.stats``, as DETR and its successors log them."""
@@ -41,26 +42,25 @@ def numbers_of(line: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
 
 def _flat(value: Any, label: str, depth: int) -> Iterator[tuple[str, Any]]:
     """Yield the values inside of an object or list, with the labels on the way to them."""
-    if isinstance(value, Mapping) and depth:
-        for key, inner in cast("Mapping[str, Any]", value).items():
+    if is_object(value) and depth:
+        for key, inner in value.items():
             yield from _flat(inner, f"{label}/{key}" if label else key, depth - 1)
-    elif isinstance(value, list) and depth:
-        several = cast("list[Any]", value)
-        names = _COCO if len(several) == len(_COCO) and "coco" in label.lower() else range(len(several))
-        if len(several) <= _LONGEST_LIST:
-            for name, inner in zip(names, several, strict=True):
+    elif is_list(value) and depth:
+        names = _COCO if len(value) == len(_COCO) and "coco" in label.lower() else range(len(value))
+        if len(value) <= _LONGEST_LIST:
+            for name, inner in zip(names, value, strict=True):
                 yield from _flat(inner, f"{label}/{name}", depth - 1)
     else:
         yield label, value
 
 
 def recognizes(file: LogFile) -> bool:
-    """Return whether most of the first lines are objects, and one has a number with a label of an axis or a metric."""
+    """Return whether half of the first lines are objects, and one has a number with a label of an axis or a metric."""
     if not file.text.lstrip().startswith("{") or not file.lines:
         return False
     first = file.lines[:50]
     objects = [each for each in map(_parse, first) if each is not None]
-    if len(objects) < 0.8 * len(first):
+    if 2 * len(objects) < len(first) and not file.named:
         return False
     single = len(objects) == 1 and file.document is not None
     for each in objects:
@@ -107,7 +107,7 @@ def _parse(line: str) -> dict[str, Any] | None:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+    return found if is_object(found) else None
 
 
 def _lines(path: Path) -> Iterator[str]:

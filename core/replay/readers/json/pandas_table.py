@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from ....errors import SettingsError
 from ...metric_choice import known_direction
@@ -13,13 +12,13 @@ from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
 from ..table_recording import record_table
-from .document import read_json
+from .document import is_list, is_object, read_json
 
 _INDEX = ""
 
 
 class _Columns(NamedTuple):
-    index: list[Any]
+    numbers: list[Any]
     """The number of each row."""
     columns: dict[str, list[Any]]
 
@@ -41,7 +40,7 @@ def read(source: Source) -> list[Recording]:
     if found is None:
         raise SettingsError(f"{str(source.path)!r} has no columns of numbers by row")
     table = Table()
-    for number, index in enumerate(found.index):
+    for number, index in enumerate(found.numbers):
         row = {label: parse_number(column[number]) for label, column in found.columns.items()}
         table.add([(_INDEX, parse_number(index)), *row.items()])
     return [record_table(source.name, "pandas JSON", table, [], _INDEX)]
@@ -49,14 +48,13 @@ def read(source: Source) -> list[Recording]:
 
 def _columns(content: Any) -> _Columns | None:
     """Return the columns in a document; None if it is no table."""
-    if not isinstance(content, Mapping) or not content:
+    if not is_object(content) or not content:
         return None
-    outer = cast("Mapping[str, Any]", content)
-    if {"columns", "index", "data"} <= outer.keys():
-        return _split(outer["columns"], outer["index"], outer["data"])
-    if not all(isinstance(column, Mapping) and column for column in outer.values()):
+    if {"columns", "index", "data"} <= content.keys():
+        return _split(content["columns"], content["index"], content["data"])
+    columns = {label: column for label, column in content.items() if is_object(column) and column}
+    if len(columns) < len(content):
         return None
-    columns = cast("Mapping[str, Mapping[str, Any]]", outer)
     index = list(next(iter(columns.values())))
     if not all(key.isdecimal() for key in index) or not all(list(each) == index for each in columns.values()):
         return None
@@ -67,9 +65,9 @@ def _columns(content: Any) -> _Columns | None:
 
 def _split(labels: Any, index: Any, rows: Any) -> _Columns | None:
     """Return the columns of rows; None if they do not fit each other."""
-    if not all(isinstance(each, list) for each in (labels, index, rows)) or len(index) != len(rows) or not rows:
+    if not (is_list(labels) and is_list(index) and is_list(rows)) or len(index) != len(rows) or not rows:
         return None
-    if not all(isinstance(row, list) and len(row) == len(labels) for row in rows):
+    if not all(is_list(row) and len(row) == len(labels) for row in rows):
         return None
     return _Columns(index, {str(label): [row[place] for row in rows] for place, label in enumerate(labels)})
 

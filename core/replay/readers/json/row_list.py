@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 from ....errors import SettingsError
 from ....limits import METRICS, ROWS
@@ -15,7 +15,7 @@ from ..metric_names import check_metrics
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
 from ..table_recording import record_table
-from .document import read_json
+from .document import is_list, is_object, read_json
 from .json_lines import numbers_of
 
 
@@ -51,15 +51,14 @@ def read(source: Source) -> list[Recording]:
 
 def _rows(content: Any) -> Iterator[dict[str, Any]]:
     """Yield the objects of a list, of the one list in an object, or of an object by row number."""
-    if isinstance(content, Mapping):
-        inner = cast("Mapping[str, Any]", content)
-        lists = [value for value in inner.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if is_object(content):
+        lists = [value for value in content.values() if is_list(value) and value and is_object(value[0])]
         if len(lists) == 1:
             content = lists[0]
-        elif inner and all(key.isdecimal() for key in inner):  # pandas's orient="index"
-            content = list(inner.values())
-    if isinstance(content, list):
-        yield from (each for each in cast("list[Any]", content) if isinstance(each, dict))
+        elif all(key.isdecimal() for key in content):  # pandas's orient="index"
+            content = list(content.values())
+    if is_list(content):
+        yield from (each for each in content if is_object(each))
 
 
 READER = Reader("JSON lists of epochs", recognizes, read, order=GENERAL - 1)

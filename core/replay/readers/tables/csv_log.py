@@ -36,7 +36,7 @@ class _Header(NamedTuple):
     delimiter: str
 
     @property
-    def index(self) -> str | None:
+    def row_numbers(self) -> str | None:
         """The label of pandas's index, which has none; None if there is no such column."""
         first = self.labels[0] if self.labels else "-"
         return first if not first or first.startswith("Unnamed") else None
@@ -44,7 +44,7 @@ class _Header(NamedTuple):
     @property
     def metrics(self) -> list[str]:
         """The labels that may be those of metrics."""
-        others = find_axis(self.labels).all | {"", self.index}
+        others = find_axis(self.labels).all | {"", self.row_numbers}
         return [each for each in self.labels if each not in others and not each.startswith("Unnamed")]
 
 
@@ -99,7 +99,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     check_metrics(name, labels)
     axis = find_axis(labels)
     metrics = set(header.metrics)
-    known = {*metrics, *axis.all, header.index}
+    known = {*metrics, *axis.all, header.row_numbers}
     key = labels.index(axis.epoch or next((label for label, _ in axis.counters), header.metrics[0]))
     stage = next((column for column, label in enumerate(labels) if label.lower() in STAGE_KEYS), None)
     kept = [(column, label) for column, label in enumerate(labels) if label in known]
@@ -128,7 +128,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
         for column, label in enumerate(labels)
         if invalid[label] and column not in (key, stage)
     ]
-    return record_table(name, _format(path, labels), table, notes, header.index)
+    return record_table(name, _format(path, labels), table, notes, header.row_numbers)
 
 
 def _numbers(row: Iterable[tuple[str, str]], invalid: Counter[str]) -> Iterator[tuple[str, float]]:

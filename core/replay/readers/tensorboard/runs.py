@@ -154,15 +154,16 @@ def _build_recording(
     if late:
         notes.append(f"{late:,} numbers after the end of the last {AXES[epoch_map.unit].row} are left out.")
     if several:
-        notes.append(f"{list_names(several)}: the last of several values in an epoch is used.")
+        notes.append(f"{list_names(several)}: the last of several values in one {AXES[epoch_map.unit].row} is used.")
     epochs, metrics = align_by_epoch(columns)
     ends = np.full(len(epochs), -np.inf)
     for at, when in times:
         np.maximum.at(ends, np.searchsorted(epochs, at), when)
-    at, times_known = None, (ends > 0).all()
+    counted = None
     if epoch_map.unit != "epoch":
-        at, epochs = epoch_map.ends[np.searchsorted(epoch_map.epochs, epochs)], np.arange(len(epochs))
-    return Recording(name, epochs, metrics, ends if times_known else None, title, tuple(notes), epoch_map.unit, at)
+        counted, epochs = epoch_map.ends[np.searchsorted(epoch_map.epochs, epochs)], np.arange(len(epochs))
+    known = ends if (ends > 0).all() else None
+    return Recording(name, epochs, metrics, known, title, tuple(notes), epoch_map.unit, counted)
 
 
 _Interpretation: TypeAlias = tuple[dict[str, str], EpochMap | None, str, list[str]]

@@ -71,10 +71,13 @@ class Pattern:
             return {}
         named = ((name, text) for name, text in found.groupdict().items() if text is not None)
         row = {name: number for name, text in named if (number := _number(text)) is not None}
-        return {**dict(self._pairs(line)), **row} if row.keys() >= self.axis else {}
+        return {**dict(self._pairs(line, found)), **row} if row.keys() >= self.axis else {}
 
-    def _pairs(self, line: str) -> Iterator[tuple[str, float]]:
+    def _pairs(self, line: str, found: re.Match[str] | None = None) -> Iterator[tuple[str, float]]:
+        """Yield names and numbers outside of what was found of the axis."""
         for pair in self.pairs.finditer(line) if self.pairs else ():
+            if found is not None and found.start() <= pair.start("value") < found.end():
+                continue
             number = _number(pair["value"])
             name = "_".join(pair["name"].split())
             if number is not None and not find_axis([name]).all:

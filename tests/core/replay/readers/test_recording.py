@@ -39,7 +39,7 @@ def test_fractions_of_epochs_belong_to_the_epoch_in_progress(epochs: list[float]
 
     assert dict(zip(found.epochs.tolist(), found.metrics["loss"].values.tolist(), strict=True)) == last
     assert "Epochs have fractions" in found.notes[0]
-    assert "'loss': the last of several values in an epoch is used." in found.notes
+    assert "'loss': the last of several values in one epoch is used." in found.notes
 
 
 def test_a_row_without_an_epoch_gets_it_from_its_step():
