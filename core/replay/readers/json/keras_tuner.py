@@ -65,7 +65,11 @@ def _judged(trial: Mapping[str, Any], metrics: Mapping[str, Any]) -> Judged:
     means: defaultdict[str, list[float]] = defaultdict(list)
     for name, observation in _observations(metrics):
         means[name] += [fmean(values)] if (values := _values(observation)) else []
-    modes = {name: mode for name in means if (mode := _MODES.get(str(as_mapping(metrics[name]).get("direction"))))}
+    modes: dict[str, Literal["min", "max"]] = {}
+    for name in means:
+        mode = _MODES.get(str(as_mapping(metrics[name]).get("direction")))
+        if mode is not None:
+            modes[name] = mode
     best = {name: (min if mode == "min" else max)(means[name], default=None) for name, mode in modes.items()}
     named = [name for name in modes if best[name] is not None and best[name] == trial.get("score")]
     found = named if len(named) == 1 else list(modes)

@@ -1,11 +1,11 @@
-"""Reader of dvclive's directory: below ``plots/metrics`` a table for each metric."""
+"""Reader of dvclive's directory, which has a table for each metric."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ....errors import SettingsError
 from ...records import Recording
@@ -17,35 +17,46 @@ from ..shared.points import Points
 from ..shared.settings_beside import read_settings
 
 _STEP, _TIME = "step", "timestamp"
-_DEPTH = 2  # of the tables, below the directory: plots/metrics
 
 
-def _metrics_directory(path: Path) -> Path | None:
-    """Return the directory ``plots/metrics`` that holds a table."""
-    return next((each for each in path.parents if each.name == "metrics" and each.parent.name == "plots"), None)
+class _Place(NamedTuple):
+    """Where a table is."""
+
+    run: Path
+    """The directory of the run."""
+    metric: str
+    """The name of the metric: the path of its table below the directory of all of them."""
+
+
+def _place_of(path: Path) -> _Place:
+    """Return where a table is: below ``plots/metrics``, or ``scalars`` of older versions, or in any directory."""
+    tables, run = path.parent, path.parent
+    for above in path.parents:
+        if above.name == "metrics" and above.parent.name == "plots":
+            tables, run = above, above.parents[1]
+        elif above.name == "scalars":
+            tables, run = above, above.parent
+    return _Place(run, path.relative_to(tables).with_suffix("").as_posix())
 
 
 def _recognizes(file: LogFile) -> bool:
     header = file.lines[0].split("\t") if file.lines else []
-    return _STEP in header[:2] and header[-1] == file.path.stem and _metrics_directory(file.path) is not None
+    return header in ([_STEP, file.path.stem], [_TIME, _STEP, file.path.stem])
 
 
 def _group(files: Sequence[Path]) -> Iterable[Sequence[Path]]:
-    runs: dict[Path | None, list[Path]] = {}
+    runs: dict[Path, list[Path]] = {}
     for file in files:
-        runs.setdefault(_metrics_directory(file), []).append(file)
+        runs.setdefault(_place_of(file).run, []).append(file)
     return runs.values()
 
 
 def _read(source: Source) -> list[Recording]:
-    folder = _metrics_directory(source.path)
-    if folder is None:
-        raise SettingsError(f"{str(source.path)!r} is not below 'plots/metrics' of a directory of dvclive")
     points, notes = Points(), list[str]()
     for path in source.files:
-        _read_table(path, path.relative_to(folder).with_suffix("").as_posix(), points, notes)
+        _read_table(path, _place_of(path).metric, points, notes)
     steps, columns, more = points.joined()
-    directory = folder.parents[_DEPTH - 1]
+    directory = _place_of(source.path).run
     settings = read_settings(directory / "params.yaml", notes)
     found = build_recording(source.name_of(directory), "dvclive", steps, columns, [*notes, *more], unit="step")
     return [replace(found, settings=settings)]

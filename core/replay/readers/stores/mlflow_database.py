@@ -23,6 +23,8 @@ from .mlflow_runs import SYSTEM, run_name
 _MAGIC = b"SQLite format 3\0"
 _DAMAGES = (sqlite3.Error, UnicodeError)
 _TABLES = ("metrics", "runs", "experiments", "params")
+_MODE, _WRITE_AHEAD = 18, b"\x02"
+"""The byte of the header that says how the database is written, and its value for a write-ahead log."""
 _TEXT = MB  # bytes of a value
 _OPERATIONS = MB  # of SQLite's virtual machine, between two looks at how many there were
 
@@ -36,7 +38,7 @@ class _Run(NamedTuple):
 @contextmanager
 def _opened(path: Path) -> Generator[sqlite3.Connection]:
     """Open a database so that what is in it can neither run code nor keep SQLite busy for ever."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(_uri(path), uri=True)) as connection:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _TEXT)
         connection.text_factory = _decoded
         most = 64 + path.stat().st_size // 50_000  # a table without damage needs a hundredth
@@ -44,6 +46,21 @@ def _opened(path: Path) -> Generator[sqlite3.Connection]:
         connection.set_progress_handler(lambda: next(looks, None) is None, _OPERATIONS)
         connection.execute("PRAGMA trusted_schema=OFF")
         yield connection
+
+
+def _uri(path: Path) -> str:
+    """Return the address that opens a database to read it, and leaves no file beside it.
+
+    In the mode of a write-ahead log, SQLite would make one, unless the database is called immutable; so it is, if no
+    program has it open.
+    """
+    with path.open("rb") as file:
+        logged = file.read(_MODE + 1)[_MODE:] == _WRITE_AHEAD
+    return f"{path.resolve().as_uri()}?{'immutable=1' if logged and not _beside(path, 'shm').exists() else 'mode=ro'}"
+
+
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f"{path.name}-{kind}")
 
 
 def _decoded(text: bytes) -> str:
@@ -97,6 +114,9 @@ def _read_runs(source: Source, connection: sqlite3.Connection) -> list[Recording
             raise SettingsError(
                 f"{str(source.path)!r} is damaged: the table 'metrics' has the value {value!r} at step {step!r}"
             ) from None
+    log = _beside(source.path, "wal")
+    lost = log.exists() and not _beside(source.path, "shm").exists()
+    unread = f"The newest changes, which are in {log.name} after a killed program, are not read." if lost else ""
     settings: defaultdict[str, dict[str, object]] = defaultdict(dict)
     for run, key, value in connection.execute("SELECT run_uuid, key, value FROM params"):
         settings[run][str(key)] = value
@@ -106,6 +126,8 @@ def _read_runs(source: Source, connection: sqlite3.Connection) -> list[Recording
             steps, columns, notes = points[run.id].joined()
             if run.id in machine:
                 notes.append("Metrics of the machine, such as its memory, are left out.")
+            if unread:
+                notes.append(unread)
             name = run_name(run.experiment, run.name, otherwise=f"{source.name}#{run.id}")
             recording = build_recording(name, "MLflow database", steps, columns, notes, unit="step")
             found.append(replace(recording, settings=settings[run.id]))

@@ -61,13 +61,14 @@ def _read(source: Source) -> list[Recording]:
         raise SettingsError(f"the run in {str(directory)!r} is deleted in MLflow; 'mlflow gc' removes it for good")
     points, notes = Points(), list[str]()
     for path in without_system(source.files, lambda path: _label(path, directory), notes):
+        label = _label(path, directory)
         for number, line in whole_lines(path, notes):
             try:
                 time, value, step = map(float, line.split(" ")[:3])  # others say on which data, and of which model
             except ValueError:
                 words = "is not a time, a value and a step of MLflow"
                 raise SettingsError(f"{str(path)!r}: line {number:,} {words}: {line[:80]!r}") from None
-            points.add(_label(path, directory), step, value, time / 1000)
+            points.add(label, step, value, time / 1000)
     steps, columns, more = points.joined()
     name = run_name(
         _data(directory.parent).get("name"),

@@ -25,7 +25,7 @@ from ..shared.plain_data import as_mapping
 
 _COLUMNS = ("r", "l", "t")
 _WINDOW = 100
-"""Episodes of the mean that stable-baselines3 logs as ``rollout/ep_rew_mean``."""
+"""Episodes of the means that stable-baselines3 logs as ``rollout/ep_rew_mean`` and plots; with fewer, it plots none."""
 
 
 class _Episode(NamedTuple):
@@ -55,13 +55,14 @@ def _read(source: Source) -> list[Recording]:
     ends, rewards, lengths = np.array(episodes, np.float64).T
     rows = np.arange(len(episodes))
     columns = {
-        "rollout/ep_rew_mean": Cells(rows, _means(rewards)),
-        "rollout/ep_len_mean": Cells(rows, _means(lengths)),
+        "rollout/ep_rew_mean": Cells(rows[_WINDOW - 1 :], _means(rewards)),
+        "rollout/ep_len_mean": Cells(rows[_WINDOW - 1 :], _means(lengths)),
         "episode_reward": Cells(rows, rewards),
         "episode_length": Cells(rows, lengths),
         "time": Cells(rows, ends),
     }
-    notes.append(f"Each mean is that of the last {_WINDOW} episodes, as stable-baselines3 logs it.")
+    if len(episodes) >= _WINDOW:
+        notes.append(f"Each mean is that of the last {_WINDOW} episodes, as stable-baselines3 plots it.")
     name = source.name if len(source.files) == 1 else source.name_of(source.path.parent)
     return [build_recording(name, "monitor CSV", np.cumsum(lengths), columns, notes, unit="timestep")]
 
@@ -86,15 +87,9 @@ def _episodes(path: Path, notes: list[str]) -> Iterator[_Episode]:
 
 
 def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the last values up to each.
-
-    >>> _means(np.array([1.0, 3.0, 5.0])).tolist()
-    [1.0, 2.0, 3.0]
-    """
+    """Return the mean of each window of values."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    counts = np.minimum(np.arange(1, len(values) + 1), _WINDOW)
-    ends = np.arange(1, len(values) + 1)
-    return np.asarray((sums[ends] - sums[ends - counts]) / counts, np.float64)
+    return np.asarray((sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW, np.float64)
 
 
 READER: Final = Reader("stable-baselines3", _recognizes, _read, _group)

@@ -30,13 +30,15 @@ def test_a_table_is_a_run_of_one_metric():
     assert set(read(DIRECTORY / "plots" / "metrics" / "val" / "loss.tsv").metrics) == {"val_loss"}
 
 
-def test_older_versions_write_the_time(tmp_path: Path):
-    """A first column has milliseconds, which give the times of the rows."""
-    table = tmp_path / "plots" / "metrics" / "acc.tsv"
+@pytest.mark.parametrize("folder", ["plots/metrics", "scalars", "."])
+def test_older_versions_write_the_time(tmp_path: Path, folder: str):
+    """A first column has milliseconds, which give the times of the rows; the tables are in other folders."""
+    table = tmp_path / "run" / folder / "acc.tsv"
     table.parent.mkdir(parents=True)
     table.write_text("timestamp\tstep\tacc\n1700000000000\t0\t0.5\n1700000002500\t1\t0.75\n")
     found = read(tmp_path)
 
+    assert found.name == "run"
     assert logged(found, "acc") == [0.5, 0.75]
     assert found.duration == 2.5
 

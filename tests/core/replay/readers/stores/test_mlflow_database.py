@@ -41,13 +41,30 @@ def test_each_run_of_the_database_is_one():
     assert first.settings == {"lr": "0.1", "batch_size": "32"}
 
 
-def test_reading_changes_nothing(copy: Path):
-    """The database is opened read-only: neither it nor its directory changes."""
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_reading_changes_nothing(copy: Path, mode: str):
+    """The database is opened read-only: neither it nor its directory changes, also with a write-ahead log."""
+    _change(copy, f"PRAGMA journal_mode={mode}")
     before = copy.read_bytes()
     read_all(copy)
 
     assert copy.read_bytes() == before
     assert [each.name for each in copy.parent.iterdir()] == [copy.name]
+
+
+def test_what_another_program_has_just_written_is_read(copy: Path):
+    """While a program has the database open, its newest changes are in the write-ahead log."""
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA journal_mode=wal")
+        connection.execute("UPDATE runs SET name = 'renamed' WHERE name = 'first'")
+        connection.commit()
+        assert [run.name for run in read_all(copy)] == ["digits/renamed", "digits/second"]
+        killed = copy.parent / "killed" / copy.name
+        killed.parent.mkdir()
+        for name in (copy.name, f"{copy.name}-wal"):
+            shutil.copy(copy.parent / name, killed.parent)
+    for run in read_all(killed):
+        assert "The newest changes, which are in mlflow.db-wal after a killed program, are not read." in run.notes
 
 
 def test_a_deleted_run_is_left_out(copy: Path):
