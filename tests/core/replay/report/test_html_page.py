@@ -104,7 +104,7 @@ def test_names_are_only_text(runs: list[tuple[str, list[float | None]]], metric:
 
 def test_a_page_needs_no_network_and_describes_its_charts() -> None:
     """The page's policy forbids to fetch; every drawing has a title and a description; dark and print styles exist."""
-    recordings = [recording([3.0, 2.0, 2.5, math.nan, 2.6, 1.0], name) for name in ("a", "b")]
+    recordings = [recording([3.0, 2.0, 2.5, math.nan, 2.6, 1.0, 1.5, 1.6, 1.7], name) for name in ("a", "b")]
     text = render_page(recordings, replay(recordings, EarlyStopping(patience=2)), sweep(recordings))
 
     assert "default-src 'none'" in text
@@ -117,7 +117,8 @@ def test_a_page_needs_no_network_and_describes_its_charts() -> None:
 
 def test_every_mark_has_a_style() -> None:
     """Each class of a chart or of a legend is in the style sheet of the page."""
-    recordings = [recording({"val_loss": [3.0, 2.0, 2.5, 2.6, 1.0, 1.5], "lr": [0.1] * 6}, name) for name in ("a", "b")]
+    losses = [3.0, 2.0, 2.5, 2.6, 1.0, 1.5, 1.6, 1.7]
+    recordings = [recording({"val_loss": losses, "lr": [0.1] * 8}, name) for name in ("a", "b")]
     callbacks = [EarlyStopping(patience=2), ReduceLROnPlateau(patience=1)]
     text = render_page(recordings, replay(recordings, callbacks), sweep(recordings))
     style, body = text.split("</style>")
