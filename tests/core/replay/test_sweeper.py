@@ -142,7 +142,7 @@ def test_runs_without_a_finite_value_lose_nothing_and_break_nothing() -> None:
         ({"by": "lightning", "start_from_epoch": [3]}, "EarlyStopping of Lightning 2.6 has no option start_from_epoch"),
         (
             {"by": "pytorch"},
-            "unknown library 'pytorch'; choose from trainbus, keras, torch, lightning, ignite, hf; did you mean 'torch'",
+            "unknown library 'pytorch'; choose from trainbus, keras, torch, lightning, ignite, hf; did you mean",
         ),
         ({"monitor": "val_los"}, "did you mean 'val_loss'"),
         ({"patience": range(5000), "min_delta": np.linspace(0, 1, 5000).tolist()}, "give fewer values"),
