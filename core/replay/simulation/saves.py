@@ -124,15 +124,18 @@ def simulate_library_saves(
     double = bool((np.isfinite(values) & (single(values) != values)).any())
     saver = library.checkpoints.saver(callback, Comparison(1 if choice is None else choice.sign, double))
     validated = _validated(rows)
-    actions, files = list[SimulatedAction](), dict[str, int]()
+    actions, files, links = list[SimulatedAction](), dict[str, int](), dict[str, str]()
     last: Look | None = None
 
     def record(look: Look, changes: Iterable[FileChange]) -> None:
         for change in changes:
             epoch = files.pop(change.path, look.epoch)
             actions.append(look.action(name, "forget" if change.removed else "save", epoch if change.removed else None))
+            links.pop(change.path, None)
             if not change.removed:
                 files[change.path] = look.epoch
+            if change.link is not None:
+                links[change.path] = change.link
 
     for row in range(len(rows.epochs)):
         look = look_at(rows, row, frequency)
@@ -147,6 +150,10 @@ def simulate_library_saves(
         record(last, saver.finish())
         if getattr(callback, "load_best_model_at_end", False) and saver.best in files:
             actions.append(last.action(name, "restore", files[saver.best]))
+    for path, target in links.items():
+        epoch = files.pop(path)
+        if target in files:  # a link to a file that was removed leads nowhere
+            files[path] = files[target] if target != path else epoch
     return SavedFiles(actions, _listed(files, saver.best))
 
 

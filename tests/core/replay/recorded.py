@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from trainbus.replay import Recording, Series
+from trainbus.replay import Recording, RunOutcome, Series, replay
 
 DATA = Path(__file__).parent / "data"
 """Samples that real libraries wrote."""
@@ -25,6 +25,18 @@ finite = st.one_of(coarse, coarse, st.floats(-2, 2, width=16), st.sampled_from([
 value = st.one_of(finite, finite, finite, st.sampled_from([math.nan, math.inf, -math.inf, None]))
 histories = st.lists(value, min_size=1, max_size=25)
 deltas = st.sampled_from([0.0, 1e-4, 0.1, 0.5])
+modes = st.sampled_from(["min", "max"])
+
+
+def logged(history: History) -> bool:
+    """Return whether some epoch logs a value."""
+    return any(each is not None for each in history)
+
+
+def outcome(history: History, callback: Any, by: str, rates: Sequence[float] | None = None) -> RunOutcome:
+    """Return what a callback does by the rules of a library on a history of val_loss, with these learning rates."""
+    metrics: dict[str, History] = {"val_loss": history}
+    return replay([recording(metrics | ({} if rates is None else {"lr": rates}))], callback, by=by).outcomes[0]
 
 
 def recording(

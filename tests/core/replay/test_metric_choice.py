@@ -12,12 +12,13 @@ from .recorded import recording
 
 
 def test_callbacks_without_a_metric_take_a_logged_one() -> None:
-    """The metric is val_loss if a run logs it, else the most suitable one, with the reason."""
+    """The metric is val_loss if a run logs it, else the first one of the ranking, with the reason and the next ones."""
     runs = [recording({"grad_norm": [1.0, 2.0], "accuracy": [0.1, 0.2], "val_acc": [0.5, 0.25]})]
     choice = replay(runs, EarlyStopping(patience=1)).choice
 
     assert (choice.monitor, choice.mode) == ("val_acc", "max")
-    assert choice.why == "the most suitable one of 2 with a known direction: no run logs val_loss"
+    assert choice.why == "a quality metric on held-out data"
+    assert choice.others == ("accuracy",)
 
 
 def test_a_requested_metric_must_be_logged() -> None:

@@ -109,7 +109,7 @@ class LightningSaver:
             yield self._write(path)
         else:
             self._files.add(path)
-            yield FileChange(path)
+            yield FileChange(path, link=self._saved)
         if previous and previous != path:
             yield self._remove(previous)
 

@@ -39,6 +39,8 @@ class FileChange(NamedTuple):
 
     path: str
     removed: bool = False
+    link: str | None = None
+    """The file that it is a link to; None if it is none."""
 
 
 class Saver(Protocol):

@@ -58,8 +58,13 @@ def test_a_call_for_each_library_is_python(library: Any, monitor: str, patience:
     call = ast.parse(format_call(callback, library), mode="eval").body  # type: ignore[arg-type]
 
     assert isinstance(call, ast.Call)
-    assert ast.unparse(call.func).endswith("EarlyStopping")
     options = {each.arg: each.value for each in call.keywords}
+    if library == "hf":  # its other options are those of TrainingArguments
+        assert ast.unparse(call.func).endswith("EarlyStoppingCallback")
+        assert ast.literal_eval(options.get("early_stopping_patience") or ast.Constant(1)) == patience
+        assert "metric_for_best_model=" in format_call(callback, library)
+        return
+    assert ast.unparse(call.func).endswith("EarlyStopping")
     assert ast.literal_eval(options.get("patience") or ast.Constant(3)) == patience  # Lightning's default is 3
     literals = [each.value for each in ast.walk(call) if isinstance(each, ast.Constant)]
     assert monitor in literals
@@ -73,6 +78,6 @@ def test_a_callback_has_one_name_in_all_libraries(library: str) -> None:
     stopper = translate(found, EarlyStopping(patience=2))
     reducer = translate(found, ReduceLROnPlateau(patience=2, min_lr=0.1))
 
-    assert re.fullmatch(r"EarlyStopping\(patience=2\)", format_callback(stopper))
+    assert re.fullmatch(r"EarlyStopping\((early_stopping_)?patience=2\)", format_callback(stopper))
     assert re.fullmatch(r"ReduceLROnPlateau\(patience=2, min_lr=0.1\)", format_callback(reducer))
     assert format_callback(ModelCheckpoint("m")) == 'ModelCheckpoint(filepath="m")'
