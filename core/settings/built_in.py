@@ -58,6 +58,7 @@ ENTRY_POINTS = {
         "row_list": "replay.readers.json.row_list:READER",
         "skorch": "replay.readers.json.skorch:READER",
         "tensorboard": "replay.readers.tensorboard.runs:READER",
+        "tensorboard_export": "replay.readers.tables.tensorboard_export:READER",
         "text": "replay.readers.text.text_log:READER",
         "trainbus": "replay.readers.json.trainbus_journal:READER",
         "wandb_export": "replay.readers.tables.wandb_export:READER",

@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,32 @@ def test_the_example_package_installs_and_is_found(tmp_path: Path) -> None:
     )
 
     assert (result.stdout, result.stderr) == ("accuracy reached 0.9\n", "")
+
+
+def test_the_example_of_a_reader_installs_and_reads(tmp_path: Path) -> None:
+    """The example in docs, installed as a stranger's package, reads its format, beside the built-in readers."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "docs/trainbus-spacy-log", source)
+    subprocess.run([*command, "--target", str(tmp_path / "site"), str(source)], check=True, timeout=300)
+    (tmp_path / "train.log").write_text(
+        "Pipeline: ['tok2vec', 'ner']\n"
+        "E    #       LOSS TOK2VEC  LOSS NER  ENTS_F  SCORE\n"
+        "---  ------  ------------  --------  ------  ------\n"
+        "  0       0          0.00     48.93    0.23    0.00\n"
+        "  0     200         40.11   2000.92   60.10    0.60\n"
+        "  1     400         66.21   1200.34   70.20    0.70\n"
+        "Saved pipeline to output directory\n"
+    )
+    script = (
+        "from trainbus.replay import read\n"
+        "found = read('train.log')\n"
+        "print(found.format, found.unit, found.steps.tolist(), found.metrics['SCORE'].values.tolist())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+    assert (result.stdout, result.stderr) == ("spaCy step [0, 200, 400] [0.0, 0.6, 0.7]\n", "")

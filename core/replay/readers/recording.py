@@ -106,11 +106,13 @@ def _place_epochs(
     rows = _inside(epochs, columns, "epoch", notes)
     numbers = np.zeros(len(epochs), np.int64)
     numbers[rows] = np.maximum(np.ceil(epochs[rows]) - 1, 0) if fractional else epochs[rows]
-    if not fractional and guess and rows.size and numbers[rows].min() == 1:
+    known = np.unique(numbers[rows])
+    stride = int(np.median(np.diff(known))) if len(known) > 1 else 1
+    from_1 = known.size and (known[0] == 1 or (known[0] == stride > 1 and not (known % stride).any()))
+    if not fractional and guess and from_1:
         numbers -= 1
         notes.append("Epochs are counted from 1 in the file.")
-    known = np.unique(numbers[rows])
-    if len(known) > 1 and (stride := int(np.median(np.diff(known)))) > 1:
+    if stride > 1:
         notes.append(f"Records come every {stride:,} epochs: patience counts records, not epochs.")
     return _Placed(rows, numbers)
 

@@ -118,6 +118,39 @@ def test_a_loop_by_steps_is_replayed_by_steps(
     assert "epoch" not in text + page.partition("</style>")[2]
 
 
+OWN = r"i=(?P<{}>\d+)\] quality (?P<quality>\S+)"
+
+
+@pytest.mark.parametrize(
+    ("axis", "stops"),
+    [("iteration", "iteration 2,000"), ("timestep", "timestep 2,000"), ("step", "step 2,000"), ("epoch", "2,000")],
+)
+def test_text_is_read_by_a_pattern(axis: str, stops: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed speaks of what the group of the pattern counts."""
+    values = [3.0, 2.0, 1.0, *([2.0] * 20)]
+    lines = [f"[i={500 * number + 500}] quality {value}\n" for number, value in enumerate(values)]
+    Path("train.out").write_text("".join(lines))
+    how = ["--pattern", OWN.format(axis), "--monitor", "quality", "--mode", "min"]
+    text = printed(capsys, "replay", "train.out", *how, "--early-stopping", "patience=1", "--html", "page.html")
+    (row,) = [line for line in text.splitlines() if line.startswith("train.out ")]
+    assert stops in row
+    assert "patience counts records" in text
+    overview = printed(capsys, "replay", "train.out", *how)
+    data = json.loads(printed(capsys, "replay", "train.out", *how, "--early-stopping", "patience=1", "--json"))
+    if axis != "epoch":
+        page = Path("page.html").read_text().partition("</style>")[2]
+        assert all("epoch" not in each for each in (text, overview, page))
+        assert (data["runs"][0]["stopped_record"], data["runs"][0][f"stopped_{axis}"]) == (3, 2000)
+        assert data["total"]["records_saved"] == 19
+
+
+def test_a_wrong_pattern_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line."""
+    Path("train.out").write_text("1\n")
+    assert main(["replay", "train.out", "--pattern", "("]) == 2
+    assert "the pattern '(' is not a regular expression: missing )" in capsys.readouterr().err
+
+
 def test_overview_and_sweep_of_a_loop_by_steps_speak_of_validations(
     by_steps: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
