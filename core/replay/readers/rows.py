@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,15 @@ class Cells(NamedTuple):
     rows: NDArray[np.int64]
     values: NDArray[np.float64]
 
+    def column(self, count: int) -> NDArray[np.float64]:
+        """Return a value for each of so many rows, NaN for those without one."""
+        found = np.full(count, np.nan)
+        found[self.rows] = self.values
+        return found
+
+
+_NO_CELLS = Cells(np.array([], np.int64), np.array([]))
+
 
 class Table:
     """Rows of labelled numbers, collected by label. It needs memory for the given numbers only.
@@ -37,6 +46,7 @@ class Table:
         self.count = 0
         """The number of rows."""
         self._columns: defaultdict[str, tuple[array[int], array[float]]] = defaultdict(lambda: (array("q"), array("d")))
+        self._complete: dict[tuple[str, ...], tuple[array[int], array[float]]] = {}
 
     def add(self, row: Iterable[tuple[str, float | None]]) -> None:
         """Add a row of labels and their numbers; None is not a number."""
@@ -47,14 +57,33 @@ class Table:
                 values.append(number)
         self.count += 1
 
+    def add_numbers(self, labels: tuple[str, ...], numbers: list[float]) -> None:
+        """Add a row with a number for each of these labels, which costs least if all rows have the same."""
+        found = self._complete.get(labels)
+        if found is None:
+            found = self._complete[labels] = array("q"), array("d")
+        found[0].append(self.count)
+        found[1].fromlist(numbers)
+        self.count += 1
+
     def cells(self) -> dict[str, Cells]:
         """Return the numbers by label, without labels that have none."""
-        return {label: Cells(np.array(rows), np.array(values)) for label, (rows, values) in self._columns.items()}
+        found: defaultdict[str, list[Cells]] = defaultdict(list)
+        for labels, (rows, values) in self._complete.items():
+            numbers = np.array(values).reshape(len(rows), len(labels))
+            for column, label in enumerate(labels):
+                found[label].append(Cells(np.array(rows), numbers[:, column]))
+        for label, (rows, values) in self._columns.items():
+            found[label].append(Cells(np.array(rows), np.array(values)))
+        return {label: parts[0] if len(parts) == 1 else _joined(parts) for label, parts in found.items()}
 
     def column(self, label: str) -> NDArray[np.float64]:
         """Return one value for each row, NaN if it has no number with this label."""
-        found = np.full(self.count, np.nan)
-        if label in self._columns:
-            rows, values = self._columns[label]
-            found[np.array(rows)] = np.array(values)
-        return found
+        return self.cells().get(label, _NO_CELLS).column(self.count)
+
+
+def _joined(parts: Sequence[Cells]) -> Cells:
+    """Return the cells of several parts of a column, in the order of rows."""
+    rows, values = (np.concatenate(each) for each in zip(*parts, strict=True))
+    order = np.argsort(rows, kind="stable")
+    return Cells(rows[order], values[order])

@@ -46,9 +46,9 @@ def record_table(
     unit: Unit = "epoch"
     metrics = {label: cells for label, cells in columns.items() if label not in axis.all | {index}}
     counter, counted = max(axis.counters, key=lambda each: len(columns[each[0]].rows), default=(None, unit))
-    steps = None if counter is None else table.column(counter)
+    steps = None if counter is None else columns[counter].column(table.count)
     if axis.epoch is not None:
-        epochs = table.column(axis.epoch)
+        epochs = columns[axis.epoch].column(table.count)
         if steps is not None:
             epochs = _with_epochs_in_steps(epochs, steps)
         unit = _unit(epochs, steps, metrics, counted, completed=completed)
@@ -61,8 +61,8 @@ def record_table(
             return build_recording(name, title, rows if steps is None else steps, metrics, notes, steps, unit)
     if steps is not None:
         return build_recording(name, title, _rising(steps), metrics, notes, unit=counted)
-    if index is not None:
-        return build_recording(name, title, table.column(index), metrics, notes)
+    if index in columns:
+        return build_recording(name, title, columns[index].column(table.count), metrics, notes)
     rows = np.arange(table.count, dtype=np.float64)
     return build_recording(name, title, rows, metrics, [*notes, "No column counts epochs: each row is read as one."])
 
@@ -126,7 +126,7 @@ def _with_epochs_in_steps(epochs: NDArray[np.float64], steps: NDArray[np.float64
     if not lacking.any() or not given.any():
         return epochs
     last, others = epochs[given].max(), steps[given & np.isfinite(steps)]
-    if steps[lacking].max() > last or not others.size or others.max() <= 2 * last:
+    if steps[lacking].max() > last or not others.size or others.max() / 2 <= last:
         return epochs
     found = epochs.copy()
     found[lacking] = steps[lacking]

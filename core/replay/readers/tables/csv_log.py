@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +102,9 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     known = {*metrics, *axis.all, header.row_numbers}
     key = labels.index(axis.epoch or next((label for label, _ in axis.counters), header.metrics[0]))
     stage = next((column for column, label in enumerate(labels) if label.lower() in STAGE_KEYS), None)
-    kept = [(column, label) for column, label in enumerate(labels) if label in known]
+    kept = [column for column, label in enumerate(labels) if label in known]
+    names = {"": tuple(labels[column] for column in kept)}  # those of the columns that are kept, by stage
+    everything = len(kept) == len(labels)
     table, invalid, uneven = Table(), Counter[str](), 0
     complete = _ends_with_newline(path)
     rows = _rows(file, path, header.delimiter)
@@ -110,12 +112,15 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
         if len(cells) != len(labels):
             uneven += bool(cells)
         elif cells[key].strip() != labels[key]:  # a script that appends to the file may write the header again
-            prefix = cells[stage].strip() if stage is not None else ""
-            of = f"{prefix}/" if prefix.lower() in STAGES else ""
-            table.add(
-                (f"{of}{label}" if label in metrics else label, number)
-                for label, number in _numbers(((label, cells[column]) for column, label in kept), invalid)
-            )
+            of = cells[stage].strip().lower() if stage is not None else ""
+            of = of if of in STAGES else ""
+            if of not in names:
+                names[of] = tuple(f"{of}/{label}" if label in metrics else label for label in names[""])
+            chosen = cells if everything else [cells[column] for column in kept]
+            try:
+                table.add_numbers(names[of], [*map(float, chosen)])
+            except ValueError:
+                table.add(_numbers(names[of], chosen, invalid))
             if table.count > ROWS:
                 raise SettingsError(
                     f"{str(path)!r} has more than {ROWS:,} rows; give a table with a row for each epoch"
@@ -131,13 +136,13 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
     return record_table(name, _format(path, labels), table, notes, header.row_numbers)
 
 
-def _numbers(row: Iterable[tuple[str, str]], invalid: Counter[str]) -> Iterator[tuple[str, float]]:
+def _numbers(labels: Sequence[str], cells: Sequence[str], invalid: Counter[str]) -> Iterator[tuple[str, float]]:
     """Yield the numbers of a row, and count its cells that have a value but no number."""
-    for label, cell in row:
-        if cell.strip().lower() not in MISSING:
-            try:
-                yield label, float(cell)
-            except ValueError:
+    for label, cell in zip(labels, cells, strict=True):
+        try:
+            yield label, float(cell)
+        except ValueError:
+            if cell.strip().lower() not in MISSING:
                 invalid[label] += 1
 
 

@@ -23,7 +23,7 @@ LLM_C: Final = (
 """The log files of llm.c and build-nanogpt: training loss, validation loss, and HellaSwag's accuracy."""
 
 _WORD = r"[A-Za-z][\w/.@-]{0,40}"
-_PAIR = re.compile(rf"(?P<name>{_WORD}(?: {_WORD}){{0,3}})\)?\s?[:=]\s?(?P<value>{NUMBER})(?![\w/:.-])")
+_PAIR = re.compile(rf"(?<![\w/.@-])(?P<name>{_WORD}(?: {_WORD}){{0,3}})\)?\s?[:=]\s?(?P<value>{NUMBER})(?![\w/:.-])")
 
 
 def _labelled(word: str, axis: str) -> Pattern:
