@@ -10,6 +10,10 @@ from typing import Any, Final
 from ....limits import NESTING, SETTINGS_BYTES
 from .plain_data import as_mapping
 
+_MERGE = "<<"
+"""The key by which a mapping takes over others; a few lines of them may stand for gigabytes, also for a safe loader."""
+_DAMAGES = (ValueError, RecursionError, AttributeError, LookupError, TypeError)
+"""What PyYAML raises besides its own errors, for texts with the tag of another type."""
 MOST: Final = 10_000
 """Settings of one run; further ones are left out."""
 
@@ -53,7 +57,11 @@ def read_yaml(path: Path, notes: list[str]) -> dict[str, object]:
         notes.append(f"The settings in {path.name} are not read: pip install 'trainbus[yaml]'.")
         return {}
     try:
-        return flattened(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        notes.append(f"The settings in {path.name} are not read: {str(error).splitlines()[0]}.")
+        text = path.read_text(encoding="utf-8")
+        if _MERGE in text:
+            raise ValueError(f"it has the merge key {_MERGE!r}")
+        return flattened(yaml.safe_load(text))
+    except (yaml.YAMLError, *_DAMAGES) as error:
+        why = str(error).partition("\n")[0]
+        notes.append(f"The settings in {path.name} are not read: {why or type(error).__name__}.")
         return {}

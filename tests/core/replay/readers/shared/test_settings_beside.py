@@ -25,7 +25,11 @@ def test_settings_that_refer_to_each_other_end():
         ("a: [1", "The settings in params.yaml are not read: while parsing"),
         ("a: !!python/object/apply:os.system ['touch ran']", "The settings in params.yaml are not read: could not"),
         ("a: " + "x" * 300_000, "params.yaml beside the run has more than 256,000 bytes and is not read."),
-        ("a: " + "[" * 5000, "The settings in params.yaml are not read"),
+        ("a: " + "[" * 200_000, "The settings in params.yaml are not read"),
+        ("a: !!timestamp x", "The settings in params.yaml are not read"),
+        ("a: !!int ''", "The settings in params.yaml are not read"),
+        ("a: !!bool x", "The settings in params.yaml are not read"),
+        ("a: &a {x: 1}\nb: {<<: [*a, *a]}", "The settings in params.yaml are not read: it has the merge key '<<'."),
     ],
 )
 def test_a_file_that_cannot_be_read_is_noted(tmp_path: Path, content: str, words: str):
