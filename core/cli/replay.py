@@ -158,7 +158,7 @@ def _replay(options: argparse.Namespace) -> int:
     if result is not None:
         _print(options, result, lambda: replay_text(recordings, result, every=options.all))
     elif found is not None:
-        _print(options, found, lambda: overview_text(recordings, found, options.paths, every=options.all))
+        _print(options, found, lambda: overview_text(recordings, found, _given(options), every=options.all))
     return 0
 
 
@@ -189,6 +189,13 @@ def _read(options: argparse.Namespace) -> list[Recording]:
         steps_per_epoch=options.steps_per_epoch,
         pattern=options.pattern,
     )
+
+
+def _given(options: argparse.Namespace) -> list[str]:
+    """Return the arguments that a further command needs to read the same runs."""
+    steps = options.steps_per_epoch
+    found = [] if steps is None else ["--steps-per-epoch", f"{steps}"]
+    return [*options.paths, *found, *(each for pattern in options.pattern or () for each in ("--pattern", pattern))]
 
 
 def _print(options: argparse.Namespace, result: Any, text: Callable[[], str]) -> None:

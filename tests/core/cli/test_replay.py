@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def test_text_is_read_by_a_pattern(axis: str, stops: str, capsys: pytest.Capture
     assert stops in row
     assert "patience counts records" in text
     overview = printed(capsys, "replay", "train.out", *how)
+    assert f"trainbus sweep train.out --pattern {shlex.quote(OWN.format(axis))} " in overview  # a command to paste
     data = json.loads(printed(capsys, "replay", "train.out", *how, "--early-stopping", "patience=1", "--json"))
     if axis != "epoch":
         page = Path("page.html").read_text().partition("</style>")[2]
