@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from operator import itemgetter
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from trainbus.lifecycle.step_training import epoch_problems
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.plugins.frequency import EVERY_EPOCH, Frequency
-from trainbus.rules import Best, best_rule
 from trainbus.settings.plugin_list import CallbackLike, as_list
 
 from .axis import AXES
@@ -265,14 +263,12 @@ def _outcomes(
         unsure = tuple(name for name, each in callbacks.items() if counts_rows(each, run))
         decisions = sort_actions(actions[row], last, run, unsure)
         stop = next((each for each in decisions if each.action == "stop"), None)
-        several = (each for frequency, own in seen for each in _scores_at(own, row, run, frequency))
-        scores = sorted(several, key=itemgetter(0))
-        if not scores and stop is None:
-            scores = [*_scores_at(curves, row, run, EVERY_EPOCH)]
-        until = scores
+        known = _values_at([(frequency, own) for frequency, own in seen], row, run)
+        if not len(known.scores) and stop is None:
+            known = _values_at([(EVERY_EPOCH, curves)], row, run)
+        until = known
         if stop is not None:
-            end = stop.moment if run.goes_on_after(stop) else (stop.epoch, inf)
-            until = [each for each in scores if each[0] <= end]
+            until = known.until(stop.moment if run.goes_on_after(stop) else (stop.epoch, inf))
         steps = dict[int, int]()
         if run.by_steps and run.steps is not None:
             steps = dict(zip(run.epochs.tolist(), run.steps.tolist(), strict=True))
@@ -282,8 +278,8 @@ def _outcomes(
             first_epoch=int(curves.first[row]),
             last_epoch=int(curves.last[row]),
             decisions=decisions,
-            best_seen=_best(scores, curves.sign, steps),
-            best_at_stop=_best(until, curves.sign, steps),
+            best_seen=known.best(curves.sign, steps),
+            best_at_stop=until.best(curves.sign, steps),
             kept=tuple(sorted({each.epoch for each in files[row]})),
             files=files[row],
             seconds=_none_if_nan(curves.end[row] - curves.begin[row]),
@@ -307,28 +303,49 @@ Moment: TypeAlias = tuple[int, float]
 _EVERY_VALIDATION: Final = Frequency(1, "validation")
 
 
-def _scores_at(curves: Curves, row: int, run: Recording, frequency: Frequency) -> Iterator[tuple[Moment, float]]:
-    """Yield the values of a run, and when they are known.
+class _Values(NamedTuple):
+    """Values of a run, and when they are known, in order."""
+
+    epochs: NDArray[np.int64]
+    looks: NDArray[np.float64]
+    """After which validation of its epoch each is known; infinite at the end of the epoch."""
+    scores: NDArray[np.float64]
+
+    def until(self, moment: Moment) -> _Values:
+        """Return the values that are known at a moment."""
+        epoch, look = moment
+        known = (self.epochs < epoch) | ((self.epochs == epoch) & (self.looks <= look))
+        return _Values(self.epochs[known], self.looks[known], self.scores[known])
+
+    def best(self, sign: int, steps: Mapping[int, int]) -> BestValue | None:
+        """Return the best value, its epoch and its step: as ``best_rule``, the first of the highest finite ones."""
+        finite = np.isfinite(self.scores)
+        if not finite.any():
+            return None
+        place = int(np.where(finite, self.scores, -np.inf).argmax())
+        epoch = int(self.epochs[place])
+        return BestValue(sign * float(self.scores[place]), epoch, steps.get(epoch))
+
+
+def _values_at(seen: Sequence[tuple[Frequency, Curves]], row: int, run: Recording) -> _Values:
+    """Return the values of a run.
 
     Args:
-        curves: The values of all runs.
+        seen: The frequencies of looks, with the curves of the values in these rows.
         row: The number of the run.
         run: The run.
-        frequency: The frequency of the rows of the curves.
     """
-    filled = slice(0, curves.lengths[row])
-    places = curves.rows[row, filled]
-    numbers = run.at(frequency).looks[places] if frequency.unit == "validation" else np.full(len(places), inf)
-    moments = zip(curves.epochs[row, filled].tolist(), numbers.tolist(), strict=True)
-    yield from zip(moments, curves.scores[row, filled].tolist(), strict=True)
-
-
-def _best(scores: Sequence[tuple[Moment, float]], sign: int, steps: Mapping[int, int]) -> BestValue | None:
-    """Return the best value, its epoch and its step, by the same rule as the monitor of a live run."""
-    best = Best()
-    for (epoch, _), score in scores:
-        best, _ = best_rule(best, score, epoch)
-    return BestValue(sign * best.score, best.epoch, steps.get(best.epoch)) if best.epoch >= 0 else None
+    epochs, looks, scores = list[NDArray[Any]](), list[NDArray[Any]](), list[NDArray[Any]]()
+    for frequency, curves in seen:
+        filled = slice(0, curves.lengths[row])
+        places = curves.rows[row, filled]
+        at_validations = frequency.unit == "validation"
+        looks.append(run.at(frequency).looks[places] if at_validations else np.full(len(places), inf))
+        epochs.append(curves.epochs[row, filled])
+        scores.append(curves.scores[row, filled])
+    joined = [np.concatenate([np.array([]), *each]) for each in (epochs, looks, scores)]
+    order = np.lexsort((joined[1], joined[0]))
+    return _Values(*(each[order] for each in joined))
 
 
 def _none_if_nan(seconds: Any) -> float | None:

@@ -87,7 +87,7 @@ def build_recording(
     if known is not None:
         known = known[epochs]
         epochs = np.arange(len(epochs))
-        if len(known) > 1 and AXES[unit].row == "record":
+        if AXES[unit].row == "record" and (np.diff(known) > 1).any():
             notes.append(f"{_strides(known)} {unit}s: patience counts records.")
     return Recording(name, epochs, metrics, times, title, tuple(notes), unit, known)
 

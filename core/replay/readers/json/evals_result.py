@@ -10,6 +10,7 @@ import re
 from typing import Any, Final, cast
 
 from ....errors import SettingsError
+from ...axis import Unit
 from ...records import Recording
 from ..log_file import LogFile
 from ..numbers import parse_number
@@ -19,9 +20,13 @@ from ..shared.plain_data import as_mapping
 from ..shared.points import Points
 from .document import read_json
 
+_BOOSTING: tuple[str, Unit] = ("evaluation results of boosting", "iteration")
+_SCRIPT: tuple[str, Unit] = ("JSON history by data set", "epoch")
 _HEAD = re.compile(r'\s*\{\s*"[^"]+"\s*:\s*\{\s*"[^"]+"\s*:\s*\[\s*(-?\d|NaN|-?Inf)')
 _DATA_SET = re.compile(r"(train|training|learn|val|valid|validation|eval|evaluation|test|dev)(_?\d+)?")
 _NUMBERED = re.compile(r"(?:valid|validation)_\d+")
+_EPOCHS = {"loss", "acc", "accuracy"}
+"""Metrics of scripts that save such results of their own, with a value an epoch; no metric of boosting is called so."""
 _LIGHTGBM = re.compile(r"training|valid_\d+")
 
 
@@ -55,7 +60,9 @@ def _read(source: Source) -> list[Recording]:
     steps, columns, notes = points.joined()
     if judged:
         notes.append(f"{judged[0]!r} is read as the validation, by which XGBoost and LightGBM stop early.")
-    return [build_recording(source.name, "evaluation results of boosting", steps, columns, notes, unit="iteration")]
+    boosted = bool(judged) or not any(name.lower() in _EPOCHS for metrics in results.values() for name in metrics)
+    title, unit = _BOOSTING if boosted else _SCRIPT
+    return [build_recording(source.name, title, steps, columns, notes, unit=unit)]
 
 
 READER: Final = Reader("XGBoost and LightGBM", _recognizes, _read)

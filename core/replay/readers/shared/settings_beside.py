@@ -13,6 +13,10 @@ from ....limits import NESTING, SETTINGS_BYTES
 
 MOST: Final = 10_000
 """Settings of one run; further ones are left out."""
+_MERGE: Final = b"<<"
+"""The key by which a mapping takes over others; a few lines of them may stand for gigabytes, also for a safe loader."""
+_DAMAGES: Final = (OSError, ValueError, RecursionError, AttributeError, LookupError, TypeError)
+"""What reading may raise; the last three are PyYAML's, for a text with the tag of another type."""
 _WRAPPED: Final = {"value", "desc"}
 """The keys of each setting in the ``config.yaml`` of Weights & Biases."""
 
@@ -52,8 +56,8 @@ def read_settings(path: Path, notes: list[str]) -> dict[str, object]:
         return {}
     try:
         content = _content(path)
-    except (OSError, ValueError, RecursionError) as error:
-        why = str(getattr(error, "strerror", None) or error).splitlines()[0]
+    except _DAMAGES as error:
+        why = str(getattr(error, "strerror", None) or error).partition("\n")[0] or type(error).__name__
         notes.append(f"The settings in {path.name} are not read: {why}.")
         return {}
     return flattened(content) if isinstance(content, Mapping) else {}
@@ -89,6 +93,8 @@ def _parse_yaml(text: bytes) -> object:
             return loader.construct_mapping(node, deep=True)
         return loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else node.value
 
+    if _MERGE in text:
+        raise SettingsError(f"it has the merge key {_MERGE.decode()!r}")
     for tags in ("!", "tag:yaml.org,2002:python/"):
         Loader.add_multi_constructor(tags, construct)
     try:

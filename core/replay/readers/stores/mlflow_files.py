@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from ..reader import Reader, Source
 from ..recording import build_recording
 from ..shared.lines import whole_lines
 from ..shared.points import Points
+from ..shared.settings_beside import MOST
 from .mlflow_runs import run_name, without_system
 
 _META = "meta.yaml"
@@ -36,7 +38,8 @@ def _data(directory: Path) -> dict[str, str]:
 
 
 def _beginning(path: Path) -> str:
-    if not path.is_file():
+    """Return the text of a small file; none of a link, which MLflow never makes, and which may lead anywhere."""
+    if path.is_symlink() or not path.is_file():
         return ""
     with path.open("rb") as file:
         return file.read(_LONGEST).decode("utf-8", "replace")
@@ -85,7 +88,8 @@ def _label(path: Path, directory: Path) -> str:
 
 def _parameters(directory: Path) -> dict[str, object]:
     folder = directory / "params"
-    files = sorted(each for each in folder.rglob("*") if each.is_file()) if folder.is_dir() else []
+    given = folder.rglob("*") if folder.is_dir() and not folder.is_symlink() else iter(())
+    files = sorted(each for each in islice(given, MOST) if each.is_file())
     return {each.relative_to(folder).as_posix(): _beginning(each) for each in files}
 
 

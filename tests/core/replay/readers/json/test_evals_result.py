@@ -40,6 +40,19 @@ def test_data_with_names_keep_them(tmp_path: Path):
     assert steps(found) == [0, 1]
 
 
+def test_a_script_that_saves_its_own_history_counts_epochs(tmp_path: Path):
+    """Such a history has the same form, and a loss, which no metric of boosting is called."""
+    (tmp_path / "log.json").write_text(json.dumps({"train": {"loss": [3, 2]}, "val": {"loss": [4, 3], "acc": [0, 1]}}))
+    found = read(tmp_path)
+
+    assert (found.format, found.unit, found.epochs.tolist()) == ("JSON history by data set", "epoch", [0, 1])
+    assert {name: logged(found, name) for name in found.metrics} == {
+        "loss": [3, 2],
+        "val_loss": [4, 3],
+        "val_acc": [0, 1],
+    }
+
+
 @pytest.mark.parametrize(
     "content",
     [

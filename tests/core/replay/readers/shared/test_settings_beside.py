@@ -66,6 +66,10 @@ def test_objects_of_python_are_read_as_data_and_make_nothing(tmp_path: Path) -> 
         ("a.json", "[" * 100_000, "recursion|Expecting"),
         ("a.yaml", "a: [1", "while parsing"),
         ("a.yaml", "\x00", "special characters|control characters|#x0000"),
+        ("a.yaml", "a: !!timestamp x", ""),
+        ("a.yaml", "a: !!int ''", ""),
+        ("a.yaml", "a: !!bool x", ""),
+        ("a.yaml", "a: &a {x: 1}\nb: {<<: [*a, *a]}", "it has the merge key '<<'"),
         ("a.yaml", "a: &a [*a]", f"more than {MOST:,} values"),
         (
             "a.yaml",
@@ -78,7 +82,7 @@ def test_objects_of_python_are_read_as_data_and_make_nothing(tmp_path: Path) -> 
         ),
         ("a.json", '"' + "x" * SETTINGS_BYTES + '"', f"more than {SETTINGS_BYTES:,} bytes"),
     ],
-    ids=["json", "deep", "yaml", "binary", "circle", "laughs", "large"],
+    ids=["json", "deep", "yaml", "binary", "timestamp", "int", "bool", "merge", "circle", "laughs", "large"],
 )
 def test_a_file_that_cannot_be_read_is_noted(tmp_path: Path, name: str, content: str, why: str) -> None:
     """With its name and the reason, in one sentence; nothing is raised."""

@@ -76,6 +76,19 @@ def test_other_files_in_a_directory_of_metrics_are_not_of_mlflow(tmp_path: Path)
         read(_run(tmp_path, "model_id: abc\n", loss="1700000000000 3 0\n"))
 
 
+def test_links_are_not_followed(tmp_path: Path):
+    """A crafted directory could show the content of any file as a parameter, or have the whole disk searched."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("0123")
+    run = _run(tmp_path / "run", loss="1700000000000 3 0\n")
+    (run / "tags").mkdir()
+    (run / "tags" / "mlflow.runName").symlink_to(tmp_path / "secret" / "key")
+    (run / "params").symlink_to(tmp_path / "secret")
+    found = read(run)
+
+    assert (found.name, found.settings) == ("run", {})
+
+
 def test_a_damaged_line_is_refused(tmp_path: Path):
     with pytest.raises(
         SettingsError, match="line 2 is not a time, a value and a step of MLflow: '1700000000001 two 1'"
