@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from .shared.settings_beside import read_settings
+from ..readers.shared.settings_beside import read_settings
+from .same_run import Located
 
 _STEMS: Final = ("hparams", "params", "hyperparameters", "config", "args", "arguments", "settings", "opt", "flags")
 _ENDINGS: Final = (".yaml", ".yml", ".json")
@@ -16,6 +18,18 @@ _NAMES: Final = tuple(f"{stem}{ending}" for stem in _STEMS for ending in _ENDING
 _HYDRA: Final = ".hydra"
 _LEVELS: Final = 3
 """How far above its log a run's settings are looked for: logs often lie in a folder of their own."""
+
+
+def with_settings(found: Sequence[Located]) -> list[Located]:
+    """Return recordings with the settings in files beside them; those in the log itself take precedence."""
+    files = SettingsFiles(each.files[0] for each in found)
+    completed: list[Located] = []
+    for each in found:
+        beside, notes = files.of(each.files[0], each.requested)
+        recording = each.recording
+        settings = {**beside, **recording.settings}
+        completed.append(each._replace(recording=replace(recording, settings=settings, notes=(*recording.notes, *notes))))
+    return completed
 
 
 class SettingsFiles:
