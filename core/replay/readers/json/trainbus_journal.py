@@ -17,6 +17,7 @@ from ..log_file import LogFile
 from ..metric_names import check_metrics
 from ..reader import Reader, Source
 from ..rows import Table
+from ..shared.settings_beside import flattened
 
 _BEGIN = re.compile(rb'\s*\{[^\n]*"event"\s*:\s*"(begin|resumed)"')
 
@@ -63,6 +64,7 @@ def _read_run(name: str, run: journal.RunJournal) -> Recording:
         unit="validation" if run.by_steps else "epoch",
         steps=np.array([steps[epoch] for epoch in all_epochs.tolist()], np.int64),
         planned=_planned(run),
+        settings=flattened(run.introduction.hparams),
     )
     return replace(recording, validations=_validations(run, recording, times))
 
