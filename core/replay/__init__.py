@@ -3,7 +3,7 @@
 This package requires NumPy, so ``import trainbus`` does not import it; write ``import trainbus.replay``.
 """
 
-from .loading import read, read_all
+from .loading.loader import read, read_all
 from .records import Recording, RunOutcome, Series, SimulatedAction
 from .replayer import Replay, replay
 from .sweeper import Recommendation, Sweep, sweep

@@ -28,8 +28,8 @@ _LONGEST_LIST, _DEEPEST = 64, 4
 def numbers_of(line: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     """Yield the labels and numbers of one object; those of objects and short lists in it too.
 
-    >>> dict(numbers_of({"epoch": 1, "split": "val", "loss": 0.5, "test": {"acc": [0.1, 0.2]}}))
-    {'epoch': 1.0, 'val/loss': 0.5, 'test/acc/0': 0.1, 'test/acc/1': 0.2}
+    >>> dict(numbers_of({"epoch": 1, "split": "val", "loss": 0.5, "recall": {"cat": [0.1, 0.2]}}))
+    {'epoch': 1.0, 'val/loss': 0.5, 'val/recall/cat/0': 0.1, 'val/recall/cat/1': 0.2}
     """
     text = next((line[key] for key in STAGE_KEYS if isinstance(line.get(key), str)), "")
     stage = f"{text}/" if text.lower() in STAGES else ""

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .records import Recording
+from ..records import Recording
 
 _ENOUGH = 3
 """Different values of a metric that two files must have in common."""

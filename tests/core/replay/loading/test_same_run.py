@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from trainbus.replay import Recording
+from trainbus.replay.loading.same_run import Located, each_run_once
 from trainbus.replay.objective import Objective
-from trainbus.replay.same_run import Located, each_run_once
 
-from .recorded import History, recording
+from ..recorded import History, recording
 
 CURVE = [3.0, 2.5, 2.0, 1.9, 1.8, 1.75, 1.7, 1.72]
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import SettingsError
-from ..settings.arguments import whole_number
-from .readers.discovery import find_runs
-from .readers.metric_names import list_names
-from .readers.registry import installed_readers
-from .readers.text.text_log import text_reader
-from .records import Recording
+from ...errors import SettingsError
+from ...settings.arguments import whole_number
+from ..readers.discovery import find_runs
+from ..readers.metric_names import list_names
+from ..readers.registry import installed_readers
+from ..readers.text.text_log import text_reader
+from ..records import Recording
 from .same_run import Located, each_run_once
+from .unique_names import uniquely_named
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -104,38 +102,8 @@ def read_all(
         raise SettingsError(f"{failures[0]}{more}") from None
     for failure in failures:
         (_warn if unread is None else unread)(failure)
-    return sorted(_uniquely_named(each_run_once(found)), key=lambda each: _natural_order(each.name))
+    return uniquely_named(each_run_once(found))
 
 
 def _warn(failure: SettingsError) -> None:
     warnings.warn(f"A run is left out: {failure}", RuntimeWarning, stacklevel=3)
-
-
-def _uniquely_named(found: Collection[Located]) -> list[Recording]:
-    """Return the recordings with unique names; to equal names, add the path, then the format, then a number."""
-    names = Counter(each.name for *_, each in found)
-    full = [_name_with_path(each) if names[each.recording.name] > 1 else each.recording.name for each in found]
-    repeated, taken = Counter(full), Counter[str]()
-    recordings: list[Recording] = []
-    for name, (*_, each) in zip(full, found, strict=True):
-        name = f"{name} ({each.format})" if repeated[name] > 1 else name  # noqa: PLW2901
-        taken[name] += 1
-        name = f"{name} {taken[name]}" if taken[name] > 1 else name  # noqa: PLW2901
-        recordings.append(each if name == each.name else replace(each, name=name))
-    return recordings
-
-
-def _name_with_path(found: Located) -> str:
-    """Return the name of a run with the requested path, unless its name already contains this path."""
-    path, directory, recording = found.requested, found.directory, found.recording
-    own = path.resolve().name
-    is_below = directory.name == own and directory != path and path.is_dir()
-    rest = recording.name.removeprefix(own)
-    if is_below or not recording.name.startswith(own) or rest[:1] not in ("", "#"):
-        return f"{path.as_posix()}/{recording.name}"
-    return f"{path.as_posix() if path.name else own}{rest}"
-
-
-def _natural_order(name: str) -> list[tuple[int, str]]:
-    """Return a sort key that puts version_2 before version_10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

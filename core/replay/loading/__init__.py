@@ -1,0 +1,1 @@
+"""Loading of recorded runs: each once, by a unique name."""
