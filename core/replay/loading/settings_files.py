@@ -28,7 +28,9 @@ def with_settings(found: Sequence[Located]) -> list[Located]:
         beside, notes = files.of(each.files[0], each.requested)
         recording = each.recording
         settings = {**beside, **recording.settings}
-        completed.append(each._replace(recording=replace(recording, settings=settings, notes=(*recording.notes, *notes))))
+        completed.append(
+            each._replace(recording=replace(recording, settings=settings, notes=(*recording.notes, *notes)))
+        )
     return completed
 
 

@@ -22,6 +22,7 @@ from trainbus import Decision, Run, hookimpl
 from trainbus.plugins import EarlyStopping, Journal, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.replay import Recording, read, replay, sweep
 from trainbus.replay.libraries.settings import LIBRARIES
+from trainbus.replay.report.report import Report
 from trainbus.replay.report.text import sweep_text
 from trainbus.testing import LineSubject
 
@@ -278,7 +279,7 @@ def assert_swept_as_replayed(runs: list[Recording], **options: Any) -> None:
     """Assert that each policy of a sweep has the results of its replay, of which a run has none without a value."""
     axes: Any = {"patience": [0, 1, 3], "min_delta": [0, 0.5], "smoothing": [None, "median 3"]}
     found = sweep(runs, **axes, start_from_epoch=[0, 2], fixed=EarlyStopping(**options))
-    assert sweep_text(runs, found)
+    assert sweep_text(Report(runs, None, found))
     for number, policy in enumerate(found.grid):
         callback = policy.callback(found.choice.monitor, found.choice.mode, LIBRARIES["trainbus"], found.fixed)
         for column, outcome in enumerate(replay(runs, callback).outcomes):

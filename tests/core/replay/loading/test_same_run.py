@@ -9,7 +9,6 @@ import pytest
 from trainbus.replay import Recording
 from trainbus.replay.loading.same_run import Located, each_run_once
 from trainbus.replay.objective import Objective
-from trainbus.replay.same_run import Located, each_run_once
 
 from ..recorded import History, recording
 

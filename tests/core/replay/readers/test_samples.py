@@ -9,6 +9,7 @@ import pytest
 from trainbus.plugins import EarlyStopping
 from trainbus.replay import Recording, read, read_all, replay
 from trainbus.replay.axis import Unit
+from trainbus.replay.report.report import Report
 from trainbus.replay.report.text import replay_text
 
 from ..recorded import shown
@@ -99,9 +100,9 @@ def test_reports_name_moments_by_what_the_run_counted() -> None:
     result = replay([recorded], EarlyStopping(monitor="val_loss", patience=1))
 
     assert result.outcomes[0].as_data()["best_seen"] == {"value": 1.4697, "record": 3, "step": 750}
-    text = replay_text([recorded], result)
+    text = replay_text(Report([recorded], result, None))
     assert "step 1,000" in text
     assert "Records come every 250 steps: patience counts records." in text
     evaluated = read(DATA / "transformers")
-    text = replay_text([evaluated], replay([evaluated], EarlyStopping(monitor="val_loss", patience=1)))
+    text = replay_text(Report([evaluated], replay([evaluated], EarlyStopping(monitor="val_loss", patience=1)), None))
     assert "@ evaluation 5" in text

@@ -14,6 +14,13 @@ from trainbus.testing import LineSubject
 from ...recorded import table_of
 
 
+def test_the_hyperparameters_of_a_run_are_its_settings(tmp_path: Path):
+    with Run(LineSubject(), callbacks=[Journal("journal.jsonl")], hparams={"lr": 0.1, "model": {"depth": 3}}) as run:
+        for _ in run.epochs(1):
+            run.log(loss=1.0)
+    assert read(tmp_path).settings == {"lr": 0.1, "model/depth": 3}
+
+
 def test_every_run_of_a_journal_is_read_exactly(tmp_path: Path):
     """Each run of a journal is a recording, with its numbers to the bit and the times at which its epochs ended."""
     values = [0.1, math.nan, -math.inf]

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from trainbus.limits import SETTINGS_BYTES
 from trainbus.replay.readers.shared.settings_beside import MOST, flattened, read_settings
 
-leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5))
+leaves = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text("abc: -#!&*'\"é€", max_size=5)
+)
 names = st.text("abc", min_size=1, max_size=3)
 trees = st.dictionaries(
     names, st.recursive(leaves, lambda inside: st.dictionaries(names, inside, max_size=3)), max_size=4
