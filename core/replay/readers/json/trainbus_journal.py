@@ -94,7 +94,8 @@ def _settings(run: journal.RunJournal) -> dict[str, object]:
     """Return the hyperparameters, and the options of the callbacks by their names in the run."""
     begun = [each for each in run.events if isinstance(each, (journal.RunStarted, journal.RunResumed))]
     hparams = {name: value for event in begun for name, value in event.hparams.items()}
-    return flattened({**{name: each.settings for name, each in run.callbacks.items() if each.settings}, **hparams})
+    options = {name: each.settings for name, each in run.callbacks.items() if each.callback not in ("", "Journal")}
+    return flattened({**options, **hparams})
 
 
 def _planned(run: journal.RunJournal) -> int | None:
