@@ -63,7 +63,7 @@ RUN_EPOCHS: Final = 100_000
 """Epochs of one recorded run."""
 ROWS: Final = 1_000_000
 """Rows of a table; several may belong to one epoch."""
-METRICS: Final = 10_000
+METRICS: Final = 100_000
 """Metrics of one recorded run."""
 NAME_LENGTH: Final = 1_000
 """Characters of a metric's name in a recorded run."""

@@ -235,12 +235,14 @@ def leave_one_out(
     names = {name: number for number, name in enumerate(dict.fromkeys(groups or map(str, range(runs))))}
     if len(names) < 2:
         return None
-    of_run = np.array([names[name] for name in groups]) if groups else np.arange(runs)
-    order = np.argsort(of_run, kind="stable")
-    begins = np.searchsorted(of_run[order], np.arange(len(names)))
-    saved, losses = (np.add.reduceat(each[:, order], begins, axis=1) for each in (saved, lost))
-    lost = np.maximum.reduceat(lost[:, order], begins, axis=1)
-    lengths, sizes = np.add.reduceat(epochs[order], begins), np.bincount(of_run)
+    losses, lengths, sizes = lost, epochs, np.ones(runs, np.int64)
+    if groups:
+        of_run = np.array([names[name] for name in groups])
+        order = np.argsort(of_run, kind="stable")
+        begins = np.searchsorted(of_run[order], np.arange(len(names)))
+        saved, losses = (np.add.reduceat(each[:, order], begins, axis=1) for each in (saved, lost))
+        lost = np.maximum.reduceat(lost[:, order], begins, axis=1)
+        lengths, sizes = np.add.reduceat(epochs[order], begins), np.bincount(of_run)
     total_saved, total_lost = saved.sum(axis=1), losses.sum(axis=1)
     worst = np.argmax(lost, axis=1)
     highest = lost[np.arange(policies), worst]
