@@ -44,6 +44,8 @@ def each_run_once(found: Sequence[Located]) -> list[Located]:
     Args:
         found: The recordings, in the order in which they are preferred.
     """
+    if len(found) < 2:
+        return [*found]
     kept: list[Located] = []
     holders: dict[_Key, list[int]] = {}
     for each in found:
