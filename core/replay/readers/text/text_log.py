@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from .pattern import Pattern
 
 _LINE = 10_000
 """Characters of a line that are searched."""
+_DIGIT = re.compile(r"\d")
 _SEARCHED = 20_000
 """Lines at the beginning of a file that are searched to recognize it."""
 
@@ -55,7 +57,8 @@ def recognizes(file: LogFile) -> bool:
         return False
     if file.named:
         return _patterns_of(lambda: islice(_lines(file.path), _SEARCHED), 1) is not None
-    return _patterns_of(lambda: (each[:_LINE] for each in file.lines), 2) is not None
+    lines = [each[:_LINE] for each in file.lines if _DIGIT.search(each)]  # a folder may have many other texts
+    return len(lines) > 1 and _patterns_of(lambda: lines, 2) is not None
 
 
 def read(source: Source) -> list[Recording]:

@@ -82,13 +82,18 @@ def test_damaged_lines_are_left_out(tmp_path: Path) -> None:
 
 def test_what_is_found_in_a_folder_must_look_like_a_log(tmp_path: Path) -> None:
     """An axis and numbers, or names of metrics in several lines; the scores at the end of a run are no log."""
-    for lines in ([{"id": 1, "size": 2}, {"id": 2, "size": 3}], [{"loss": 0.5}], [{"text": "step 1"}] * 3):
+    for lines in (
+        [{"id": 1, "size": 2}, {"id": 2, "size": 3}],
+        [{"loss": 0.5}],
+        [{"epoch": 3.0, "eval_loss": 0.5}],
+        [{"text": "step 1"}] * 3,
+    ):
         written(tmp_path, *lines)
         with pytest.raises(SettingsError, match="no recorded run"):
             read(tmp_path)
     for lines in (
         [{"loss": 0.5}, {"loss": 0.4}],
-        [{"iter": 1, "x": 0.5}],
+        [{"iter": 1, "x": 0.5}] * 2,
         [{"header": "a"}, *[{"step": 1, "x": 2}] * 9],
     ):
         written(tmp_path, *lines)
