@@ -62,13 +62,14 @@ def recognizes(file: LogFile) -> bool:
     objects = [each for each in map(_parse, first) if each is not None]
     if 2 * len(objects) < len(first) and not file.named:
         return False
-    if not file.named and file.document is not None:  # one line alone, as of the scores at the end of a run
+    alone = file.document is not None
+    if alone and not file.named:  # as of the scores at the end of a run
         return False
     for each in objects:
         labels = [label for label, _ in numbers_of(each)]
         axis = find_axis(labels).all
         others = [label for label in labels if label not in axis]
-        if others and (axis or file.named or any(map(known_direction, others))):
+        if others and (axis or (not alone and (file.named or any(map(known_direction, others))))):
             return True
     return False
 
