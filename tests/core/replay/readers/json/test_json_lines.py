@@ -103,7 +103,7 @@ def test_what_is_found_in_a_folder_must_look_like_a_log(tmp_path: Path) -> None:
 def test_files_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
     """In one line, before they do."""
     many = written(tmp_path, {"step": 1, "loss": 2}, {f"metric {number}": 1.0 for number in range(METRICS + 1)})
-    with pytest.raises(SettingsError, match="metrics; the limit is 10,000"):
+    with pytest.raises(SettingsError, match="metrics; the limit is 100,000"):
         read(many)
     long = written(tmp_path, {"step": 1, "loss": 2}, " " * JOURNAL_LINE)
     with pytest.raises(SettingsError, match="has a line of more than 4,000,000 characters"):
