@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +15,15 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from trainbus import CheckpointError, LoopError, MissingDependency, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions
-from trainbus.failures import LOG
+from trainbus import CheckpointError, MissingDependency, Run, SettingsError
+from trainbus.binding import RunOptions
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.arguments import checked
 from trainbus.storage.atomic_file import reading, write_bytes
 
+from .shared.boosting_library import BoostingLibrary
 from .shared.boosting_metrics import direction
 from .shared.boosting_run import BoostingRun
-from .shared.call_stack import frames
 
 try:
     import xgboost
@@ -34,7 +32,6 @@ except ImportError as error:
 
 __all__ = ["XGBoostCallback", "XGBoostSubject"]
 
-_TRAIN = inspect.unwrap(xgboost.train).__code__
 _RATE = "learning_rate"
 _RATE_IN_CONFIG = re.compile(rf'"{_RATE}":"([^"]+)"')
 _SAMPLING = ("subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode")
@@ -42,6 +39,13 @@ _ADVICE = MetricAdvice(
     "give xgboost.train evals=[(dval, 'val')], or fit eval_set=[(X_val, y_val)]",
     "write it into eval_metric of the parameters, or monitor one that is logged",
 )
+_LIBRARY = BoostingLibrary(xgboost.train, "XGBoostCallback", "this XGBoostCallback", "xgb_model", _ADVICE)
+_KEEPING_RATE = (
+    xgboost.callback.EarlyStopping,
+    xgboost.callback.EvaluationMonitor,
+    xgboost.callback.TrainingCheckPoint,
+)
+"""Callbacks of XGBoost that do not change the learning rate."""
 
 
 class XGBoostSubject:
@@ -57,15 +61,18 @@ class XGBoostSubject:
     def __init__(self, booster: Any = None) -> None:
         self._booster = booster
         self._rate: float | None = None
+        self._lent = True
+        """Whether other code has the booster and may change its learning rate."""
 
     @property
     def booster(self) -> Any:
-        """The booster; who sets it may have changed its learning rate."""
+        """The booster."""
+        self._lent = True
         return self._booster
 
-    @booster.setter
-    def booster(self, booster: Any) -> None:
-        self._booster, self._rate = booster, None
+    def adopt(self, booster: Any) -> None:
+        """Train a booster, whose learning rate only this subject changes until ``booster`` or ``adopt`` is used."""
+        self._booster, self._rate, self._lent = booster, None, False
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
         """Return .ubj and .json."""
@@ -78,7 +85,7 @@ class XGBoostSubject:
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """Copy the model; return a function that writes it."""
         self._note_rate()
-        return partial(_write, bytes(self.booster.save_raw("ubj")))
+        return partial(_write, bytes(self._booster.save_raw("ubj")))
 
     def load(self, path: Path) -> None:
         """Load the model and its learning rate; the booster keeps its other options.
@@ -91,7 +98,7 @@ class XGBoostSubject:
             data = path.read_bytes()
             loaded = _read(data)
             found, rate = _kind(loaded), loaded.attr(_RATE)
-        expected = _kind(self.booster)
+        expected = _kind(self._booster)
         wrong = [name for name, value in expected.items() if found[name] != value and "0" not in (found[name], value)]
         if wrong:
             are = ", ".join(f"{name} {found[name]} and not {expected[name]}" for name in wrong)
@@ -102,30 +109,30 @@ class XGBoostSubject:
 
     def snapshot(self) -> bytes:
         """Return the model as bytes."""
-        return bytes(self.booster.save_raw("ubj"))
+        return bytes(self._booster.save_raw("ubj"))
 
     def restore(self, snapshot: bytes) -> None:
         """Load the model of a snapshot; the booster keeps its options, which XGBoost would reset."""
-        options = json.loads(self.booster.save_config())
-        self.booster.load_model(bytearray(snapshot))
-        loaded = json.loads(self.booster.save_config())
+        options = json.loads(self._booster.save_config())
+        self._booster.load_model(bytearray(snapshot))
+        loaded = json.loads(self._booster.save_config())
         options["learner"]["learner_model_param"] = loaded["learner"]["learner_model_param"]
         _copy_model_size(loaded["learner"]["gradient_booster"], options["learner"]["gradient_booster"])
-        self.booster.load_config(json.dumps(options))
+        self._booster.load_config(json.dumps(options))
         self._rate = None
         self._note_rate()
 
     def learning_rates(self) -> Mapping[str, float]:
         """Return the learning rate of the next round."""
-        if self._rate is None and self.booster is not None:  # reading takes as long as a small round
-            found = _RATE_IN_CONFIG.search(self.booster.save_config())
+        if self._booster is not None and (self._rate is None or self._lent):  # reading takes as long as a small round
+            found = _RATE_IN_CONFIG.search(self._booster.save_config())
             self._rate = None if found is None else float(np.float32(found[1]))
         return {} if self._rate is None else {_RATE: self._rate}
 
     def set_learning_rates(self, rates: Mapping[str, float]) -> None:
         """Change the learning rate of the next round; files of the model hold it from now on."""
         if _RATE in rates:
-            self.booster.set_param(_RATE, repr(float(rates[_RATE])))
+            self._booster.set_param(_RATE, repr(float(rates[_RATE])))
             self._rate = None
             self._note_rate()
 
@@ -135,7 +142,7 @@ class XGBoostSubject:
 
     def continue_rate(self) -> None:
         """Use the learning rate that is stored in a model which XGBoost has loaded."""
-        rate = self.booster.attr(_RATE)
+        rate = self._booster.attr(_RATE)
         if rate is not None:
             self.set_learning_rates({_RATE: float(rate)})
 
@@ -149,14 +156,14 @@ class XGBoostSubject:
 
     def sampling(self) -> list[str]:
         """Return the options that draw random numbers, with their values."""
-        options = json.loads(self.booster.save_config())
+        options = json.loads(self._booster.save_config())
         drawn = [f"{name}={value}" for name in _SAMPLING if (value := _find(options, name)) not in (None, "1")]
         rate = _find(options, "rate_drop")
         return [*drawn, *([] if rate in (None, "0") else [f"rate_drop={rate}"])]
 
     def _note_rate(self) -> None:
         for rate in self.learning_rates().values():
-            self.booster.set_attr(**{_RATE: repr(rate)})
+            self._booster.set_attr(**{_RATE: repr(rate)})
 
 
 class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[reportAttributeAccessIssue]
@@ -198,9 +205,10 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[rep
         self, callbacks: Any = (), data: str | None = None, metric: str | None = None, **options: Unpack[RunOptions]
     ) -> None:
         super().__init__()
-        where = "xgboost.train(..., callbacks=[this XGBoostCallback])"
-        self._rounds = BoostingRun("XGBoostCallback", where, callbacks, data, metric, options, XGBoostSubject())
+        self._rounds = BoostingRun(_LIBRARY, callbacks, data, metric, options, XGBoostSubject())
         self._subject = XGBoostSubject()
+        self._is_alone = False
+        """Whether no other callback of the training can change the learning rate."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the contents of a copy or a pickle: the settings."""
@@ -217,37 +225,31 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[rep
 
     def before_training(self, model: Any) -> Any:
         """Begin a run."""
-        if not isinstance(model, xgboost.Booster):
-            raise SettingsError(
-                "xgboost.cv trains a model for each fold, and a run is the training of one model; call xgboost.train "
-                "for each fold, with an XGBoostCallback each"
-            )
+        _LIBRARY.check_model(model, xgboost.Booster)
         if xgboost.collective.get_world_size() > 1:
             raise SettingsError("an XGBoostCallback cannot train with several workers; remove it from the callbacks")
-        call, rounds = _train_call(), self._rounds
+        call, rounds, subject = _LIBRARY.train_call(), self._rounds, XGBoostSubject()
         evaluated = call.get("evals") or ()
         training = [name for data, name in evaluated if data is call["dtrain"]]
-        self._subject = XGBoostSubject(model)
         if evaluated:
             rounds.check_data([name for _, name in evaluated], training)
-        driver = rounds.begin(self._subject, _ADVICE, lambda: bool(_train_call()))
+        self._subject = subject
+        self._is_alone = bool(call) and all(
+            each is self or type(each) in _KEEPING_RATE for each in call.get("callbacks") or ()
+        )
+        subject.adopt(model)
+        rounds.begin(subject)
+        rounds.check_begin(model.num_boosted_rounds())
         if rounds.continues_state:
-            _check_begin(driver, model)
-            self._subject.continue_rate()
+            subject.continue_rate()
         rounds.plan(call.get("num_boost_round"), training)
-        sampling = self._subject.sampling() if driver.run.resumed is not None and not driver.stopped else []
-        if sampling:
-            LOG.warning(
-                "XGBoost does not save the state of its random generator: with %s, the rounds after %d draw other rows "
-                "and columns than those of an unbroken training",
-                ", ".join(sampling),
-                driver.first_epoch,
-            )
+        rounds.report_sampling(subject.sampling)
         return model
 
     def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Begin a round; return whether the training is over."""
-        self._subject.booster = model
+        if not self._is_alone:
+            self._subject.adopt(model)
         return not self._rounds.begin_round()
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
@@ -259,25 +261,9 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[rep
 
     def after_training(self, model: Any) -> Any:
         """End the run."""
-        self._subject.booster = model
+        self._subject.adopt(model)
         self._rounds.end()
         return model
-
-
-def _train_call() -> Mapping[str, Any]:
-    """Return the arguments of the ``xgboost.train`` that runs; none if another function trains."""
-    return next((each.f_locals for each in frames() if each.f_code is _TRAIN), {})
-
-
-def _check_begin(driver: RunDriver, model: Any) -> None:
-    """Refuse a model that is not that of the state which the run continues."""
-    if (begun := model.num_boosted_rounds()) < driver.epochs_done:
-        error = LoopError(
-            f"the state of resume= is that after {driver.epochs_done} rounds, but this training begins after {begun}; "
-            "give xgboost the model of that moment by xgb_model="
-        )
-        driver.end(error)
-        raise error
 
 
 def _write(data: bytes, path: Path) -> str:

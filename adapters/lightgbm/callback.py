@@ -5,30 +5,28 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from typing import Any, Unpack
 
-from trainbus import LoopError, Run, SettingsError
+from trainbus import LoopError, Run
 from trainbus.binding import RunOptions
-from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.arguments import checked
 
+from ..shared.boosting_library import BoostingLibrary
 from ..shared.boosting_run import BoostingRun
-from ..shared.call_stack import frames
 from .subject import LightGBMSubject
 
 import lightgbm  # isort: skip # after the import that names the missing package
 
-_TRAIN = inspect.unwrap(lightgbm.train).__code__
 _ORDER = 25  # after LightGBM's callbacks that log and record, before its early stopping
 _ADVICE = MetricAdvice(
     "give lightgbm.train valid_sets=[data], or fit eval_set=[(X_val, y_val)]",
     "write it into metric of the parameters, or monitor one that is logged",
 )
+_LIBRARY = BoostingLibrary(lightgbm.train, "LightGBMCallback", "*this LightGBMCallback", "init_model", _ADVICE)
 
 
 class LightGBMCallback:
@@ -74,8 +72,7 @@ class LightGBMCallback:
     def __init__(
         self, callbacks: Any = (), data: str | None = None, metric: str | None = None, **options: Unpack[RunOptions]
     ) -> None:
-        where = "lightgbm.train(..., callbacks=[*this LightGBMCallback])"
-        self._rounds = BoostingRun("LightGBMCallback", where, callbacks, data, metric, options, LightGBMSubject())
+        self._rounds = BoostingRun(_LIBRARY, callbacks, data, metric, options, LightGBMSubject())
         self._subject = LightGBMSubject()
         self._trains: bool | None = None
         """Whether the present round counts; None if LightGBM has not called the callback before it."""
@@ -115,18 +112,14 @@ class LightGBMCallback:
 
     def _begin(self) -> None:
         self._subject = LightGBMSubject()
-        self._rounds.begin(self._subject, _ADVICE, lambda: bool(_train_call()))
+        self._rounds.begin(self._subject)
 
     def _enter(self, env: Any) -> None:
         """Begin the run of a training at its first event, or continue the one that ``init_model`` has begun."""
         if env.model is self._subject.booster:
             return
-        if not isinstance(env.model, lightgbm.Booster):
-            raise SettingsError(
-                "lightgbm.cv trains a model for each fold, and a run is the training of one model; call lightgbm.train "
-                "for each fold, with a LightGBMCallback each"
-            )
-        call, rounds = _train_call(), self._rounds
+        _LIBRARY.check_model(env.model, lightgbm.Booster)
+        call, rounds = _LIBRARY.train_call(), self._rounds
         names, training = _data_names(call)
         rounds.check_data(names, training)
         if not self._waits:
@@ -134,7 +127,8 @@ class LightGBMCallback:
         driver, subject = rounds.driver, self._subject
         assert driver is not None
         try:
-            _check_begin(env, subject, driver.epochs_done if rounds.continues_state else 0)
+            _check_model(env.begin_iteration, subject)
+            rounds.check_begin(env.begin_iteration)
             first = env.evaluation_result_list is None  # before the first round
             changed = subject.adopt(env.model, rounds.options.get("resume_learning_rates", "checkpoint"))
             if changed and not first:
@@ -146,14 +140,7 @@ class LightGBMCallback:
             driver.end(error)
             raise
         rounds.plan(env.end_iteration - env.begin_iteration, training)
-        sampling = subject.sampling() if driver.run.resumed is not None and not driver.stopped else []
-        if sampling:
-            LOG.warning(
-                "LightGBM does not save the state of its random generators: with %s, the rounds after %d draw other "
-                "rows, columns or trees than those of an unbroken training",
-                ", ".join(sampling),
-                driver.first_epoch,
-            )
+        rounds.report_sampling(subject.sampling)
         if (loop := _set_of(call, self)) is not None:
             weakref.finalize(loop, _left, weakref.ref(self), env.model)
 
@@ -225,11 +212,6 @@ class _BeforeRound:
         self._begin(env)
 
 
-def _train_call() -> Mapping[str, Any]:
-    """Return the variables of the ``lightgbm.train`` that runs; none if another function trains."""
-    return next((each.f_locals for each in frames() if each.f_code is _TRAIN), {})
-
-
 def _data_names(call: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return the names of the data sets that are evaluated, and of those that are the training data."""
     sets, names = call.get("valid_sets") or (), call.get("valid_names") or ()
@@ -243,27 +225,20 @@ def _data_names(call: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return evaluated, training
 
 
-def _check_begin(env: Any, subject: LightGBMSubject, done: int) -> None:
-    """Check that the training continues the model that the run continues.
+def _check_model(begun: int, subject: LightGBMSubject) -> None:
+    """Check that a training continues the model that the resumed run has loaded.
 
     Args:
-        env: What LightGBM passes to its callbacks.
-        subject: The subject, which has loaded that model unless a state was given.
-        done: The rounds of the state that was given.
+        begun: The rounds of the model with which the training begins.
+        subject: The subject, which has loaded the model unless a state was given.
 
     Raises:
         LoopError: It does not.
     """
-    begun = env.begin_iteration
     if subject.loaded is not None and begun != (rounds := subject.loaded.current_iteration()):
         raise LoopError(
             f"the run is resumed from a model of {rounds} rounds, but this training begins after {begun}; give "
             "lightgbm init_model=callback.init_model"
-        )
-    if begun < done:
-        raise LoopError(
-            f"the state of resume= is that after {done} rounds, but this training begins after {begun}; give lightgbm "
-            "the model of that moment by init_model="
         )
 
 

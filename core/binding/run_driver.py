@@ -95,6 +95,7 @@ class RunDriver:
         advice: MetricAdvice | None = None,
         loop_is_alive: Callable[[], bool] = lambda: True,
         plans_later: bool = False,
+        draws_again: bool = True,
     ) -> None:
         """Begin the run, from a checkpoint or a state if it is resumed.
 
@@ -109,6 +110,8 @@ class RunDriver:
             loop_is_alive: As in ``trainbus.Run.begin``.
             plans_later: Whether ``plan`` is called before the first epoch, since the framework does not say yet how
                 many epochs it trains, or says only how many more.
+            draws_again: Whether the framework draws the batches of an interrupted epoch again, so that the states in
+                which the random generators begin each epoch are kept.
 
         Raises:
             SettingsError: A plugin refuses its options.
@@ -116,6 +119,7 @@ class RunDriver:
         """
         state = self.run.state
         state.plan, state.planned_batches, state.validation_freq = EpochPlan(epochs), batches, validation_freq
+        state.draws_again = draws_again
         if advice is not None:
             state.metric_advice = advice
         self.run.begin(loop_is_alive, keeps_state=True)
