@@ -18,12 +18,13 @@ from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
 from trainbus.settings.arguments import checked
 
-from .leaves import check_alike, is_key, kind_of, like, named_leaves, on_host, with_leaves  # isort: skip # names a missing package
+from .leaves import check_alike, is_key, kind_of, like, named_leaves, on_host, plain, with_leaves  # isort: skip # names a missing package
 
 import jax
 import jax.numpy as jnp
 
 from .files import NPZ, SAFETENSORS, Content, read, write
+from .orbax import ORBAX, is_installed, read_directory, write_directory
 
 RATE = "hyperparams/learning_rate"
 """How the name of a rate ends that ``optax.inject_hyperparams`` has put into the state."""
@@ -54,7 +55,8 @@ class JaxSubject:
 
     Files are ``.npz``, or ``.safetensors`` if that package is installed: each array under its name in the pytree, such
     as ``params/dense/kernel``. A complete file has all of them; a file of weights has the weights, without the first
-    part of the name. Both store bfloat16 and random keys too, bit for bit.
+    part of the name. Both store bfloat16 and random keys too, bit for bit. A path with the suffix ``.orbax`` is a
+    directory with a checkpoint of Orbax, if that package is installed.
 
     Args:
         state: A pytree of arrays and numbers: a mapping with "params", a ``TrainState`` of Flax, any other; or an
@@ -110,17 +112,25 @@ class JaxSubject:
     # --- files and snapshots
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return .npz, and .safetensors if that package is installed."""
-        return (NPZ, SAFETENSORS) if find_spec("safetensors") else (NPZ,)
+        """Return .npz, and .safetensors and .orbax if these packages are installed."""
+        safetensors = [SAFETENSORS] if find_spec("safetensors") else []
+        return (NPZ, *safetensors, *([ORBAX] if is_installed() else []))
+
+    def saves_sharded(self, suffix: str) -> bool:
+        """Return whether files with this suffix are directories."""
+        return suffix == ORBAX
+
+    def writer_group(self) -> None:
+        """Return None: one process writes."""
 
     @checked("save", "for example save(path, weights_only=True)")
-    def save(self, path: str | Path, *, weights_only: bool) -> str:
-        """Write the state; return the digest of the file.
+    def save(self, path: str | Path, *, weights_only: bool) -> str | None:
+        """Write the state; return the digest of the file, or None for a directory.
 
         Raises:
             OSError: It cannot be written.
         """
-        return write(self._content(weights_only, None), Path(path))
+        return self._writer(self._content(weights_only, None))(Path(path))
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """Return a function that writes the current state, which is copied into main memory.
@@ -129,7 +139,19 @@ class JaxSubject:
         """
         content = self._content(weights_only, self._buffers)
         self._buffers.drop_unused()
-        return lambda path: write(content, path)
+        return self._writer(content)
+
+    def _writer(self, content: Content) -> Callable[[Path], str | None]:
+        # its structure alone, since the next step may take the memory of its arrays
+        structure = None if content.weights_only else jax.tree.map(lambda _: 0, plain(self.state))
+
+        def write_to(path: Path) -> str | None:
+            if path.suffix != ORBAX:
+                return write(content, path)
+            write_directory(content, structure, path)
+            return None
+
+        return write_to
 
     @checked("load", "for example load(path)")
     def load(self, path: str | Path) -> None:
@@ -139,9 +161,16 @@ class JaxSubject:
             UnreadableCheckpoint: The file cannot be read; nothing has changed then.
             CheckpointError: It belongs to another state; nothing has changed then.
         """
-        content = read(Path(path))
+
+        def check(content: Content) -> None:
+            leaves = self._weights() if content.weights_only else named_leaves(self.state)
+            check_alike(leaves, content.arrays, content.kinds, repr(str(path)))
+
+        if Path(path).is_dir():
+            content = read_directory(Path(path), check)
+        else:
+            check(content := read(Path(path)))
         leaves = self._weights() if content.weights_only else named_leaves(self.state)
-        check_alike(leaves, content.arrays, content.kinds, repr(str(path)))
         self._put({name: like(leaves[name], array) for name, array in content.arrays.items()}, content.weights_only)
 
     def snapshot(self) -> Mapping[str, Any]:

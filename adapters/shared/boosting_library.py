@@ -44,7 +44,8 @@ class BoostingLibrary(NamedTuple):
     def train_call(self) -> Mapping[str, Any]:
         """Return the variables of the training that runs in this thread; none if another function trains."""
         code = inspect.unwrap(self.train).__code__
-        return next((each.f_locals for each in frames() if each.f_code is code), {})
+        nothing: Mapping[str, Any] = {}
+        return next((each.f_locals for each in frames() if each.f_code is code), nothing)
 
     def check_model(self, model: object, kind: type) -> None:
         """Refuse what is not one model, such as the models that are cross-validated together.
