@@ -50,6 +50,9 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
     for ``load_best_model_at_end``. After a resume in the middle of an epoch, the first training loss that the trainer
     logs is the mean since the resume.
 
+    The callback acts after all others, so it may stand anywhere in the list: an evaluation that another callback asks
+    for at the end of an epoch belongs to this epoch.
+
     An error in one of the callbacks ends the run at once. If anything else raises, ``train`` notifies no callback. The
     run then ends when the error's traceback is released, at the latest at the next ``train`` or when Python exits.
 
@@ -118,6 +121,7 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
         text = stored.get(type(self).__name__, {}).get("attributes", {}).get(STATE, "")
         self._session = TrainSession(self.callbacks, call, args, state, parts, self._of_subject, options, text)
         self._session.begin(control)
+        call.call_last(self)
 
     def _check(self, call: TrainCall) -> None:
         if self._session is not None:
@@ -167,6 +171,7 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
         """Begin a weight update: a batch of the run."""
         if self._session is not None:
             self._session.begin_batch()
+            self._session.call.call_last(self)  # another callback may have been added
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """End a weight update."""
