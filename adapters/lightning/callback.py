@@ -198,6 +198,7 @@ class LightningCallback(Callback):
             batches=int(batches) if batches != float("inf") else None,
             validation_freq=trainer.check_val_every_n_epoch if validates else (),
             advice=_ADVICE,
+            obeys_stop=not (trainer.min_epochs or trainer.min_steps),
         )
 
     def _end_epoch_after(self, module: LightningModule, trainer: Trainer) -> None:
