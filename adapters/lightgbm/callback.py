@@ -8,9 +8,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from typing import Any, Unpack
+from dataclasses import dataclass
+from typing import Any, ClassVar, Never, Unpack
 
-from trainbus import LoopError, Run
+from trainbus import LoopError, Run, SettingsError
 from trainbus.binding import RunOptions
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.arguments import checked
@@ -26,6 +27,9 @@ _ADVICE = MetricAdvice(
     "give lightgbm.train valid_sets=[data], or fit eval_set=[(X_val, y_val)]",
     "write it into metric of the parameters, or monitor one that is logged",
 )
+_STAR = (
+    "LightGBM calls a LightGBMCallback before and after each round; give lightgbm callbacks=[*callback], with a star"
+)
 _LIBRARY = BoostingLibrary(lightgbm.train, "LightGBMCallback", "*this LightGBMCallback", "init_model", _ADVICE)
 
 
@@ -39,8 +43,8 @@ class LightGBMCallback:
         print(callback.run.result)
 
     It works in the same way in ``LGBMClassifier().fit(X, y, eval_set=[(X_val, y_val)], callbacks=[*callback])``. The
-    star gives LightGBM two callbacks, one before and one after each round. ``callbacks=[callback]`` works too; then the
-    run begins after the first round. Each round is an epoch. Metrics of the training data keep LightGBM's names, such
+    star gives LightGBM two callbacks, one before and one after each round; without it, the training is refused. Each
+    round is an epoch. Metrics of the training data keep LightGBM's names, such
     as "auc"; those of the validation data are "val_auc", and those of a further set have its name as their prefix.
 
     LightGBM loads a model only where a training begins, so give it the one to continue::
@@ -86,6 +90,18 @@ class LightGBMCallback:
         """Yield the callbacks of LightGBM: one before each round, and one after it."""
         return iter((_BeforeRound(self.begin_round), self))
 
+    def __len__(self) -> int:
+        """Return 2, since ``lightgbm.train`` asks for the number of its callbacks if the list is this object."""
+        return 2
+
+    def append(self, _: object) -> None:
+        """Refuse to be the list of callbacks, to which ``fit`` of LightGBM's estimators appends its own.
+
+        Raises:
+            SettingsError: Always.
+        """
+        raise SettingsError(_STAR)
+
     @property
     def run(self) -> Run:
         """The run of the present training, or of the last one.
@@ -129,13 +145,7 @@ class LightGBMCallback:
         try:
             _check_model(env.begin_iteration, subject)
             rounds.check_begin(env.begin_iteration)
-            first = env.evaluation_result_list is None  # before the first round
-            changed = subject.adopt(env.model, rounds.options.get("resume_learning_rates", "checkpoint"))
-            if changed and not first:
-                raise LoopError(
-                    "the first round was trained with another learning rate than that of the resumed run; give "
-                    "lightgbm callbacks=[*callback], with a star"
-                )
+            subject.adopt(env.model, rounds.options.get("resume_learning_rates", "checkpoint"))
         except BaseException as error:
             driver.end(error)
             raise
@@ -156,10 +166,11 @@ class LightGBMCallback:
 
         Raises:
             EarlyStopException: The training is over.
+            SettingsError: LightGBM has not called the callback before the round.
         """
-        self._enter(env)
-        trained = self._rounds.begin_round() if self._trains is None else self._trains
-        self._trains = None
+        if self._trains is None:
+            self._refuse_alone(env)
+        trained, self._trains = self._trains, None
         if not trained:
             env.model.rollback_one_iter()  # LightGBM asks no callback before it trains the first round
             self._stop(env)
@@ -173,6 +184,14 @@ class LightGBMCallback:
             self._rounds.end()
         else:
             self._check_data(env)
+
+    def _refuse_alone(self, env: Any) -> Never:
+        """Refuse a training that calls nothing before its rounds, where decisions act."""
+        _LIBRARY.check_model(env.model, lightgbm.Booster)
+        error = SettingsError(_STAR)
+        if self._waits and self._rounds.driver is not None:
+            self._rounds.driver.end(error)
+        raise error
 
     def _check_data(self, env: Any) -> None:
         """Refuse to train on after a decision has restored the model: LightGBM has freed the data then."""
@@ -199,17 +218,16 @@ class LightGBMCallback:
         raise lightgbm.callback.EarlyStopException(env.model.current_iteration() - 1, env.evaluation_result_list or [])
 
 
+@dataclass(frozen=True)
 class _BeforeRound:
-    """The callback of LightGBM before each round."""
+    """The callback of LightGBM before each round; LightGBM calls equal ones only once."""
 
-    before_iteration = True
-
-    def __init__(self, begin: Callable[[Any], None]) -> None:
-        self._begin = begin
-        self.order = _ORDER
+    before_iteration: ClassVar[bool] = True
+    begin: Callable[[Any], None]
+    order: int = _ORDER
 
     def __call__(self, env: Any) -> None:
-        self._begin(env)
+        self.begin(env)
 
 
 def _data_names(call: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -117,15 +117,12 @@ class LightGBMSubject:
         """
         self._saved = {name: float(value) for name, value in state.items()}
 
-    def adopt(self, booster: Any, source: str) -> bool:
+    def adopt(self, booster: Any, source: str) -> None:
         """Train a booster, with the learning rate of the run that is resumed.
 
         Args:
             booster: The booster of the training that begins.
             source: Which rate to use if the script has changed it: a ``RateSource``.
-
-        Returns:
-            Whether its learning rate was changed.
         """
         self.booster, saved = booster, self._saved
         now = self.learning_rates()
@@ -134,7 +131,6 @@ class LightGBMSubject:
             self.set_learning_rates({_RATE: saved[_RATE]})
             before = {_RATE: saved["script"]}
             self._script_rate = apply_script_rates(self, before, now, source, LOG.warning)[_RATE]
-        return self.learning_rates() != now
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return the direction of a metric of LightGBM."""

@@ -6,23 +6,54 @@ from typing import Any
 
 import pytest
 
-from trainbus import Decision, LambdaCallback, LoopError, Run
+from trainbus import Decision, LambdaCallback, LoopError, Run, SettingsError
 from trainbus.decision import restore, stop
-from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard
 
 lightgbm = pytest.importorskip("lightgbm")
 from tests.adapters.lightgbm.trainings import X, Y, content, params, train  # noqa: E402
 from trainbus.adapters.lightgbm import LightGBMCallback  # noqa: E402
+from trainbus.testing import EventRecorder  # noqa: E402
 
 
-def test_without_the_star_the_decisions_are_the_same() -> None:
-    rules = [EarlyStopping(patience=3), ReduceLROnPlateau(patience=0, factor=0.5), ModelCheckpoint("m")]
-    starred, plain = (LightGBMCallback(rules, verbose=0) for _ in range(2))
-    one = train(starred, 30)
-    other = train(None, 30, others=[plain])
+def _fit(callbacks: Any) -> None:
+    lightgbm.LGBMRegressor(n_estimators=2, n_jobs=1, verbose=-1).fit(X, Y, callbacks=callbacks)
 
-    assert plain.run.history == starred.run.history
-    assert content(one) == content(other)
+
+def _train_with(callbacks: Any) -> None:
+    lightgbm.train(params(), lightgbm.Dataset(X, Y), 2, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("train_with", [_train_with, _fit])
+@pytest.mark.parametrize("listed", [lambda each: [each], lambda each: [each, lightgbm.log_evaluation()]])
+def test_without_the_star_it_is_refused(train_with: Any, listed: Any) -> None:
+    """Decisions could not act on the round that follows them."""
+    callback = LightGBMCallback([], verbose=0)
+    with pytest.raises(SettingsError, match=r"callbacks=\[\*callback\], with a star"):
+        train_with(listed(callback))
+    with pytest.raises(LoopError, match="no run yet"):
+        _ = callback.run
+
+
+def test_without_the_star_a_resumed_run_ends_with_the_error() -> None:
+    train(LightGBMCallback(ModelCheckpoint("m"), verbose=0), 4)
+    again = LightGBMCallback(ModelCheckpoint("m"), resume="auto", verbose=0)
+    with pytest.raises(SettingsError, match=r"callbacks=\[\*callback\], with a star"):
+        train(None, 9, others=[again], model=again.init_model)
+    assert isinstance(again.run.error, SettingsError)
+
+
+def test_the_callback_is_no_list_to_which_fit_appends() -> None:
+    with pytest.raises(SettingsError, match=r"callbacks=\[\*callback\], with a star"):
+        _fit(LightGBMCallback([], verbose=0))
+
+
+@pytest.mark.parametrize("listed", [lambda each: each, lambda each: [*each, *each]])
+def test_however_it_is_listed_it_is_called_once_before_and_once_after_each_round(listed: Any) -> None:
+    recorder = EventRecorder("on_epoch_begin", "on_epoch_end")
+    callback = LightGBMCallback(recorder, verbose=0)
+    _train_with(listed(callback))
+    assert recorder.names == ["on_epoch_begin", "on_epoch_end"] * 2
 
 
 @pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
@@ -97,14 +128,6 @@ def test_a_training_that_does_not_take_the_model_is_refused() -> None:
 
     state = again.run.state_dict() if again.run.error is None else None
     assert state is None
-
-
-def test_a_cut_rate_needs_the_star() -> None:
-    cut = ReduceLROnPlateau(monitor="val_loss", patience=0, factor=0.5, min_delta=9)
-    train(LightGBMCallback([cut, ModelCheckpoint("m")], verbose=0), 4)
-    again = LightGBMCallback([cut, ModelCheckpoint("m")], resume="auto", verbose=0)
-    with pytest.raises(LoopError, match=r"callbacks=\[\*callback\], with a star"):
-        train(None, 9, others=[again], model=again.init_model)
 
 
 def test_its_own_callbacks_work_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
