@@ -77,6 +77,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
 
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
+        probe: Data for TensorBoard's activations and graph, as in ``TorchSubject``.
         options: Further arguments of ``trainbus.Run``. ``resume`` and ``start`` are for the first ``fit``.
 
     Raises:
@@ -84,8 +85,9 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
     """
 
     @checked("SkorchCallback", "give several callbacks as one list: SkorchCallback([...])")
-    def __init__(self, callbacks: Any = (), **options: Unpack[RunOptions]) -> None:
-        check_options("SkorchCallback", options, ["callbacks"])
+    def __init__(self, callbacks: Any = (), probe: Any = None, **options: Unpack[RunOptions]) -> None:
+        check_options("SkorchCallback", options, ["callbacks", "probe"])
+        self.probe = probe
         self.callbacks = callbacks  # unchanged, since clone() compares it; names that end in _ are no parameters
         for name, default in _DEFAULTS.items():
             setattr(self, name, options.get(name, default))
@@ -145,7 +147,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         options, epochs = self._plan(net)
         self.new_, self.given_, self.validating_ = False, None, False
         net.callbacks_ = [*(each for each in net.callbacks_ if each[1] is not self), (_name(net, self), self)]
-        self.driver_ = driver = RunDriver(_subject(net), as_list(self.callbacks), **options)
+        self.driver_ = driver = RunDriver(_subject(net, self.probe), as_list(self.callbacks), **options)
         driver.begin(epochs, validation_freq=1, advice=_ADVICE, loop_is_alive=lambda: _fits(net))
         first = driver.first_epoch
         if driver.run.resumed is not None:
@@ -275,7 +277,7 @@ def _name(net: Any, callback: SkorchCallback) -> str:
     return str(next(name for name, each in net.callbacks_ if each is callback))
 
 
-def _subject(net: Any) -> TorchSubject:
+def _subject(net: Any, probe: Any) -> TorchSubject:
     """Return the subject of a net that is initialised."""
     schedulers: dict[str, Any] = {}
     for name, each in net.callbacks_:
@@ -287,7 +289,10 @@ def _subject(net: Any) -> TorchSubject:
     optimizers = {name: getattr(net, f"{name}_") for name in net._optimizers}  # noqa: SLF001
     criteria = {name: getattr(net, f"{name}_") for name in net._criteria}  # noqa: SLF001
     extra = {name: each for name, each in criteria.items() if isinstance(each, torch.nn.Module) and each.state_dict()}
-    return TorchSubject(_alone(modules), _alone(optimizers), scheduler=_alone(schedulers) or None, extra=extra)
+    parts = _alone(modules), _alone(optimizers)
+    subject = TorchSubject(*parts, scheduler=_alone(schedulers) or None, extra=extra, probe=probe)
+    subject.made_by = "SkorchCallback"
+    return subject
 
 
 def _alone(named: dict[str, Any]) -> Any:

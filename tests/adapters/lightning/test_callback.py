@@ -445,3 +445,9 @@ def test_a_checkpoint_in_a_batch_has_no_state_of_the_run(caplog: pytest.LogCaptu
 
     assert "saved inside of a batch, without the state of the run" in caplog.text
     assert not [key for key in saved["callbacks"] if "LightningCallback" in key]
+
+
+def test_activations_need_a_probe_which_the_callback_takes(caplog: pytest.LogCaptureFixture) -> None:
+    fit([TensorBoard("logs", histogram_freq=1)], epochs=1)
+
+    assert "give it: LightningCallback(..., probe=validation_loader)" in caplog.text
