@@ -30,6 +30,9 @@ from .torch.subject import TorchSubject
 
 __all__ = ["SkorchCallback"]
 
+USAGE = "NeuralNet(..., callbacks=[SkorchCallback(callbacks)])"
+"""What a user writes, for messages."""
+
 _DEFAULTS = {
     name: each.default
     for name, each in inspect.signature(Run.__init__).parameters.items()
@@ -74,6 +77,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
 
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
+        probe: Data for TensorBoard's activations and graph, as in ``TorchSubject``.
         options: Further arguments of ``trainbus.Run``. ``resume`` and ``start`` are for the first ``fit``.
 
     Raises:
@@ -81,8 +85,9 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
     """
 
     @checked("SkorchCallback", "give several callbacks as one list: SkorchCallback([...])")
-    def __init__(self, callbacks: Any = (), **options: Unpack[RunOptions]) -> None:
-        check_options("SkorchCallback", options, ["callbacks"])
+    def __init__(self, callbacks: Any = (), probe: Any = None, **options: Unpack[RunOptions]) -> None:
+        check_options("SkorchCallback", options, ["callbacks", "probe"])
+        self.probe = probe
         self.callbacks = callbacks  # unchanged, since clone() compares it; names that end in _ are no parameters
         for name, default in _DEFAULTS.items():
             setattr(self, name, options.get(name, default))
@@ -95,7 +100,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         """Whether the net has been initialised since the last fit."""
         self.max_epochs_: int | None = None
         """The setting of the net, while the fit begins with fewer epochs."""
-        self.validating_ = self.skipped_ = self.in_batch_ = False
+        self.validating_ = self.skipped_ = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the contents of a pickle or a copy: the settings, and the data of the last run without its model."""
@@ -119,7 +124,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         raise LoopError("no run yet: it begins in net.fit(...), with this callback in callbacks=[...] of the net")
 
     def _state_of(self, driver: RunDriver) -> tuple[Mapping[str, Any], int] | None:
-        if not self.in_batch_:
+        if not driver.in_batch:
             return driver.run.state_dict(), driver.run.state.plan.total or 0
         LOG.warning(
             "the SkorchCallback was pickled inside of a batch, without the state of its run; pickle the net at the "
@@ -140,9 +145,9 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         if last is not None:
             last.abandon()
         options, epochs = self._plan(net)
-        self.new_, self.given_, self.validating_, self.in_batch_ = False, None, False, False
+        self.new_, self.given_, self.validating_ = False, None, False
         net.callbacks_ = [*(each for each in net.callbacks_ if each[1] is not self), (_name(net, self), self)]
-        self.driver_ = driver = RunDriver(_subject(net), as_list(self.callbacks), **options)
+        self.driver_ = driver = RunDriver(_subject(net, self.probe), as_list(self.callbacks), **options)
         driver.begin(epochs, validation_freq=1, advice=_ADVICE, loop_is_alive=lambda: _fits(net))
         first = driver.first_epoch
         if driver.run.resumed is not None:
@@ -203,10 +208,8 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
             return
         if training:
             vars(net).pop("train_step", None)  # the loop has it
-            if not driver.batches_to_skip:
-                if not driver.begin_batch():  # a killed run had stopped here
-                    raise KeyboardInterrupt
-                self.in_batch_ = True
+            if not driver.batches_to_skip and not driver.begin_batch():  # a killed run had stopped here
+                raise KeyboardInterrupt
         elif not self.validating_:
             self.validating_ = True
             driver.begin_validation()
@@ -221,7 +224,6 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
             if driver.run.state.epoch_open:
                 size = get_len(batch[0]) if isinstance(batch, (tuple, list)) else get_len(batch)
                 driver.run.log({"train_loss": kwargs["loss"].item()}, count=size)
-            self.in_batch_ = False
             driver.end_batch()
             if driver.stopped:
                 raise KeyboardInterrupt
@@ -275,7 +277,7 @@ def _name(net: Any, callback: SkorchCallback) -> str:
     return str(next(name for name, each in net.callbacks_ if each is callback))
 
 
-def _subject(net: Any) -> TorchSubject:
+def _subject(net: Any, probe: Any) -> TorchSubject:
     """Return the subject of a net that is initialised."""
     schedulers: dict[str, Any] = {}
     for name, each in net.callbacks_:
@@ -287,7 +289,10 @@ def _subject(net: Any) -> TorchSubject:
     optimizers = {name: getattr(net, f"{name}_") for name in net._optimizers}  # noqa: SLF001
     criteria = {name: getattr(net, f"{name}_") for name in net._criteria}  # noqa: SLF001
     extra = {name: each for name, each in criteria.items() if isinstance(each, torch.nn.Module) and each.state_dict()}
-    return TorchSubject(_alone(modules), _alone(optimizers), scheduler=_alone(schedulers) or None, extra=extra)
+    parts = _alone(modules), _alone(optimizers)
+    subject = TorchSubject(*parts, scheduler=_alone(schedulers) or None, extra=extra, probe=probe)
+    subject.made_by = "SkorchCallback"
+    return subject
 
 
 def _alone(named: dict[str, Any]) -> Any:

@@ -125,7 +125,6 @@ class IgniteHandler:
         """The state that a checkpoint of Ignite had, until a run begins with it."""
         self._paused = False
         """Whether ``trainer.interrupt`` has left the loop."""
-        self._in_batch = False
         self._only_end = False
         """Whether all batches of the epoch were trained on before the run was interrupted, but its end was not."""
 
@@ -169,11 +168,6 @@ class IgniteHandler:
         """Return the state of the run, which ``torch.load(..., weights_only=True)`` reads; empty before the first."""
         if self._driver is None or self._given is not None:
             return dict(self._given or {})
-        if self._in_batch:
-            raise LoopError(
-                "a Checkpoint with the state of the run saves inside of a batch; save at ITERATION_COMPLETED, "
-                "EPOCH_COMPLETED or COMPLETED"
-            )
         return with_plain_snapshots(self._driver.run.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -190,7 +184,7 @@ class IgniteHandler:
             _move(engine, event, handler, first=event is not Events.EPOCH_COMPLETED)
         options = self._options_of_run(None if last is None else last.run)
         driver = RunDriver(self._subject, self.callbacks, **options)
-        self._driver, self._paused, self._in_batch, self._only_end = driver, False, False, False
+        self._driver, self._paused, self._only_end = driver, False, False
         state = engine.state
         length, epochs = state.epoch_length, state.max_epochs
         if epochs is None and length and state.max_iters is not None:
@@ -276,12 +270,9 @@ class IgniteHandler:
         elif not driver.begin_batch():  # a decision has stopped the training
             engine.state.iteration -= 1
             engine.terminate_epoch()
-        else:
-            self._in_batch = True
 
     def _end_batch(self, engine: Engine) -> None:
         driver, state = self._present, engine.state
-        self._in_batch = False
         driver.end_batch(self._transform_to_metrics(state.output), steps=int(state.iteration % self._accumulate == 0))
         if driver.stopped:
             if driver.run.state.phase == "ended":

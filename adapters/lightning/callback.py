@@ -313,8 +313,14 @@ class LightningCallback(Callback):
     # --- Lightning's checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the run for a checkpoint of Lightning; empty if there is no run yet."""
+        """Return the state of the run for a checkpoint of Lightning; empty if there is no run yet, or in a batch."""
         if self._driver is None or self._driver.run.state.phase == "new":
+            return {}
+        if self._driver.in_batch:
+            LOG.warning(
+                "a checkpoint of Lightning is saved inside of a batch, without the state of the run; to resume from it "
+                "exactly, save when the batch has ended"
+            )
             return {}
         return self._present_state(self._driver.run) if self._state is None else self._state
 

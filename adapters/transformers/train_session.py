@@ -60,6 +60,7 @@ class TrainSession:
         self._subject = TorchSubject(
             parts["model"], parts["optimizer"], scheduler=parts["lr_scheduler"], scaler=call.scaler, **of_subject
         )
+        self._subject.made_by = "TransformersCallback"
         self._evaluations = Evaluations()
         callbacks = [*callbacks, self._evaluations]
         self._driver = RunDriver(
@@ -71,8 +72,7 @@ class TrainSession:
         self._first_step = self._logged = state.global_step
         self._left_open = False
         """Whether the trainer was interrupted between the last update of an epoch and its end, which it leaves out."""
-        self._left_out = False
-        """Whether the trainer leaves out the present epoch."""
+        self._left_out = False  # whether the trainer leaves out the present epoch
         self._offset = 0.0  # the part of the present epoch that the trainer leaves out
         self._end_after = ""
         """What the end of the batch or of the epoch comes after: "log of a batch", "log", "evaluation", or nothing."""

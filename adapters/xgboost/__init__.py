@@ -4,3 +4,6 @@ from .callback import XGBoostCallback
 from .subject import XGBoostSubject
 
 __all__ = ["XGBoostCallback", "XGBoostSubject"]
+
+USAGE = "xgboost.train(..., callbacks=[XGBoostCallback(callbacks)])"
+"""What a user writes, for messages."""

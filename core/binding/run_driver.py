@@ -90,6 +90,11 @@ class RunDriver:
         # an epoch in which a killed run had stopped is ended first
         return state.phase == "ended" or state.stays_over or (self.run.stopped and not self.run.resumer.mid_epoch)
 
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch has begun and not ended: ``run.state_dict()`` is refused then."""
+        return self.run.state.epoch_open and self.run.state.counters.in_batch
+
     def begin(
         self,
         epochs: int | None = None,

@@ -250,6 +250,7 @@ class RunState:
         self.learning_rates = {}
         self.validated = self._broken_off = False
         self.loops = self.counters.trained_batches = 0
+        self.counters.in_batch = False
 
     def discard_validation(self) -> None:
         """Remove the metrics of a validation that has raised an error."""

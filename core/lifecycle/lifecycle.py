@@ -128,10 +128,10 @@ class Lifecycle:
     def state_dict(self, run: object) -> dict[str, Any]:
         """Return the state of the run without a checkpoint; every rank calls it, and that of rank 0 is complete."""
         self.require_begun("state_dict()")
-        if self.state.epoch_open and self.loops.in_batch():
+        if self.state.epoch_open and (self.loops.in_batch() or self.state.counters.in_batch):
             raise LoopError(
-                "state_dict() inside of a batch, which a resumed run would not know whether to train on; call it after "
-                "the loop over the batches, or in a plugin at on_batch_end"
+                "state_dict() inside of a batch, which a resumed run would not know whether to train on; call it, or "
+                "save the framework's checkpoint that calls it, when the batch or the epoch has ended"
             )
         executor, collector, start = self.executor, self.collector, self.executor.writer.start
         if self.state.phase == "open":  # what is being written belongs to the state

@@ -431,3 +431,23 @@ def test_validating_a_checkpoint_affects_no_later_fit() -> None:
 
     assert again.run.resumed is None
     assert again.run.step == 8
+
+
+def test_a_checkpoint_in_a_batch_has_no_state_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    """One line says so, and a fit from it begins the callbacks anew, instead of a state that is not right."""
+
+    class Saves(pl.Callback):
+        def on_before_zero_grad(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+            trainer.save_checkpoint("inside.ckpt")
+
+    fit([EarlyStopping(patience=9)], beside=[Saves()], epochs=1)
+    saved = torch.load("inside.ckpt", weights_only=True)
+
+    assert "saved inside of a batch, without the state of the run" in caplog.text
+    assert not [key for key in saved["callbacks"] if "LightningCallback" in key]
+
+
+def test_activations_need_a_probe_which_the_callback_takes(caplog: pytest.LogCaptureFixture) -> None:
+    fit([TensorBoard("logs", histogram_freq=1)], epochs=1)
+
+    assert "give it: LightningCallback(..., probe=validation_loader)" in caplog.text

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import LoopError, MissingMetric, Run
+from trainbus import LoopError, MissingMetric, Run, hookimpl
 from trainbus.binding import RunDriver
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder, LineSubject
@@ -331,3 +331,34 @@ def test_without_a_resume_no_epoch_is_done() -> None:
     driver.end()
     driver.plan(9)
     assert driver.run.state.plan.total == 4
+
+
+def test_the_state_is_refused_inside_of_a_batch_only() -> None:
+    """A run that continues from there would not know whether the weights were updated; at each event it does."""
+    states: list[dict[str, Any]] = []
+
+    class Keeps:
+        @hookimpl
+        def on_batch_begin(self, run: Run) -> None:
+            states.append(run.state_dict())
+
+        @hookimpl
+        def on_batch_end(self, run: Run) -> None:
+            states.append(run.state_dict())
+
+    driver = begun(Keeps(), batches=2)
+    driver.begin_epoch()
+    for _ in range(2):
+        assert not driver.in_batch
+        driver.begin_batch()
+        assert driver.in_batch
+        with pytest.raises(LoopError, match=r"state_dict\(\) inside of a batch.*when the batch or the epoch has ended"):
+            driver.run.state_dict()
+        driver.end_batch({"loss": 1.0})
+    driver.begin_batch()  # the framework leaves the epoch in it
+    driver.end_epoch()
+    driver.run.state_dict()
+    driver.begin_epoch()
+    driver.run.state_dict()
+
+    assert [state["entry"]["step"] for state in states] == [0, 1, 1, 2, 2]
