@@ -26,6 +26,7 @@ except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[skorch]'") from error
 
 from .shared.call_stack import frames
+from .shared.clones import check_resume
 from .torch.subject import TorchSubject
 
 __all__ = ["SkorchCallback"]
@@ -70,7 +71,8 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
     module once more without training, since skorch cannot leave them out; ``net.history`` has their mean as their loss.
 
     ``clone`` and ``GridSearchCV`` copy the callback; each fit is a run with files of its own if their names have the
-    field ``{run}``, as in ``ModelCheckpoint("{run}/best.pt")``. Do not give ``resume`` then: each fit is to begin anew.
+    field ``{run}``, as in ``ModelCheckpoint("{run}/best.pt")``. ``resume`` is refused in a search, where each fit is to
+    begin anew.
 
     If the data, the module or another callback raises an error, ``fit`` notifies no callback: the run ends when the
     next ``fit`` begins or Python exits.
@@ -144,6 +146,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         last = self.driver_
         if last is not None:
             last.abandon()
+        check_resume("SkorchCallback", vars(self)["resume"])
         options, epochs = self._plan(net)
         self.new_, self.given_, self.validating_ = False, None, False
         net.callbacks_ = [*(each for each in net.callbacks_ if each[1] is not self), (_name(net, self), self)]

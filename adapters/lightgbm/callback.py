@@ -18,6 +18,7 @@ from trainbus.settings.arguments import checked
 
 from ..shared.boosting_library import BoostingLibrary
 from ..shared.boosting_run import BoostingRun
+from ..shared.clones import check_resume
 from .subject import LightGBMSubject
 
 import lightgbm  # isort: skip # after the import that names the missing package
@@ -57,6 +58,9 @@ class LightGBMCallback:
     draws other rows, columns and trees, as one line in the log says. To continue from a file of your own, keep
     ``callback.run.state_dict()`` beside it, as it is after the same round, and give ``resume=state`` together with
     ``init_model=``; the number of rounds is then that of the further rounds, as always with ``init_model``.
+
+    In ``GridSearchCV`` and others that train several clones of an estimator, each fit is a run, and ``resume`` is
+    refused.
 
     LightGBM reports an error of its own or of another callback to no callback. The run then ends when the error's
     traceback is released, at the latest at the next training or when Python exits.
@@ -135,6 +139,7 @@ class LightGBMCallback:
         if env.model is self._subject.booster:
             return
         _LIBRARY.check_model(env.model, lightgbm.Booster)
+        check_resume("LightGBMCallback", self._rounds.options.get("resume"))
         call, rounds = _LIBRARY.train_call(), self._rounds
         names, training = _data_names(call)
         rounds.check_data(names, training)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from trainbus import MissingDependency
 from trainbus.failures import LOG
+from trainbus.resume.script.options import report_script_options
 from trainbus.resume.script.rates import apply_script_rates
 from trainbus.storage.atomic_file import reading, write_bytes
 
@@ -27,6 +28,8 @@ except ImportError as error:
 _RATE = "learning_rate"
 _RATE_NAMES = (_RATE, "shrinkage_rate", "eta")
 _DEFAULT_RATE = 0.1
+_NO_OPTIONS = (_RATE, "num_iterations", "num_threads", "verbosity", "metric", "data", "valid", "early_stopping_round")
+"""Parameters that change no tree, and the learning rate."""
 _DRAWS = {
     "bagging_freq": "0",
     "feature_fraction": "1",
@@ -125,6 +128,9 @@ class LightGBMSubject:
             source: Which rate to use if the script has changed it: a ``RateSource``.
         """
         self.booster, saved = booster, self._saved
+        if self.loaded is not None:
+            then, now = (_options(each) for each in (self.loaded, booster))
+            report_script_options(self, then, then, now, LOG.warning)
         now = self.learning_rates()
         self._script_rate = now[_RATE]
         if saved.keys() >= {_RATE, "script"}:
@@ -132,14 +138,27 @@ class LightGBMSubject:
             before = {_RATE: saved["script"]}
             self._script_rate = apply_script_rates(self, before, now, source, LOG.warning)[_RATE]
 
+    def optimizer_options(self) -> Mapping[str, str]:
+        """Return the parameters by which trees are grown."""
+        return {} if self.booster is None else _options(self.booster)
+
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return the direction of a metric of LightGBM."""
         return direction(metric)
 
     def sampling(self) -> list[str]:
         """Return the parameters that draw random numbers, with their values."""
-        options = dict(re.findall(r"^\[(\w+): (.*)\]$", self.snapshot(), re.MULTILINE))
+        options = _parameters(self.loaded if self.booster is None else self.booster)
         return [f"{name}={options[name]}" for name, value in _DRAWS.items() if options.get(name, value) != value]
+
+
+def _parameters(booster: Any) -> dict[str, str]:
+    """Return all parameters of a booster, as its files have them."""
+    return dict(re.findall(r"^\[(\w+): (.*)\]$", booster.model_to_string(num_iteration=1), re.MULTILINE))
+
+
+def _options(booster: Any) -> dict[str, str]:
+    return {name: value for name, value in _parameters(booster).items() if name not in _NO_OPTIONS}
 
 
 def _rate_in(params: Mapping[str, Any]) -> float:

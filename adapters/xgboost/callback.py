@@ -15,6 +15,7 @@ from trainbus.settings.arguments import checked
 
 from ..shared.boosting_library import BoostingLibrary
 from ..shared.boosting_run import BoostingRun
+from ..shared.clones import check_resume
 from .subject import XGBoostSubject
 
 import xgboost  # isort: skip # after the import that names the missing package
@@ -51,6 +52,9 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[rep
     that XGBoost has written, keep ``callback.run.state_dict()`` beside it, as it is after the same round, and give
     ``resume=state`` together with ``xgb_model=``; the number of rounds is then that of the further rounds, as always
     with ``xgb_model``.
+
+    ``GridSearchCV`` and others that train several clones of an estimator copy the callback: each fit is a run. Give
+    each files of its own by the field ``{run}``, as in ``ModelCheckpoint("{run}/best")``. ``resume`` is refused there.
 
     XGBoost reports an error of its own or of another callback to no callback. The run then ends at the next training or
     when Python exits.
@@ -94,6 +98,7 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[rep
         _LIBRARY.check_model(model, xgboost.Booster)
         if xgboost.collective.get_world_size() > 1:
             raise SettingsError("an XGBoostCallback cannot train with several workers; remove it from the callbacks")
+        check_resume("XGBoostCallback", self._rounds.options.get("resume"))
         call, rounds, subject = _LIBRARY.train_call(), self._rounds, XGBoostSubject()
         evaluated = call.get("evals") or ()
         training = [name for data, name in evaluated if data is call["dtrain"]]

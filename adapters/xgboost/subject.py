@@ -26,6 +26,8 @@ except ImportError as error:
 
 _RATE = "learning_rate"
 _RATE_IN_CONFIG = re.compile(rf'"{_RATE}":"([^"]+)"')
+_NO_OPTIONS = (_RATE, "eta", "alpha", "lambda", "min_split_loss", "name", "updater_seq", "debug_synchronize")
+"""The learning rate, second names of options, and what changes no model."""
 _SAMPLING = ("subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode")
 
 
@@ -142,6 +144,12 @@ class XGBoostSubject:
         rate = _find(options, "rate_drop")
         return [*drawn, *([] if rate in (None, "0") else [f"rate_drop={rate}"])]
 
+    def optimizer_options(self) -> Mapping[str, Any]:
+        """Return the options of the trees and of the objective, which files of XGBoost do not hold."""
+        learner = json.loads(self._booster.save_config())["learner"] if self._booster is not None else {}
+        found = _texts([learner.get(part) for part in ("gradient_booster", "objective")])
+        return {name: value for name, value in found.items() if name not in _NO_OPTIONS}
+
     def _note_rate(self) -> None:
         for rate in self.learning_rates().values():
             self._booster.set_attr(**{_RATE: repr(rate)})
@@ -175,6 +183,17 @@ def _find(options: Any, name: str) -> Any:
         found = (_find(each, name) for each in options.values())
         return options.get(name) or next((each for each in found if each is not None), None)
     return None
+
+
+def _texts(options: Any) -> dict[str, str]:
+    """Return the options that are text, wherever they are in a part of XGBoost's configuration."""
+    found: dict[str, str] = {}
+    for name, value in options.items() if isinstance(options, Mapping) else enumerate(options):
+        if isinstance(value, str):
+            found[name] = value
+        elif isinstance(value, (Mapping, list)) and not str(name).endswith("_model_param"):
+            found |= _texts(value)
+    return found
 
 
 def _copy_model_size(source: Any, target: Any) -> None:

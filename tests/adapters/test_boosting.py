@@ -327,6 +327,18 @@ def test_ctrl_c_ends_in_order(library: Any) -> None:
     assert again.run.history == library.run_of(library.Binding(verbose=0)).history
 
 
+@pytest.mark.parametrize(("more", "changed"), [({"max_depth": 2}, "max_depth is 2, not "), ({}, "")])
+def test_an_option_that_the_script_has_changed_is_named(
+    library: Any, caplog: pytest.LogCaptureFixture, more: dict[str, Any], changed: str
+) -> None:
+    """The trees of the checkpoint were grown with the other one."""
+    library.train(library.Binding(ModelCheckpoint("m"), verbose=0), 3)
+    library.resumed(library.Binding(ModelCheckpoint("m"), resume="auto", verbose=0), 5, more)
+    line = "the script has changed these options, which the checkpoint does not restore"
+    assert (line in caplog.text) == bool(changed)
+    assert changed in caplog.text
+
+
 def test_no_line_is_logged_without_a_reason(library: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         library.train(library.Binding(callbacks(), verbose=0))
