@@ -36,6 +36,9 @@ class Resumes(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         return self
 
+    def predict_proba(self, x: Any) -> Any:
+        return np.full((len(x), 2), 0.5)
+
     def predict(self, x: Any) -> Any:
         return np.zeros(len(x), int)
 
