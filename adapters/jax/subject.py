@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainbus import SettingsError
+from trainbus import LoopError, SettingsError
 from trainbus.capabilities import HasLearningRate
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 
 from .files import NPZ, SAFETENSORS, Content, read, write
 from .orbax import ORBAX, is_installed, read_directory, write_directory
+from .unchanged import Unchanged
 
 RATE = "hyperparams/learning_rate"
 """How the name of a rate ends that ``optax.inject_hyperparams`` has put into the state."""
@@ -90,6 +91,7 @@ class JaxSubject:
         if weights is not None and not any(name == weights or name.startswith(f"{weights}/") for name in names):
             raise SettingsError(f"weights={weights!r} is no part of the state; its parts are {', '.join(firsts)}")
         self._part = part if weights is None else weights
+        self._unchanged = Unchanged(self.state)
         self._buffers = HostBuffers()
 
     def refusal(self, capability: type) -> str | None:
@@ -108,6 +110,18 @@ class JaxSubject:
                 "optax.inject_hyperparams(optax.adam)(learning_rate=0.001)"
             )
         return None
+
+    def check_training(self) -> None:
+        """Refuse a loop that keeps the new state for itself.
+
+        Raises:
+            LoopError: The state has the same arrays as before the training.
+        """
+        if self._unchanged.holds(self.state):
+            raise LoopError(
+                "the epoch has trained, but subject.state is still the state that JaxSubject was given, which "
+                "checkpoints would hold; assign the new one after each step: subject.state = new_state"
+            )
 
     # --- files and snapshots
 
@@ -205,7 +219,7 @@ class JaxSubject:
         """Set the random keys that the state still has."""
         leaves = named_leaves(self.state)
         keys = {name: np.asarray(words, np.uint32) for name, words in state.items() if is_key(leaves.get(name))}
-        self.state = with_leaves(self.state, {name: like(leaves[name], words) for name, words in keys.items()})
+        self._replace({name: like(leaves[name], words) for name, words in keys.items()})
 
     # --- learning rates
 
@@ -229,7 +243,7 @@ class JaxSubject:
         for name, rate in rates.items():
             leaf, old = known[name]
             leaves[leaf] = like(old, np.asarray(rate, np.asarray(old).dtype))
-        self.state = with_leaves(self.state, leaves)
+        self._replace(leaves)
 
     def rounded_learning_rates(self, rates: Mapping[str, float]) -> Mapping[str, float]:
         """Return the rates as the state stores them."""
@@ -250,13 +264,20 @@ class JaxSubject:
     def _prefix(self) -> str:
         return f"{self._part}/" if self._part else ""
 
+    def _replace(self, leaves: Mapping[str, Any]) -> None:
+        """Put leaves in the place of those with their names; the loop still has to assign the state that it trains."""
+        was_given = self._unchanged.holds(self.state)
+        self.state = with_leaves(self.state, leaves)
+        if was_given:
+            self._unchanged = Unchanged(self.state)
+
     def _put(self, leaves: Mapping[str, Any], weights_only: bool) -> None:  # noqa: FBT001
         """Put leaves in the place of those with their names."""
         if weights_only:
             leaves = {
                 self._part if name == self._part else f"{self._prefix}{name}": leaf for name, leaf in leaves.items()
             }
-        self.state = with_leaves(self.state, leaves)
+        self._replace(leaves)
 
     def _content(self, weights_only: bool, buffers: HostBuffers | None) -> Content:  # noqa: FBT001
         leaves = self._weights() if weights_only else named_leaves(self.state)

@@ -111,7 +111,7 @@ TRAININGS: dict[Callable[..., None], tuple[str, str]] = {
     xgboost: ("write it into eval_metric", "give xgboost.train evals="),
     lightgbm: ("write it into metric", "give lightgbm.train valid_sets="),
 }
-"""Trainings to what a user writes to log the training loss, if it is not always logged, and to validate, if it says when."""
+"""Trainings to what a user writes to log the training loss, and to validate; empty if nothing is missing there."""
 
 
 def message_of(train: Callable[..., None], monitor: str, *, validates: bool) -> str:
