@@ -225,6 +225,18 @@ def test_an_interrupted_run_ends_the_fit(least: int | None, caplog: pytest.LogCa
     assert ("trains on without callbacks" in caplog.text) == bool(least)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_search_for_the_first_rate_leaves_rates_that_can_be_cut(first: bool, tmp_path: Path) -> None:
+    """Its scheduler is gone when the training begins."""
+    bus = LightningCallback([ReduceLROnPlateau(patience=0, min_delta=10, factor=0.5)], verbose=0)
+    finder = pl.callbacks.LearningRateFinder(num_training_steps=3, update_attr=False)
+    train, validation = loaders()
+    listed = [finder, bus] if first else [bus, finder]
+    trainer = pl.Trainer(callbacks=listed, max_epochs=3, default_root_dir=tmp_path, **QUIET)
+    trainer.fit(Regression(), train, validation)
+    assert bus.run.history["learning_rate"] == pytest.approx([0.1, 0.1, 0.05])
+
+
 def test_its_own_callbacks_work_beside_it(tmp_path: Path) -> None:
     """Its checkpoints hold the state of the run; its progress bar is the only one."""
     beside = [
