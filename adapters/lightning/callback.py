@@ -124,6 +124,12 @@ class LightningCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Drop a state that ``validate``, ``test`` or ``predict`` has loaded."""
+        package = type(trainer).__module__.partition(".")[0]
+        if not isinstance(trainer, Trainer) and package == "pytorch_lightning":
+            raise SettingsError(
+                "the Trainer is that of pytorch_lightning, and LightningCallback is a callback of lightning, which has "
+                "the same classes; write `import lightning.pytorch as pl` in place of `import pytorch_lightning as pl`"
+            )
         self._given = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

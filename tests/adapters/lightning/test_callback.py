@@ -225,6 +225,25 @@ def test_an_interrupted_run_ends_the_fit(least: int | None, caplog: pytest.LogCa
     assert ("trains on without callbacks" in caplog.text) == bool(least)
 
 
+@pytest.mark.parametrize("call", ["fit", "validate"])
+def test_the_trainer_of_the_other_package_is_refused(call: str) -> None:
+    """It has the same classes once more."""
+    other = pytest.importorskip("pytorch_lightning")
+
+    class Module(other.LightningModule):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 1)
+
+        training_step = Regression.training_step
+        validation_step = Regression.validation_step
+        configure_optimizers = Regression.configure_optimizers
+
+    trainer = other.Trainer(callbacks=[LightningCallback(verbose=0)], **QUIET)
+    with pytest.raises(SettingsError, match=r"write `import lightning.pytorch as pl` in place of"):
+        getattr(trainer, call)(Module(), loaders()[0])
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_a_search_for_the_first_rate_leaves_rates_that_can_be_cut(first: bool, tmp_path: Path) -> None:
     """Its scheduler is gone when the training begins."""
