@@ -23,6 +23,7 @@ from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
 
 from ..torch.plain_snapshots import with_plain_snapshots, with_snapshots
+from .accumulation import accumulated_batches
 from .output import metrics_in
 from .rest_of_epoch import RestOfEpoch
 
@@ -40,7 +41,7 @@ def attach(
     evaluator: Engine | None = None,
     *,
     output_transform: Callable[[Any], Any] | None = None,
-    accumulate: int = 1,
+    accumulate: int | None = None,
     **options: Unpack[RunOptions],
 ) -> IgniteHandler:
     """Run a list of trainbus callbacks in every ``run`` of a trainer.
@@ -69,7 +70,8 @@ def attach(
     - ``resume="auto"`` or a path: from a checkpoint of trainbus's ``ModelCheckpoint``. The trainer begins with the
       epoch and the iteration at which the run was interrupted. States of Ignite's own handlers begin anew.
 
-    A checkpoint that is saved after a batch does not have a validation that follows this batch. After a resume in the
+    A resume between the batches of one accumulated update loses their gradients, as one line in the log says. A
+    checkpoint that is saved after a batch does not have a validation that follows this batch. After a resume in the
     middle of an epoch, metrics that are attached to the trainer itself see only the rest of the
     epoch, unless Ignite's checkpoint holds them too. If ``epoch_length`` is not the length of the loader, a resumed run
     begins with the loader's first batches, which one line in the log says.
@@ -81,7 +83,8 @@ def attach(
         evaluator: The engine that validates.
         output_transform: Returns the metrics of a batch from what the process function returned: one number, which is
             ``loss``, or numbers by name. By default, the output is taken if it is of that form.
-        accumulate: Batches in one weight update, as ``gradient_accumulation_steps`` of Ignite.
+        accumulate: Batches in one weight update; by default the ``gradient_accumulation_steps`` of a trainer that
+            Ignite has made, such as by ``create_supervised_trainer``, and otherwise 1.
         options: Further arguments of ``trainbus.Run``. ``resume`` and ``start`` are for the first ``run``. But with
             ``resume="auto"``, a ``run`` that was broken off is continued by the next one.
 
@@ -98,9 +101,8 @@ def attach(
             raise SettingsError(f"attach: {name}={engine!r} is no Engine of Ignite")
     if trainer is evaluator:
         raise SettingsError("attach: the evaluator is the trainer; an evaluation needs an engine of its own")
-    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
-        raise SettingsError(f"attach: accumulate={accumulate!r}; give how many batches make one update, such as 1")
-    handler = IgniteHandler(subject, as_list(callbacks), output_transform or metrics_in, accumulate, options)
+    batches = accumulated_batches(trainer, accumulate)
+    handler = IgniteHandler(subject, as_list(callbacks), output_transform or metrics_in, batches, options)
     handler.attach(trainer, evaluator)
     return handler
 
@@ -242,6 +244,15 @@ class IgniteHandler:
                 reached -= 1
                 self._only_end = True
         state.epoch, state.iteration = epoch, reached
+        if lost := reached % self._accumulate:
+            LOG.warning(
+                "the run was interrupted after %d of the %d batches of an accumulated update, and their gradients are "
+                "lost: the resumed training is not exactly the unbroken one; save after complete updates, as with "
+                "save_freq=%d",
+                lost,
+                self._accumulate,
+                self._accumulate,
+            )
         given = getattr(state.dataloader, "__len__", int)()
         if reached and length and given and given != length:
             LOG.warning(
