@@ -22,9 +22,11 @@ from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
 
+from ..shared.schedules import check_schedule
 from ..torch.plain_snapshots import with_plain_snapshots, with_snapshots
 from .accumulation import accumulated_batches
 from .output import metrics_in
+from .param_schedules import schedule_of
 from .rest_of_epoch import RestOfEpoch
 
 _ADVICE = MetricAdvice(
@@ -184,6 +186,7 @@ class IgniteHandler:
             last.abandon()
         for event, handler in self._handlers:  # Checkpoint saves after a batch, and validations count for their epoch
             _move(engine, event, handler, first=event is not Events.EPOCH_COMPLETED)
+        check_schedule(self.callbacks, schedule_of(engine))
         options = self._options_of_run(None if last is None else last.run)
         driver = RunDriver(self._subject, self.callbacks, **options)
         self._driver, self._paused, self._only_end = driver, False, False

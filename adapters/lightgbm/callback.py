@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Unpack
@@ -19,7 +19,8 @@ from trainbus.settings.arguments import checked
 from ..shared.boosting_library import BoostingLibrary
 from ..shared.boosting_run import BoostingRun
 from ..shared.clones import check_resume
-from .subject import LightGBMSubject
+from ..shared.schedules import check_schedule
+from .subject import RATE_NAMES, LightGBMSubject
 
 import lightgbm  # isort: skip # after the import that names the missing package
 
@@ -150,6 +151,7 @@ class LightGBMCallback:
         try:
             _check_model(env.begin_iteration, subject)
             rounds.check_begin(env.begin_iteration)
+            check_schedule(rounds.callbacks, _schedule_in(_set_of(call, self) or ()))
             subject.adopt(env.model, rounds.options.get("resume_learning_rates", "checkpoint"))
         except BaseException as error:
             driver.end(error)
@@ -268,6 +270,13 @@ def _check_model(begun: int, subject: LightGBMSubject) -> None:
 def _set_of(call: Mapping[str, Any], callback: LightGBMCallback) -> set[Any] | None:
     """Return an object that exists as long as the loop does: the set of its callbacks."""
     return next((each for each in call.values() if isinstance(each, set) and callback in each), None)
+
+
+def _schedule_in(callbacks: Iterable[Any]) -> str | None:
+    """Return what sets the learning rate before each round, if one of the callbacks of LightGBM does."""
+    kind = type(lightgbm.reset_parameter())
+    names = (name for each in callbacks if isinstance(each, kind) for name in each.kwargs if name in RATE_NAMES)
+    return next((f"lightgbm.reset_parameter({name}=...)" for name in names), None)
 
 
 def _left(reference: Callable[[], LightGBMCallback | None], booster: Any) -> None:

@@ -26,7 +26,8 @@ except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[lightgbm]'") from error
 
 _RATE = "learning_rate"
-_RATE_NAMES = (_RATE, "shrinkage_rate", "eta")
+RATE_NAMES = (_RATE, "shrinkage_rate", "eta")
+"""The names that LightGBM has for the learning rate."""
 _DEFAULT_RATE = 0.1
 _NO_OPTIONS = (_RATE, "num_iterations", "num_threads", "verbosity", "metric", "data", "valid", "early_stopping_round")
 """Parameters that change no tree, and the learning rate."""
@@ -162,7 +163,7 @@ def _options(booster: Any) -> dict[str, str]:
 
 
 def _rate_in(params: Mapping[str, Any]) -> float:
-    return float(next((params[name] for name in _RATE_NAMES if name in params), _DEFAULT_RATE))
+    return float(next((params[name] for name in RATE_NAMES if name in params), _DEFAULT_RATE))
 
 
 def _write(text: str, path: Path) -> str:

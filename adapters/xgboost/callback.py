@@ -16,6 +16,7 @@ from trainbus.settings.arguments import checked
 from ..shared.boosting_library import BoostingLibrary
 from ..shared.boosting_run import BoostingRun
 from ..shared.clones import check_resume
+from ..shared.schedules import check_schedule
 from .subject import XGBoostSubject
 
 import xgboost  # isort: skip # after the import that names the missing package
@@ -100,6 +101,9 @@ class XGBoostCallback(xgboost.callback.TrainingCallback):  # pyright: ignore[rep
             raise SettingsError("an XGBoostCallback cannot train with several workers; remove it from the callbacks")
         check_resume("XGBoostCallback", self._rounds.options.get("resume"))
         call, rounds, subject = _LIBRARY.train_call(), self._rounds, XGBoostSubject()
+        schedules = xgboost.callback.LearningRateScheduler
+        scheduled = any(isinstance(each, schedules) for each in call.get("callbacks") or ())
+        check_schedule(rounds.callbacks, "xgboost.callback.LearningRateScheduler" if scheduled else None)
         evaluated = call.get("evals") or ()
         training = [name for data, name in evaluated if data is call["dtrain"]]
         if evaluated:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.interrupted import Interrupts, interrupted
-from trainbus import LoopError, MissingMetric, Run, SettingsError
+from trainbus import LoopError, MissingCapability, MissingMetric, Run, SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard, TerminateOnNaN
 from trainbus.testing import check_binding
 
@@ -337,6 +337,18 @@ def test_an_option_that_the_script_has_changed_is_named(
     line = "the script has changed these options, which the checkpoint does not restore"
     assert (line in caplog.text) == bool(changed)
     assert changed in caplog.text
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cut_beside_a_schedule_of_the_library_is_refused(library: Any, first: bool) -> None:
+    """In whatever order they are listed; all else works beside it."""
+    schedule = library.SCHEDULE
+    callback = library.Binding(ReduceLROnPlateau(), verbose=0)
+    with pytest.raises(MissingCapability, match=r"ReduceLROnPlateau needs .* but (xgboost|lightgbm)\.\S+ sets the"):
+        library.train(None, 3, others=[schedule, *library.listed(callback)][:: 1 if first else -1])
+    callback = library.Binding(EarlyStopping(patience=9), verbose=0)
+    library.train(callback, 3, others=[schedule])
+    assert callback.run.result.epochs == 3
 
 
 def test_no_line_is_logged_without_a_reason(library: Any, caplog: pytest.LogCaptureFixture) -> None:

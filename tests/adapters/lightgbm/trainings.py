@@ -56,6 +56,14 @@ def params(**more: Any) -> dict[str, Any]:
     return {**PARAMS, **more}
 
 
+SCHEDULE = lightgbm.reset_parameter(learning_rate=lambda round_: 0.5 / (round_ + 1))
+
+
+def listed(callback: Binding) -> list[Any]:
+    """Return what a user writes into the list of the library's callbacks."""
+    return [*callback]
+
+
 def train(
     callback: Binding | None,
     rounds: int = ROUNDS,

@@ -53,6 +53,14 @@ def params(**more: Any) -> dict[str, Any]:
     return {name: value for name, value in {**PARAMS, **more}.items() if value is not None}
 
 
+SCHEDULE = xgboost.callback.LearningRateScheduler(lambda round_: 0.5 / (round_ + 1))
+
+
+def listed(callback: Binding) -> list[Any]:
+    """Return what a user writes into the list of the library's callbacks."""
+    return [callback]
+
+
 def data() -> tuple[Any, Any]:
     return xgboost.DMatrix(X[:60], Y[:60]), xgboost.DMatrix(X[60:], Y[60:])
 
