@@ -131,7 +131,7 @@ def reported() -> str | None:
 
 def _present_library() -> Any:
     """Return ``ray.tune`` in a trial of Ray Tune, else ``ray.train``: each reports to its own session."""
-    tune = sys.modules.get("ray.tune")  # a trial has imported it
+    tune: Any = sys.modules.get("ray.tune")  # a trial has imported it
     if hasattr(tune, "get_context"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns where there is no trial

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from trainbus import LoopError, MissingDependency, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions, check_options, continues
+from trainbus.binding import RunDriver, RunOptions, check_options, options_of_next
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import is_validated
@@ -167,14 +167,8 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
             return {**options, "resume": state}, epochs
         if last is None:
             return options, net.max_epochs
-        source = options["resume"]
-        if source is not None and not continues(source, last):
-            LOG.warning(
-                "resume=%r was used in the first fit() of this SkorchCallback: this fit() begins with the present "
-                "weights; to continue the earlier run, make a new net with SkorchCallback(resume='auto')",
-                source,
-            )
-            options["resume"] = None
+        instead = "make a new net with SkorchCallback(resume='auto')"
+        options = options_of_next(options, last, "fit()", instead)
         done = 0 if self.new_ else last.state.epochs_finished
         options["start"] = {"epoch": done} if done else None
         return options, done + net.max_epochs

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.engine.deterministic import DeterministicEngine
 
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions, check_options, continues
+from trainbus.binding import RunDriver, RunOptions, check_options, options_of_next
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import is_validated
@@ -200,27 +200,18 @@ class IgniteHandler:
         if driver.stopped:
             engine.terminate()
 
-    def _options_of_run(self, last: Run | None) -> RunOptions:
-        options, given = self._options.copy(), self._given
-        source = options.get("resume")
-        if given is not None:
+    def _options_of_run(self, last: Run | None) -> dict[str, Any]:
+        given, source = self._given, self._options.get("resume")
+        if given is None:
+            instead = "make a new trainer with attach(..., resume='auto')"
+            options = options_of_next(self._options, last, "trainer.run()", instead)
+        else:
             if source not in (None, AUTO):
                 raise SettingsError(
                     f"a checkpoint of Ignite was loaded, and resume={source!r} names another one to continue from; "
                     "give one of them"
                 )
-            options["resume"] = with_snapshots(given)
-            self._given = None
-        elif last is not None:
-            if source is not None and not continues(source, last):
-                if last.rank == 0:
-                    LOG.warning(
-                        "resume=%r was used in the first trainer.run(): this run begins where the trainer is; to "
-                        "continue the earlier run, make a new trainer with attach(..., resume='auto')",
-                        source,
-                    )
-                options["resume"] = None
-            options["start"] = None
+            options, self._given = {**self._options, "resume": with_snapshots(given)}, None
         return options
 
     def _continue(self, engine: Engine, driver: RunDriver) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from trainbus import LoopError, Run
-from trainbus.binding import RunDriver, check_options, continues
+from trainbus.binding import RunDriver, check_options, options_of_next
 from trainbus.failures import LOG
 from trainbus.settings.plugin_list import as_list
 
@@ -89,7 +89,8 @@ class BoostingRun:
         """Begin a run, whose number of rounds is not known yet: ``plan`` follows."""
         if self.open:  # of a training that has ended with an error
             self._abandon()
-        options = self._options_now()
+        last = None if self.driver is None else self.driver.run
+        options = options_of_next(self.options, last, "training with this callback", "make a new callback")
         self.metrics, self._named = BoostingMetrics(self._data, self._metric), False
         self.driver = RunDriver(subject, self.callbacks, reduce=None, **options)
         self.driver.begin(
@@ -141,17 +142,6 @@ class BoostingRun:
     def _abandon(self) -> None:
         if self.driver is not None:
             self.driver.abandon()
-
-    def _options_now(self) -> dict[str, Any]:
-        """Return the options of a run: only the first one resumes, or the next after one that was interrupted."""
-        resume, before = self.options.get("resume"), None if self.driver is None else self.driver.run
-        if before is None or resume is None or continues(resume, before):
-            return self.options
-        LOG.warning(
-            "resume= was used in the first training with this callback: this one is a new run; to continue the earlier "
-            "one, make a new callback"
-        )
-        return {name: value for name, value in self.options.items() if name not in ("resume", "start")}
 
     def plan(self, rounds: int | None, training: Collection[str] = ()) -> None:
         """Set the number of rounds that the library was asked for, and the names of data sets of the training data."""

@@ -12,8 +12,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import ExportableState
 
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunOptions, check_options, continues
-from trainbus.failures import LOG
+from trainbus.binding import RunOptions, check_options, options_of_next
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
@@ -136,27 +135,16 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
 
     def _options_of(self, call: TrainCall, args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
         """Return the options of the run of this ``train``; those that say where it begins are for the first one."""
-        options: dict[str, Any] = dict(self._options)
-        source, last = options.get("resume"), None if self._session is None else self._session.run
+        source, last = self._options.get("resume"), None if self._session is None else self._session.run
         if call.resume_from is not None:
             if source not in (None, AUTO):
                 raise SettingsError(
                     f"trainer.train(resume_from_checkpoint={call.resume_from!r}) and resume={source!r} are two "
                     "checkpoints to continue from; give one of them"
                 )
-            options["resume"] = None
-        elif last is not None:
-            if source is not None and not continues(source, last):
-                if last.rank == 0:
-                    LOG.warning(
-                        "resume=%r was used in the first train() with this TransformersCallback: this train() begins "
-                        "with epoch 1 and the present weights; to continue the earlier run, make a new "
-                        "TransformersCallback(resume='auto')",
-                        source,
-                    )
-                options["resume"] = None
-            options["start"] = None
-        return options
+            return {**self._options, "resume": None}
+        instead = "make a new TransformersCallback(resume='auto')"
+        return options_of_next(self._options, last, "train()", instead)
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any

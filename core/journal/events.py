@@ -115,6 +115,8 @@ class _Introduction(_Event):
     """Number of the last planned step, counted from 1; None if it is not known yet, and in a loop over epochs."""
     validate_every: Steps | None = None
     """Steps from one validation to the next, in a loop by steps."""
+    hparams: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """The hyperparameters of the run, as plain data."""
     callbacks: dict[str, PluginRecord] = Field(default_factory=dict[str, PluginRecord])
     """Name of each plugin, in order, to the callback that made it."""
     environment: dict[str, str | int | None] = Field(default_factory=dict[str, str | int | None])

@@ -36,7 +36,7 @@ from ..append_only_file import AppendOnlyFile
 from ..environment import environment
 from .epoch_validations import EpochValidations, SavedValidations
 from .journal_file import open_journal
-from .records import action_record, described, outcome_of, plugin_record, recorded_value
+from .records import action_record, described, outcome_of, plugin_record, recorded_hparams, recorded_value
 
 PATIENCE = 5.0
 """Seconds that a thread waits for the one that writes."""
@@ -263,6 +263,7 @@ class JournalRecorder:
             "subject": None if run.subject is None else type(run.subject).__name__,
             ("planned_epochs" if plan.unit == "epoch" else "planned_steps"): plan.total,
             "validate_every": plan.validate_every,
+            "hparams": recorded_hparams(run.hparams),
             "callbacks": {name: plugin_record(run, name) for name in run.plugins},
             "environment": environment(),
         }

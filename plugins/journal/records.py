@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -10,9 +11,12 @@ from typing import Any, Literal, cast
 from trainbus import Run, journal
 from trainbus.decision import Action
 from trainbus.metrics.scalars import plain_number
+from trainbus.resume.serialization import to_json_data
 
 COMMON_FIELDS = tuple(each.name for each in fields(Action))
 """The fields that every action has; the others are its options."""
+MAX_HPARAM = 2_000
+"""The characters of JSON of one hyperparameter that are recorded; the journal is read line by line."""
 MAX_TEXT = 200
 """The characters that are recorded of a text in an event of the loop."""
 
@@ -47,6 +51,20 @@ def recorded_value(value: object) -> bool | float | str | None:
         return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}..."
     number = value if value is None or isinstance(value, (bool, int)) else plain_number(value)
     return number if number is None or isinstance(number, (bool, int, float)) else f"<{type(value).__name__}>"
+
+
+def recorded_hparams(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyperparameters as the journal has them: plain data, and in place of a large one its type and size.
+
+    >>> recorded_hparams({"lr": 0.1, "layers": (64, 8), "vocabulary": list(range(1000))})
+    {'lr': 0.1, 'layers': [64, 8], 'vocabulary': '<list, 4,890 characters>'}
+    """
+    found: dict[str, Any] = {}
+    for name, value in hparams.items():
+        plain = to_json_data(value)
+        size = len(json.dumps(plain))
+        found[name] = plain if size <= MAX_HPARAM else f"<{type(value).__name__}, {size:,} characters>"
+    return found
 
 
 @cache

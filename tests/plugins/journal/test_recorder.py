@@ -21,6 +21,7 @@ from trainbus.journal import (
     ExceptionRaised,
     FailureReported,
     RunResumed,
+    RunStarted,
     StopRequested,
     read,
 )
@@ -197,6 +198,18 @@ def test_the_journal_of_a_killed_and_resumed_run_equals_that_of_an_uninterrupted
     for each in broken:
         assert events_of(each) == events_of(unbroken)
     assert [type(each) for each in broken[-1].events].count(RunResumed) == 2
+
+
+def test_the_header_has_the_hyperparameters_also_of_a_resumed_run(tmp_path: Path) -> None:
+    """As plain data; the script of the resumed run gives them anew, or the checkpoint has them."""
+    for epochs, given in ((1, {"lr": 0.1, "layers": (64, 8)}), (2, {"seed": 3})):
+        callbacks = [Journal(JOURNAL), ModelCheckpoint("m", monitor="loss")]
+        with Run(LineSubject(), callbacks=callbacks, hparams=given, resume="auto") as run:
+            for epoch in run.epochs(epochs):
+                run.log(loss=1.0 / (epoch + 1))
+    begun, resumed = (each for each in read_one().events if isinstance(each, (RunStarted, RunResumed)))
+    assert begun.hparams == {"lr": 0.1, "layers": [64, 8]}
+    assert resumed.hparams == {"lr": 0.1, "layers": [64, 8], "seed": 3}
 
 
 def test_a_run_resumed_with_another_journal_begins_a_new_record(tmp_path: Path) -> None:
