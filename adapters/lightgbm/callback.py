@@ -274,7 +274,7 @@ def _set_of(call: Mapping[str, Any], callback: LightGBMCallback) -> set[Any] | N
 
 def _schedule_in(callbacks: Iterable[Any]) -> str | None:
     """Return what sets the learning rate before each round, if one of the callbacks of LightGBM does."""
-    kind = type(lightgbm.reset_parameter())
+    kind: Any = type(lightgbm.reset_parameter())
     names = (name for each in callbacks if isinstance(each, kind) for name in each.kwargs if name in RATE_NAMES)
     return next((f"lightgbm.reset_parameter({name}=...)" for name in names), None)
 

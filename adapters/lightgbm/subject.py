@@ -130,14 +130,14 @@ class LightGBMSubject:
         """
         self.booster, saved = booster, self._saved
         if self.loaded is not None:
-            then, now = (_options(each) for each in (self.loaded, booster))
-            report_script_options(self, then, then, now, LOG.warning)
+            before = _options(self.loaded)
+            report_script_options(self, before, before, _options(booster), LOG.warning)
         now = self.learning_rates()
         self._script_rate = now[_RATE]
         if saved.keys() >= {_RATE, "script"}:
             self.set_learning_rates({_RATE: saved[_RATE]})
-            before = {_RATE: saved["script"]}
-            self._script_rate = apply_script_rates(self, before, now, source, LOG.warning)[_RATE]
+            script = {_RATE: saved["script"]}
+            self._script_rate = apply_script_rates(self, script, now, source, LOG.warning)[_RATE]
 
     def optimizer_options(self) -> Mapping[str, str]:
         """Return the parameters by which trees are grown."""

@@ -188,10 +188,11 @@ def _find(options: Any, name: str) -> Any:
 def _texts(options: Any) -> dict[str, str]:
     """Return the options that are text, wherever they are in a part of XGBoost's configuration."""
     found: dict[str, str] = {}
-    for name, value in options.items() if isinstance(options, Mapping) else enumerate(options):
+    named = options.items() if isinstance(options, Mapping) else (("", each) for each in options)
+    for name, value in named:
         if isinstance(value, str):
             found[name] = value
-        elif isinstance(value, (Mapping, list)) and not str(name).endswith("_model_param"):
+        elif isinstance(value, (Mapping, list)) and not name.endswith("_model_param"):
             found |= _texts(value)
     return found
 
