@@ -34,6 +34,9 @@ except ImportError as error:
 
 __all__ = ["PruningCallback"]
 
+USAGE = "Run(subject, [*callbacks, PruningCallback(trial)])"
+"""What a user writes, for messages."""
+
 _AT = ("epoch", "validation")
 _MODES = ("auto", "min", "max")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from trainbus import LoopError, MissingDependency, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions, check_options, continues
+from trainbus.binding import RunDriver, RunOptions, check_options, options_of_next
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import is_validated
@@ -26,9 +26,13 @@ except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[skorch]'") from error
 
 from .shared.call_stack import frames
+from .shared.clones import check_resume
 from .torch.subject import TorchSubject
 
 __all__ = ["SkorchCallback"]
+
+USAGE = "NeuralNet(..., callbacks=[SkorchCallback(callbacks)])"
+"""What a user writes, for messages."""
 
 _DEFAULTS = {
     name: each.default
@@ -67,13 +71,15 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
     module once more without training, since skorch cannot leave them out; ``net.history`` has their mean as their loss.
 
     ``clone`` and ``GridSearchCV`` copy the callback; each fit is a run with files of its own if their names have the
-    field ``{run}``, as in ``ModelCheckpoint("{run}/best.pt")``. Do not give ``resume`` then: each fit is to begin anew.
+    field ``{run}``, as in ``ModelCheckpoint("{run}/best.pt")``. ``resume`` is refused in a search, where each fit is to
+    begin anew.
 
     If the data, the module or another callback raises an error, ``fit`` notifies no callback: the run ends when the
     next ``fit`` begins or Python exits.
 
     Args:
         callbacks: Callbacks, as in ``trainbus.Run``, or a single one.
+        probe: Data for TensorBoard's activations and graph, as in ``TorchSubject``.
         options: Further arguments of ``trainbus.Run``. ``resume`` and ``start`` are for the first ``fit``.
 
     Raises:
@@ -81,8 +87,9 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
     """
 
     @checked("SkorchCallback", "give several callbacks as one list: SkorchCallback([...])")
-    def __init__(self, callbacks: Any = (), **options: Unpack[RunOptions]) -> None:
-        check_options("SkorchCallback", options, ["callbacks"])
+    def __init__(self, callbacks: Any = (), probe: Any = None, **options: Unpack[RunOptions]) -> None:
+        check_options("SkorchCallback", options, ["callbacks", "probe"])
+        self.probe = probe
         self.callbacks = callbacks  # unchanged, since clone() compares it; names that end in _ are no parameters
         for name, default in _DEFAULTS.items():
             setattr(self, name, options.get(name, default))
@@ -95,7 +102,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         """Whether the net has been initialised since the last fit."""
         self.max_epochs_: int | None = None
         """The setting of the net, while the fit begins with fewer epochs."""
-        self.validating_ = self.skipped_ = self.in_batch_ = False
+        self.validating_ = self.skipped_ = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the contents of a pickle or a copy: the settings, and the data of the last run without its model."""
@@ -119,7 +126,7 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         raise LoopError("no run yet: it begins in net.fit(...), with this callback in callbacks=[...] of the net")
 
     def _state_of(self, driver: RunDriver) -> tuple[Mapping[str, Any], int] | None:
-        if not self.in_batch_:
+        if not driver.in_batch:
             return driver.run.state_dict(), driver.run.state.plan.total or 0
         LOG.warning(
             "the SkorchCallback was pickled inside of a batch, without the state of its run; pickle the net at the "
@@ -139,10 +146,11 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
         last = self.driver_
         if last is not None:
             last.abandon()
+        check_resume("SkorchCallback", vars(self)["resume"])
         options, epochs = self._plan(net)
-        self.new_, self.given_, self.validating_, self.in_batch_ = False, None, False, False
+        self.new_, self.given_, self.validating_ = False, None, False
         net.callbacks_ = [*(each for each in net.callbacks_ if each[1] is not self), (_name(net, self), self)]
-        self.driver_ = driver = RunDriver(_subject(net), as_list(self.callbacks), **options)
+        self.driver_ = driver = RunDriver(_subject(net, self.probe), as_list(self.callbacks), **options)
         driver.begin(epochs, validation_freq=1, advice=_ADVICE, loop_is_alive=lambda: _fits(net))
         first = driver.first_epoch
         if driver.run.resumed is not None:
@@ -159,14 +167,8 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
             return {**options, "resume": state}, epochs
         if last is None:
             return options, net.max_epochs
-        source = options["resume"]
-        if source is not None and not continues(source, last):
-            LOG.warning(
-                "resume=%r was used in the first fit() of this SkorchCallback: this fit() begins with the present "
-                "weights; to continue the earlier run, make a new net with SkorchCallback(resume='auto')",
-                source,
-            )
-            options["resume"] = None
+        instead = "make a new net with SkorchCallback(resume='auto')"
+        options = options_of_next(options, last, "fit()", instead)
         done = 0 if self.new_ else last.state.epochs_finished
         options["start"] = {"epoch": done} if done else None
         return options, done + net.max_epochs
@@ -203,10 +205,8 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
             return
         if training:
             vars(net).pop("train_step", None)  # the loop has it
-            if not driver.batches_to_skip:
-                if not driver.begin_batch():  # a killed run had stopped here
-                    raise KeyboardInterrupt
-                self.in_batch_ = True
+            if not driver.batches_to_skip and not driver.begin_batch():  # a killed run had stopped here
+                raise KeyboardInterrupt
         elif not self.validating_:
             self.validating_ = True
             driver.begin_validation()
@@ -221,7 +221,6 @@ class SkorchCallback(Callback):  # type: ignore[misc, unused-ignore]
             if driver.run.state.epoch_open:
                 size = get_len(batch[0]) if isinstance(batch, (tuple, list)) else get_len(batch)
                 driver.run.log({"train_loss": kwargs["loss"].item()}, count=size)
-            self.in_batch_ = False
             driver.end_batch()
             if driver.stopped:
                 raise KeyboardInterrupt
@@ -275,7 +274,7 @@ def _name(net: Any, callback: SkorchCallback) -> str:
     return str(next(name for name, each in net.callbacks_ if each is callback))
 
 
-def _subject(net: Any) -> TorchSubject:
+def _subject(net: Any, probe: Any) -> TorchSubject:
     """Return the subject of a net that is initialised."""
     schedulers: dict[str, Any] = {}
     for name, each in net.callbacks_:
@@ -287,7 +286,10 @@ def _subject(net: Any) -> TorchSubject:
     optimizers = {name: getattr(net, f"{name}_") for name in net._optimizers}  # noqa: SLF001
     criteria = {name: getattr(net, f"{name}_") for name in net._criteria}  # noqa: SLF001
     extra = {name: each for name, each in criteria.items() if isinstance(each, torch.nn.Module) and each.state_dict()}
-    return TorchSubject(_alone(modules), _alone(optimizers), scheduler=_alone(schedulers) or None, extra=extra)
+    parts = _alone(modules), _alone(optimizers)
+    subject = TorchSubject(*parts, scheduler=_alone(schedulers) or None, extra=extra, probe=probe)
+    subject.made_by = "SkorchCallback"
+    return subject
 
 
 def _alone(named: dict[str, Any]) -> Any:

@@ -397,6 +397,7 @@ class Run:
         begin = self._bus.on_batch_begin
         if begin is not None and (decision := begin(self, self.state.epoch, batch)) is not None:
             self._life.execute(self, decision)
+        self.state.counters.in_batch = True
 
     def end_batch(self, batch: int, metrics: Mapping[str, Any] | None = None, steps: int = 1) -> None:
         """End a batch; arguments that do not fit raise Python's own ``TypeError``.
@@ -408,7 +409,7 @@ class Run:
         """
         state = self.state
         counters = state.counters
-        counters.batch, counters.trained_batches = batch, batch + 1
+        counters.batch, counters.trained_batches, counters.in_batch = batch, batch + 1, False
         counters.steps += steps
         end = self._bus.on_batch_end
         if end is not None:

@@ -15,3 +15,6 @@ except ImportError as error:
 from .handler import IgniteHandler, attach
 
 __all__ = ["IgniteHandler", "attach"]
+
+USAGE = "attach(trainer, TorchSubject(model, optimizer), callbacks, evaluator)"
+"""What a user writes, for messages."""

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.engine.deterministic import DeterministicEngine
 
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunDriver, RunOptions, check_options, continues
+from trainbus.binding import RunDriver, RunOptions, check_options, options_of_next
 from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.metrics.names import is_validated
@@ -22,8 +22,11 @@ from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
 
+from ..shared.schedules import check_schedule
 from ..torch.plain_snapshots import with_plain_snapshots, with_snapshots
+from .accumulation import accumulated_batches
 from .output import metrics_in
+from .param_schedules import schedule_of
 from .rest_of_epoch import RestOfEpoch
 
 _ADVICE = MetricAdvice(
@@ -40,7 +43,7 @@ def attach(
     evaluator: Engine | None = None,
     *,
     output_transform: Callable[[Any], Any] | None = None,
-    accumulate: int = 1,
+    accumulate: int | None = None,
     **options: Unpack[RunOptions],
 ) -> IgniteHandler:
     """Run a list of trainbus callbacks in every ``run`` of a trainer.
@@ -69,7 +72,8 @@ def attach(
     - ``resume="auto"`` or a path: from a checkpoint of trainbus's ``ModelCheckpoint``. The trainer begins with the
       epoch and the iteration at which the run was interrupted. States of Ignite's own handlers begin anew.
 
-    A checkpoint that is saved after a batch does not have a validation that follows this batch. After a resume in the
+    A resume between the batches of one accumulated update loses their gradients, as one line in the log says. A
+    checkpoint that is saved after a batch does not have a validation that follows this batch. After a resume in the
     middle of an epoch, metrics that are attached to the trainer itself see only the rest of the
     epoch, unless Ignite's checkpoint holds them too. If ``epoch_length`` is not the length of the loader, a resumed run
     begins with the loader's first batches, which one line in the log says.
@@ -81,7 +85,8 @@ def attach(
         evaluator: The engine that validates.
         output_transform: Returns the metrics of a batch from what the process function returned: one number, which is
             ``loss``, or numbers by name. By default, the output is taken if it is of that form.
-        accumulate: Batches in one weight update, as ``gradient_accumulation_steps`` of Ignite.
+        accumulate: Batches in one weight update; by default the ``gradient_accumulation_steps`` of a trainer that
+            Ignite has made, such as by ``create_supervised_trainer``, and otherwise 1.
         options: Further arguments of ``trainbus.Run``. ``resume`` and ``start`` are for the first ``run``. But with
             ``resume="auto"``, a ``run`` that was broken off is continued by the next one.
 
@@ -98,9 +103,8 @@ def attach(
             raise SettingsError(f"attach: {name}={engine!r} is no Engine of Ignite")
     if trainer is evaluator:
         raise SettingsError("attach: the evaluator is the trainer; an evaluation needs an engine of its own")
-    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
-        raise SettingsError(f"attach: accumulate={accumulate!r}; give how many batches make one update, such as 1")
-    handler = IgniteHandler(subject, as_list(callbacks), output_transform or metrics_in, accumulate, options)
+    batches = accumulated_batches(trainer, accumulate)
+    handler = IgniteHandler(subject, as_list(callbacks), output_transform or metrics_in, batches, options)
     handler.attach(trainer, evaluator)
     return handler
 
@@ -125,7 +129,6 @@ class IgniteHandler:
         """The state that a checkpoint of Ignite had, until a run begins with it."""
         self._paused = False
         """Whether ``trainer.interrupt`` has left the loop."""
-        self._in_batch = False
         self._only_end = False
         """Whether all batches of the epoch were trained on before the run was interrupted, but its end was not."""
 
@@ -169,11 +172,6 @@ class IgniteHandler:
         """Return the state of the run, which ``torch.load(..., weights_only=True)`` reads; empty before the first."""
         if self._driver is None or self._given is not None:
             return dict(self._given or {})
-        if self._in_batch:
-            raise LoopError(
-                "a Checkpoint with the state of the run saves inside of a batch; save at ITERATION_COMPLETED, "
-                "EPOCH_COMPLETED or COMPLETED"
-            )
         return with_plain_snapshots(self._driver.run.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -188,9 +186,10 @@ class IgniteHandler:
             last.abandon()
         for event, handler in self._handlers:  # Checkpoint saves after a batch, and validations count for their epoch
             _move(engine, event, handler, first=event is not Events.EPOCH_COMPLETED)
+        check_schedule(self.callbacks, schedule_of(engine))
         options = self._options_of_run(None if last is None else last.run)
         driver = RunDriver(self._subject, self.callbacks, **options)
-        self._driver, self._paused, self._in_batch, self._only_end = driver, False, False, False
+        self._driver, self._paused, self._only_end = driver, False, False
         state = engine.state
         length, epochs = state.epoch_length, state.max_epochs
         if epochs is None and length and state.max_iters is not None:
@@ -201,27 +200,18 @@ class IgniteHandler:
         if driver.stopped:
             engine.terminate()
 
-    def _options_of_run(self, last: Run | None) -> RunOptions:
-        options, given = self._options.copy(), self._given
-        source = options.get("resume")
-        if given is not None:
+    def _options_of_run(self, last: Run | None) -> dict[str, Any]:
+        given, source = self._given, self._options.get("resume")
+        if given is None:
+            instead = "make a new trainer with attach(..., resume='auto')"
+            options = options_of_next(self._options, last, "trainer.run()", instead)
+        else:
             if source not in (None, AUTO):
                 raise SettingsError(
                     f"a checkpoint of Ignite was loaded, and resume={source!r} names another one to continue from; "
                     "give one of them"
                 )
-            options["resume"] = with_snapshots(given)
-            self._given = None
-        elif last is not None:
-            if source is not None and not continues(source, last):
-                if last.rank == 0:
-                    LOG.warning(
-                        "resume=%r was used in the first trainer.run(): this run begins where the trainer is; to "
-                        "continue the earlier run, make a new trainer with attach(..., resume='auto')",
-                        source,
-                    )
-                options["resume"] = None
-            options["start"] = None
+            options, self._given = {**self._options, "resume": with_snapshots(given)}, None
         return options
 
     def _continue(self, engine: Engine, driver: RunDriver) -> None:
@@ -248,6 +238,15 @@ class IgniteHandler:
                 reached -= 1
                 self._only_end = True
         state.epoch, state.iteration = epoch, reached
+        if lost := reached % self._accumulate:
+            LOG.warning(
+                "the run was interrupted after %d of the %d batches of an accumulated update, and their gradients are "
+                "lost: the resumed training is not exactly the unbroken one; save after complete updates, as with "
+                "save_freq=%d",
+                lost,
+                self._accumulate,
+                self._accumulate,
+            )
         given = getattr(state.dataloader, "__len__", int)()
         if reached and length and given and given != length:
             LOG.warning(
@@ -276,12 +275,9 @@ class IgniteHandler:
         elif not driver.begin_batch():  # a decision has stopped the training
             engine.state.iteration -= 1
             engine.terminate_epoch()
-        else:
-            self._in_batch = True
 
     def _end_batch(self, engine: Engine) -> None:
         driver, state = self._present, engine.state
-        self._in_batch = False
         driver.end_batch(self._transform_to_metrics(state.output), steps=int(state.iteration % self._accumulate == 0))
         if driver.stopped:
             if driver.run.state.phase == "ended":

@@ -70,6 +70,11 @@ def with_leaves(state: Any, values: Mapping[str, Any]) -> Any:
     return jax.tree_util.tree_map_with_path(replaced, state, is_leaf=_is_nnx)
 
 
+def plain(state: Any) -> Any:
+    """Return a state with nested dictionaries in the place of objects of Flax NNX."""
+    return jax.tree_util.tree_map(lambda leaf: _pure(leaf) if _is_nnx(leaf) else leaf, state, is_leaf=_is_nnx)
+
+
 def on_host(leaf: Any) -> Any:
     """Return a leaf as a NumPy array, which may share the memory of an array on the CPU; a random key as its words."""
     return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
@@ -78,6 +83,11 @@ def on_host(leaf: Any) -> Any:
 def kind_of(leaf: Any) -> str:
     """Return the dtype of a leaf as a file names it."""
     return f"{KEY}{jax.random.key_impl(leaf)}" if is_key(leaf) else str(np.asarray(leaf).dtype)
+
+
+def dtype_of(kind: str) -> np.dtype[Any]:
+    """Return the dtype of the array that stands for a leaf of this kind on the host."""
+    return np.dtype(np.uint32 if kind.startswith(KEY) else jnp.dtype(kind))
 
 
 def like(leaf: Any, array: np.ndarray[Any, Any]) -> Any:

@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from trainbus import SettingsError
+from trainbus import LoopError, SettingsError
 from trainbus.capabilities import HasLearningRate
 from trainbus.checkpoints.host_buffers import HostBuffers
 from trainbus.metrics.scalars import DeviceScalars
 from trainbus.settings.arguments import checked
 
-from .leaves import check_alike, is_key, kind_of, like, named_leaves, on_host, with_leaves  # isort: skip # names a missing package
+from .leaves import check_alike, is_key, kind_of, like, named_leaves, on_host, plain, with_leaves  # isort: skip # names a missing package
 
 import jax
 import jax.numpy as jnp
 
 from .files import NPZ, SAFETENSORS, Content, read, write
+from .orbax import ORBAX, is_installed, read_directory, write_directory
+from .unchanged import Unchanged
 
 RATE = "hyperparams/learning_rate"
 """How the name of a rate ends that ``optax.inject_hyperparams`` has put into the state."""
@@ -54,7 +56,8 @@ class JaxSubject:
 
     Files are ``.npz``, or ``.safetensors`` if that package is installed: each array under its name in the pytree, such
     as ``params/dense/kernel``. A complete file has all of them; a file of weights has the weights, without the first
-    part of the name. Both store bfloat16 and random keys too, bit for bit.
+    part of the name. Both store bfloat16 and random keys too, bit for bit. A path with the suffix ``.orbax`` is a
+    directory with a checkpoint of Orbax, if that package is installed.
 
     Args:
         state: A pytree of arrays and numbers: a mapping with "params", a ``TrainState`` of Flax, any other; or an
@@ -88,6 +91,7 @@ class JaxSubject:
         if weights is not None and not any(name == weights or name.startswith(f"{weights}/") for name in names):
             raise SettingsError(f"weights={weights!r} is no part of the state; its parts are {', '.join(firsts)}")
         self._part = part if weights is None else weights
+        self._unchanged = Unchanged(self.state)
         self._buffers = HostBuffers()
 
     def refusal(self, capability: type) -> str | None:
@@ -107,20 +111,40 @@ class JaxSubject:
             )
         return None
 
+    def check_training(self) -> None:
+        """Refuse a loop that keeps the new state for itself.
+
+        Raises:
+            LoopError: The state has the same arrays as before the training.
+        """
+        if self._unchanged.holds(self.state):
+            raise LoopError(
+                "the epoch has trained, but subject.state is still the state that JaxSubject was given, which "
+                "checkpoints would hold; assign the new one after each step: subject.state = new_state"
+            )
+
     # --- files and snapshots
 
     def suffixes(self, *, weights_only: bool) -> Sequence[str]:
-        """Return .npz, and .safetensors if that package is installed."""
-        return (NPZ, SAFETENSORS) if find_spec("safetensors") else (NPZ,)
+        """Return .npz, and .safetensors and .orbax if these packages are installed."""
+        safetensors = [SAFETENSORS] if find_spec("safetensors") else []
+        return (NPZ, *safetensors, *([ORBAX] if is_installed() else []))
+
+    def saves_sharded(self, suffix: str) -> bool:
+        """Return whether files with this suffix are directories."""
+        return suffix == ORBAX
+
+    def writer_group(self) -> None:
+        """Return None: one process writes."""
 
     @checked("save", "for example save(path, weights_only=True)")
-    def save(self, path: str | Path, *, weights_only: bool) -> str:
-        """Write the state; return the digest of the file.
+    def save(self, path: str | Path, *, weights_only: bool) -> str | None:
+        """Write the state; return the digest of the file, or None for a directory.
 
         Raises:
             OSError: It cannot be written.
         """
-        return write(self._content(weights_only, None), Path(path))
+        return self._writer(self._content(weights_only, None))(Path(path))
 
     def snapshot_writer(self, *, weights_only: bool) -> Callable[[Path], object]:
         """Return a function that writes the current state, which is copied into main memory.
@@ -129,7 +153,19 @@ class JaxSubject:
         """
         content = self._content(weights_only, self._buffers)
         self._buffers.drop_unused()
-        return lambda path: write(content, path)
+        return self._writer(content)
+
+    def _writer(self, content: Content) -> Callable[[Path], str | None]:
+        # its structure alone, since the next step may take the memory of its arrays
+        structure = None if content.weights_only else jax.tree.map(lambda _: 0, plain(self.state))
+
+        def write_to(path: Path) -> str | None:
+            if path.suffix != ORBAX:
+                return write(content, path)
+            write_directory(content, structure, path)
+            return None
+
+        return write_to
 
     @checked("load", "for example load(path)")
     def load(self, path: str | Path) -> None:
@@ -139,9 +175,16 @@ class JaxSubject:
             UnreadableCheckpoint: The file cannot be read; nothing has changed then.
             CheckpointError: It belongs to another state; nothing has changed then.
         """
-        content = read(Path(path))
+
+        def check(content: Content) -> None:
+            leaves = self._weights() if content.weights_only else named_leaves(self.state)
+            check_alike(leaves, content.arrays, content.kinds, repr(str(path)))
+
+        if Path(path).is_dir():
+            content = read_directory(Path(path), check)
+        else:
+            check(content := read(Path(path)))
         leaves = self._weights() if content.weights_only else named_leaves(self.state)
-        check_alike(leaves, content.arrays, content.kinds, repr(str(path)))
         self._put({name: like(leaves[name], array) for name, array in content.arrays.items()}, content.weights_only)
 
     def snapshot(self) -> Mapping[str, Any]:
@@ -176,7 +219,7 @@ class JaxSubject:
         """Set the random keys that the state still has."""
         leaves = named_leaves(self.state)
         keys = {name: np.asarray(words, np.uint32) for name, words in state.items() if is_key(leaves.get(name))}
-        self.state = with_leaves(self.state, {name: like(leaves[name], words) for name, words in keys.items()})
+        self._replace({name: like(leaves[name], words) for name, words in keys.items()})
 
     # --- learning rates
 
@@ -200,7 +243,7 @@ class JaxSubject:
         for name, rate in rates.items():
             leaf, old = known[name]
             leaves[leaf] = like(old, np.asarray(rate, np.asarray(old).dtype))
-        self.state = with_leaves(self.state, leaves)
+        self._replace(leaves)
 
     def rounded_learning_rates(self, rates: Mapping[str, float]) -> Mapping[str, float]:
         """Return the rates as the state stores them."""
@@ -221,13 +264,20 @@ class JaxSubject:
     def _prefix(self) -> str:
         return f"{self._part}/" if self._part else ""
 
+    def _replace(self, leaves: Mapping[str, Any]) -> None:
+        """Put leaves in the place of those with their names; the loop still has to assign the state that it trains."""
+        was_given = self._unchanged.holds(self.state)
+        self.state = with_leaves(self.state, leaves)
+        if was_given:
+            self._unchanged = Unchanged(self.state)
+
     def _put(self, leaves: Mapping[str, Any], weights_only: bool) -> None:  # noqa: FBT001
         """Put leaves in the place of those with their names."""
         if weights_only:
             leaves = {
                 self._part if name == self._part else f"{self._prefix}{name}": leaf for name, leaf in leaves.items()
             }
-        self.state = with_leaves(self.state, leaves)
+        self._replace(leaves)
 
     def _content(self, weights_only: bool, buffers: HostBuffers | None) -> Content:  # noqa: FBT001
         leaves = self._weights() if weights_only else named_leaves(self.state)

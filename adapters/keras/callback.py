@@ -20,6 +20,7 @@ from trainbus.settings.plugin_list import as_list
 from trainbus.storage.paths import AUTO, Source
 
 from ..shared.call_stack import frames, innermost_self
+from ..shared.clones import check_resume
 from .call_stack import uses
 from .fit_session import OPEN_FITS, FitSession
 from .subject import KerasSubject
@@ -160,6 +161,7 @@ class KerasCallback(keras.callbacks.Callback):  # type: ignore[misc]
         for other in list(OPEN_FITS):  # of another KerasCallback whose error is still referenced, such as by a notebook
             if other.has_exited():
                 other.abandon()
+        check_resume("KerasCallback", self._resume["resume"])
         resumes = self._resumes()
         start = None if self._has_fitted else self._start
         options = {**self._options, "start": start, **(self._resume if resumes else {})}

@@ -4,3 +4,6 @@ from .callback import LightGBMCallback
 from .subject import LightGBMSubject
 
 __all__ = ["LightGBMCallback", "LightGBMSubject"]
+
+USAGE = "lightgbm.train(..., callbacks=[*LightGBMCallback(callbacks)])"
+"""What a user writes, for messages."""

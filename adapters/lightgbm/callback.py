@@ -5,30 +5,34 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from typing import Any, Unpack
+from dataclasses import dataclass
+from typing import Any, ClassVar, Never, Unpack
 
 from trainbus import LoopError, Run, SettingsError
 from trainbus.binding import RunOptions
-from trainbus.failures import LOG
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.arguments import checked
 
+from ..shared.boosting_library import BoostingLibrary
 from ..shared.boosting_run import BoostingRun
-from ..shared.call_stack import frames
-from .subject import LightGBMSubject
+from ..shared.clones import check_resume
+from ..shared.schedules import check_schedule
+from .subject import RATE_NAMES, LightGBMSubject
 
 import lightgbm  # isort: skip # after the import that names the missing package
 
-_TRAIN = inspect.unwrap(lightgbm.train).__code__
 _ORDER = 25  # after LightGBM's callbacks that log and record, before its early stopping
 _ADVICE = MetricAdvice(
     "give lightgbm.train valid_sets=[data], or fit eval_set=[(X_val, y_val)]",
     "write it into metric of the parameters, or monitor one that is logged",
 )
+_STAR = (
+    "LightGBM calls a LightGBMCallback before and after each round; give lightgbm callbacks=[*callback], with a star"
+)
+_LIBRARY = BoostingLibrary(lightgbm.train, "LightGBMCallback", "*this LightGBMCallback", "init_model", _ADVICE)
 
 
 class LightGBMCallback:
@@ -41,8 +45,8 @@ class LightGBMCallback:
         print(callback.run.result)
 
     It works in the same way in ``LGBMClassifier().fit(X, y, eval_set=[(X_val, y_val)], callbacks=[*callback])``. The
-    star gives LightGBM two callbacks, one before and one after each round. ``callbacks=[callback]`` works too; then the
-    run begins after the first round. Each round is an epoch. Metrics of the training data keep LightGBM's names, such
+    star gives LightGBM two callbacks, one before and one after each round; without it, the training is refused. Each
+    round is an epoch. Metrics of the training data keep LightGBM's names, such
     as "auc"; those of the validation data are "val_auc", and those of a further set have its name as their prefix.
 
     LightGBM loads a model only where a training begins, so give it the one to continue::
@@ -55,6 +59,9 @@ class LightGBMCallback:
     draws other rows, columns and trees, as one line in the log says. To continue from a file of your own, keep
     ``callback.run.state_dict()`` beside it, as it is after the same round, and give ``resume=state`` together with
     ``init_model=``; the number of rounds is then that of the further rounds, as always with ``init_model``.
+
+    In ``GridSearchCV`` and others that train several clones of an estimator, each fit is a run, and ``resume`` is
+    refused.
 
     LightGBM reports an error of its own or of another callback to no callback. The run then ends when the error's
     traceback is released, at the latest at the next training or when Python exits.
@@ -74,8 +81,7 @@ class LightGBMCallback:
     def __init__(
         self, callbacks: Any = (), data: str | None = None, metric: str | None = None, **options: Unpack[RunOptions]
     ) -> None:
-        where = "lightgbm.train(..., callbacks=[*this LightGBMCallback])"
-        self._rounds = BoostingRun("LightGBMCallback", where, callbacks, data, metric, options, LightGBMSubject())
+        self._rounds = BoostingRun(_LIBRARY, callbacks, data, metric, options, LightGBMSubject())
         self._subject = LightGBMSubject()
         self._trains: bool | None = None
         """Whether the present round counts; None if LightGBM has not called the callback before it."""
@@ -88,6 +94,18 @@ class LightGBMCallback:
     def __iter__(self) -> Iterator[Callable[[Any], None]]:
         """Yield the callbacks of LightGBM: one before each round, and one after it."""
         return iter((_BeforeRound(self.begin_round), self))
+
+    def __len__(self) -> int:
+        """Return 2, since ``lightgbm.train`` asks for the number of its callbacks if the list is this object."""
+        return 2
+
+    def append(self, _: object) -> None:
+        """Refuse to be the list of callbacks, to which ``fit`` of LightGBM's estimators appends its own.
+
+        Raises:
+            SettingsError: Always.
+        """
+        raise SettingsError(_STAR)
 
     @property
     def run(self) -> Run:
@@ -115,18 +133,15 @@ class LightGBMCallback:
 
     def _begin(self) -> None:
         self._subject = LightGBMSubject()
-        self._rounds.begin(self._subject, _ADVICE, lambda: bool(_train_call()))
+        self._rounds.begin(self._subject)
 
     def _enter(self, env: Any) -> None:
         """Begin the run of a training at its first event, or continue the one that ``init_model`` has begun."""
         if env.model is self._subject.booster:
             return
-        if not isinstance(env.model, lightgbm.Booster):
-            raise SettingsError(
-                "lightgbm.cv trains a model for each fold, and a run is the training of one model; call lightgbm.train "
-                "for each fold, with a LightGBMCallback each"
-            )
-        call, rounds = _train_call(), self._rounds
+        _LIBRARY.check_model(env.model, lightgbm.Booster)
+        check_resume("LightGBMCallback", self._rounds.options.get("resume"))
+        call, rounds = _LIBRARY.train_call(), self._rounds
         names, training = _data_names(call)
         rounds.check_data(names, training)
         if not self._waits:
@@ -134,26 +149,15 @@ class LightGBMCallback:
         driver, subject = rounds.driver, self._subject
         assert driver is not None
         try:
-            _check_begin(env, subject, driver.epochs_done if rounds.continues_state else 0)
-            first = env.evaluation_result_list is None  # before the first round
-            changed = subject.adopt(env.model, rounds.options.get("resume_learning_rates", "checkpoint"))
-            if changed and not first:
-                raise LoopError(
-                    "the first round was trained with another learning rate than that of the resumed run; give "
-                    "lightgbm callbacks=[*callback], with a star"
-                )
+            _check_model(env.begin_iteration, subject)
+            rounds.check_begin(env.begin_iteration)
+            check_schedule(rounds.callbacks, _schedule_in(_set_of(call, self) or ()))
+            subject.adopt(env.model, rounds.options.get("resume_learning_rates", "checkpoint"))
         except BaseException as error:
             driver.end(error)
             raise
         rounds.plan(env.end_iteration - env.begin_iteration, training)
-        sampling = subject.sampling() if driver.run.resumed is not None and not driver.stopped else []
-        if sampling:
-            LOG.warning(
-                "LightGBM does not save the state of its random generators: with %s, the rounds after %d draw other "
-                "rows, columns or trees than those of an unbroken training",
-                ", ".join(sampling),
-                driver.first_epoch,
-            )
+        rounds.report_sampling(subject.sampling)
         if (loop := _set_of(call, self)) is not None:
             weakref.finalize(loop, _left, weakref.ref(self), env.model)
 
@@ -169,10 +173,11 @@ class LightGBMCallback:
 
         Raises:
             EarlyStopException: The training is over.
+            SettingsError: LightGBM has not called the callback before the round.
         """
-        self._enter(env)
-        trained = self._rounds.begin_round() if self._trains is None else self._trains
-        self._trains = None
+        if self._trains is None:
+            self._refuse_alone(env)
+        trained, self._trains = self._trains, None
         if not trained:
             env.model.rollback_one_iter()  # LightGBM asks no callback before it trains the first round
             self._stop(env)
@@ -186,6 +191,14 @@ class LightGBMCallback:
             self._rounds.end()
         else:
             self._check_data(env)
+
+    def _refuse_alone(self, env: Any) -> Never:
+        """Refuse a training that calls nothing before its rounds, where decisions act."""
+        _LIBRARY.check_model(env.model, lightgbm.Booster)
+        error = SettingsError(_STAR)
+        if self._waits and self._rounds.driver is not None:
+            self._rounds.driver.end(error)
+        raise error
 
     def _check_data(self, env: Any) -> None:
         """Refuse to train on after a decision has restored the model: LightGBM has freed the data then."""
@@ -212,22 +225,16 @@ class LightGBMCallback:
         raise lightgbm.callback.EarlyStopException(env.model.current_iteration() - 1, env.evaluation_result_list or [])
 
 
+@dataclass(frozen=True)
 class _BeforeRound:
-    """The callback of LightGBM before each round."""
+    """The callback of LightGBM before each round; LightGBM calls equal ones only once."""
 
-    before_iteration = True
-
-    def __init__(self, begin: Callable[[Any], None]) -> None:
-        self._begin = begin
-        self.order = _ORDER
+    before_iteration: ClassVar[bool] = True
+    begin: Callable[[Any], None]
+    order: int = _ORDER
 
     def __call__(self, env: Any) -> None:
-        self._begin(env)
-
-
-def _train_call() -> Mapping[str, Any]:
-    """Return the variables of the ``lightgbm.train`` that runs; none if another function trains."""
-    return next((each.f_locals for each in frames() if each.f_code is _TRAIN), {})
+        self.begin(env)
 
 
 def _data_names(call: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -243,33 +250,33 @@ def _data_names(call: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return evaluated, training
 
 
-def _check_begin(env: Any, subject: LightGBMSubject, done: int) -> None:
-    """Check that the training continues the model that the run continues.
+def _check_model(begun: int, subject: LightGBMSubject) -> None:
+    """Check that a training continues the model that the resumed run has loaded.
 
     Args:
-        env: What LightGBM passes to its callbacks.
-        subject: The subject, which has loaded that model unless a state was given.
-        done: The rounds of the state that was given.
+        begun: The rounds of the model with which the training begins.
+        subject: The subject, which has loaded the model unless a state was given.
 
     Raises:
         LoopError: It does not.
     """
-    begun = env.begin_iteration
     if subject.loaded is not None and begun != (rounds := subject.loaded.current_iteration()):
         raise LoopError(
             f"the run is resumed from a model of {rounds} rounds, but this training begins after {begun}; give "
             "lightgbm init_model=callback.init_model"
-        )
-    if begun < done:
-        raise LoopError(
-            f"the state of resume= is that after {done} rounds, but this training begins after {begun}; give lightgbm "
-            "the model of that moment by init_model="
         )
 
 
 def _set_of(call: Mapping[str, Any], callback: LightGBMCallback) -> set[Any] | None:
     """Return an object that exists as long as the loop does: the set of its callbacks."""
     return next((each for each in call.values() if isinstance(each, set) and callback in each), None)
+
+
+def _schedule_in(callbacks: Iterable[Any]) -> str | None:
+    """Return what sets the learning rate before each round, if one of the callbacks of LightGBM does."""
+    kind: Any = type(lightgbm.reset_parameter())
+    names = (name for each in callbacks if isinstance(each, kind) for name in each.kwargs if name in RATE_NAMES)
+    return next((f"lightgbm.reset_parameter({name}=...)" for name in names), None)
 
 
 def _left(reference: Callable[[], LightGBMCallback | None], booster: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from trainbus import MissingDependency
 from trainbus.failures import LOG
+from trainbus.resume.script.options import report_script_options
 from trainbus.resume.script.rates import apply_script_rates
 from trainbus.storage.atomic_file import reading, write_bytes
 
@@ -25,8 +26,11 @@ except ImportError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[lightgbm]'") from error
 
 _RATE = "learning_rate"
-_RATE_NAMES = (_RATE, "shrinkage_rate", "eta")
+RATE_NAMES = (_RATE, "shrinkage_rate", "eta")
+"""The names that LightGBM has for the learning rate."""
 _DEFAULT_RATE = 0.1
+_NO_OPTIONS = (_RATE, "num_iterations", "num_threads", "verbosity", "metric", "data", "valid", "early_stopping_round")
+"""Parameters that change no tree, and the learning rate."""
 _DRAWS = {
     "bagging_freq": "0",
     "feature_fraction": "1",
@@ -117,24 +121,27 @@ class LightGBMSubject:
         """
         self._saved = {name: float(value) for name, value in state.items()}
 
-    def adopt(self, booster: Any, source: str) -> bool:
+    def adopt(self, booster: Any, source: str) -> None:
         """Train a booster, with the learning rate of the run that is resumed.
 
         Args:
             booster: The booster of the training that begins.
             source: Which rate to use if the script has changed it: a ``RateSource``.
-
-        Returns:
-            Whether its learning rate was changed.
         """
         self.booster, saved = booster, self._saved
+        if self.loaded is not None:
+            before = _options(self.loaded)
+            report_script_options(self, before, before, _options(booster), LOG.warning)
         now = self.learning_rates()
         self._script_rate = now[_RATE]
         if saved.keys() >= {_RATE, "script"}:
             self.set_learning_rates({_RATE: saved[_RATE]})
-            before = {_RATE: saved["script"]}
-            self._script_rate = apply_script_rates(self, before, now, source, LOG.warning)[_RATE]
-        return self.learning_rates() != now
+            script = {_RATE: saved["script"]}
+            self._script_rate = apply_script_rates(self, script, now, source, LOG.warning)[_RATE]
+
+    def optimizer_options(self) -> Mapping[str, str]:
+        """Return the parameters by which trees are grown."""
+        return {} if self.booster is None else _options(self.booster)
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:
         """Return the direction of a metric of LightGBM."""
@@ -142,12 +149,21 @@ class LightGBMSubject:
 
     def sampling(self) -> list[str]:
         """Return the parameters that draw random numbers, with their values."""
-        options = dict(re.findall(r"^\[(\w+): (.*)\]$", self.snapshot(), re.MULTILINE))
+        options = _parameters(self.loaded if self.booster is None else self.booster)
         return [f"{name}={options[name]}" for name, value in _DRAWS.items() if options.get(name, value) != value]
 
 
+def _parameters(booster: Any) -> dict[str, str]:
+    """Return all parameters of a booster, as its files have them."""
+    return dict(re.findall(r"^\[(\w+): (.*)\]$", booster.model_to_string(num_iteration=1), re.MULTILINE))
+
+
+def _options(booster: Any) -> dict[str, str]:
+    return {name: value for name, value in _parameters(booster).items() if name not in _NO_OPTIONS}
+
+
 def _rate_in(params: Mapping[str, Any]) -> float:
-    return float(next((params[name] for name in _RATE_NAMES if name in params), _DEFAULT_RATE))
+    return float(next((params[name] for name in RATE_NAMES if name in params), _DEFAULT_RATE))
 
 
 def _write(text: str, path: Path) -> str:

@@ -8,3 +8,6 @@ except ModuleNotFoundError as error:
     raise MissingDependency(f"{error}; pip install 'trainbus[lightning]'") from error
 
 __all__ = ["LightningCallback"]
+
+USAGE = "Trainer(..., callbacks=[LightningCallback(callbacks)])"
+"""What a user writes, for messages."""

@@ -124,6 +124,12 @@ class LightningCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Drop a state that ``validate``, ``test`` or ``predict`` has loaded."""
+        package = type(trainer).__module__.partition(".")[0]
+        if not isinstance(trainer, Trainer) and package == "pytorch_lightning":
+            raise SettingsError(
+                "the Trainer is that of pytorch_lightning, and LightningCallback is a callback of lightning, which has "
+                "the same classes; write `import lightning.pytorch as pl` in place of `import pytorch_lightning as pl`"
+            )
         self._given = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -198,6 +204,7 @@ class LightningCallback(Callback):
             batches=int(batches) if batches != float("inf") else None,
             validation_freq=trainer.check_val_every_n_epoch if validates else (),
             advice=_ADVICE,
+            obeys_stop=not (trainer.min_epochs or trainer.min_steps),
         )
 
     def _end_epoch_after(self, module: LightningModule, trainer: Trainer) -> None:
@@ -312,8 +319,14 @@ class LightningCallback(Callback):
     # --- Lightning's checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the run for a checkpoint of Lightning; empty if there is no run yet."""
+        """Return the state of the run for a checkpoint of Lightning; empty if there is no run yet, or in a batch."""
         if self._driver is None or self._driver.run.state.phase == "new":
+            return {}
+        if self._driver.in_batch:
+            LOG.warning(
+                "a checkpoint of Lightning is saved inside of a batch, without the state of the run; to resume from it "
+                "exactly, save when the batch has ended"
+            )
             return {}
         return self._present_state(self._driver.run) if self._state is None else self._state
 

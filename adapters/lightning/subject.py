@@ -22,6 +22,8 @@ class LightningSubject(TorchSubject):
         timeout: As in ``TorchSubject``.
     """
 
+    made_by = "LightningCallback"
+
     def __init__(self, trainer: Any, module: Any, *, probe: Any = None, timeout: float = 1800) -> None:
         super().__init__(
             module,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from trainbus import LoopError, Run
-from trainbus.binding import RunDriver, check_options, continues
+from trainbus.binding import RunDriver, check_options, options_of_next
 from trainbus.failures import LOG
-from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.settings.plugin_list import as_list
 
+from .boosting_library import BoostingLibrary
 from .boosting_metrics import BoostingMetrics
 
 
@@ -18,8 +18,7 @@ class BoostingRun:
     """The present run of a binding for a boosting library: each round is an epoch of one batch.
 
     Args:
-        binding: The name of the binding.
-        where: The call in which a run begins, for a message.
+        library: The library.
         callbacks: As in ``trainbus.Run``.
         data: As in ``BoostingMetrics``.
         metric: As in ``BoostingMetrics``.
@@ -32,21 +31,20 @@ class BoostingRun:
 
     def __init__(
         self,
-        binding: str,
-        where: str,
+        library: BoostingLibrary,
         callbacks: Any,
         data: str | None,
         metric: str | None,
         options: Mapping[str, Any],
         subject: object,
     ) -> None:
-        self.where, self.callbacks, self.options = where, as_list(callbacks), dict(options)
+        self.library, self.callbacks, self.options = library, as_list(callbacks), dict(options)
         self._data, self._metric = data, metric
         self.metrics = BoostingMetrics(data, metric)
         self.driver: RunDriver | None = None
         self._named = False
         self._training: Collection[str] = ()
-        check_options(binding, options, ("callbacks", "data", "metric"))
+        check_options(library.binding, options, ("callbacks", "data", "metric"))
         RunDriver(subject, self.callbacks, **self.options)  # what cannot work is refused before the training
 
     def __getstate__(self) -> dict[str, Any]:
@@ -61,7 +59,7 @@ class BoostingRun:
             LoopError: None has begun.
         """
         if self.driver is None:
-            raise LoopError(f"no run yet: it begins in {self.where}")
+            raise LoopError(f"no run yet: it begins in {self.library.where}")
         return self.driver.run
 
     @property
@@ -87,30 +85,63 @@ class BoostingRun:
         if self._data is not None:
             BoostingMetrics(self._data, None).choose_data(evaluated, training)
 
-    def begin(self, subject: object, advice: MetricAdvice, loop_is_alive: Callable[[], bool]) -> RunDriver:
+    def begin(self, subject: object) -> RunDriver:
         """Begin a run, whose number of rounds is not known yet: ``plan`` follows."""
         if self.open:  # of a training that has ended with an error
             self._abandon()
-        options = self._options_now()
+        last = None if self.driver is None else self.driver.run
+        options = options_of_next(self.options, last, "training with this callback", "make a new callback")
         self.metrics, self._named = BoostingMetrics(self._data, self._metric), False
         self.driver = RunDriver(subject, self.callbacks, reduce=None, **options)
-        self.driver.begin(batches=1, validation_freq=1, advice=advice, loop_is_alive=loop_is_alive, plans_later=True)
+        self.driver.begin(
+            batches=1,
+            validation_freq=1,
+            advice=self.library.advice,
+            loop_is_alive=lambda: bool(self.library.train_call()),
+            plans_later=True,
+            draws_again=False,  # a round that was trained before is not trained again
+        )
         return self.driver
+
+    def check_begin(self, begun: int) -> None:
+        """Refuse a model that is not that of the state which the run continues.
+
+        Args:
+            begun: The rounds of the model with which the training begins.
+
+        Raises:
+            LoopError: It has fewer rounds than the state.
+        """
+        driver = self.driver
+        if driver is not None and self.continues_state and begun < driver.epochs_done:
+            error = LoopError(
+                f"the state of resume= is that after {driver.epochs_done} rounds, but this training begins after "
+                f"{begun}; give {self.library.module} the model of that moment by {self.library.model_argument}="
+            )
+            driver.end(error)
+            raise error
+
+    def report_sampling(self, options_that_draw: Callable[[], Sequence[str]]) -> None:
+        """Log which options draw random numbers, if the run goes on from an earlier one: it draws others.
+
+        Args:
+            options_that_draw: Returns the options, with their values.
+        """
+        driver = self.driver
+        if driver is None or driver.run.resumed is None or driver.stopped:
+            return
+        if options := options_that_draw():
+            LOG.warning(
+                "%s does not save the state of its random generators: with %s, the rounds after %d draw other rows, "
+                "columns or trees than those of an unbroken training",
+                self.library.name,
+                ", ".join(options),
+                driver.first_epoch,
+            )
 
     def _abandon(self) -> None:
         if self.driver is not None:
             self.driver.abandon()
-
-    def _options_now(self) -> dict[str, Any]:
-        """Return the options of a run: only the first one resumes, or the next after one that was interrupted."""
-        resume, before = self.options.get("resume"), None if self.driver is None else self.driver.run
-        if before is None or resume is None or continues(resume, before):
-            return self.options
-        LOG.warning(
-            "resume= was used in the first training with this callback: this one is a new run; to continue the earlier "
-            "one, make a new callback"
-        )
-        return {name: value for name, value in self.options.items() if name not in ("resume", "start")}
 
     def plan(self, rounds: int | None, training: Collection[str] = ()) -> None:
         """Set the number of rounds that the library was asked for, and the names of data sets of the training data."""
@@ -180,5 +211,5 @@ class BoostingRun:
         if driver is None or not self.open:
             return
         if not (driver.run.state.epoch_open or driver.stopped or self._is_done(driver)):
-            driver.run.stop(f"another callback of {self.where.partition('.')[0]} has ended the training")
+            driver.run.stop(f"another callback of {self.library.module} has ended the training")
         driver.end()

@@ -17,7 +17,12 @@ from .weights import why_unset
 
 
 def why_not(
-    capability: type, model: nn.Module, parts: Sequence[str], optimizers: Mapping[str, Any], probe: Probe | None
+    capability: type,
+    model: nn.Module,
+    parts: Sequence[str],
+    optimizers: Mapping[str, Any],
+    probe: Probe | None,
+    made_by: str = "TorchSubject",
 ) -> str | None:
     """Return why a training lacks a capability that depends on its model; None if it has it.
 
@@ -27,6 +32,7 @@ def why_not(
         parts: The names of the models in it, if several were given.
         optimizers: Name to optimizer.
         probe: The data for activations and graphs.
+        made_by: What the user writes to give such data.
     """
     if problem := why_sharded(model, capability):
         return problem
@@ -37,5 +43,5 @@ def why_not(
     if capability is HasGradients:
         return why_no_gradients(optimizers)
     if capability is HasActivations:
-        return why_no_probe(probe, model)
-    return why_no_probe(probe, model) or why_unset(model) if capability is HasTrace else None
+        return why_no_probe(probe, model, made_by)
+    return why_no_probe(probe, model, made_by) or why_unset(model) if capability is HasTrace else None

@@ -69,6 +69,8 @@ class TorchSubject:
     {'learning_rate': 0.1}
     """
 
+    made_by = "TorchSubject"  # what the user writes, for messages: a binding that makes the subject names itself
+
     @checked("TorchSubject")
     def __init__(
         self,
@@ -92,8 +94,7 @@ class TorchSubject:
         self.scalers = by_name("scaler", scaler)
         """Name to GradScaler; a single one is "scaler"."""
         self.extra = by_name("extra", dict(extra or {}))
-        self.probe = None if probe is None else Probe(probe)
-        self.timeout = timeout
+        self.probe, self.timeout = None if probe is None else Probe(probe), timeout
         components = TrainingComponents(self.optimizers, self.schedulers, self.scalers, self.extra)
         self._state = TrainingState(model, components)
         self._buffers = HostBuffers(empty_on_cpu)
@@ -104,7 +105,7 @@ class TorchSubject:
         """Return why this training lacks the capability; None if it has it."""
         if capability is HasLearningRate:
             return why_not_settable(self.optimizers, self._rates.schedulers())
-        return why_not(capability, self.model, self._parts, self.optimizers, self.probe)
+        return why_not(capability, self.model, self._parts, self.optimizers, self.probe, self.made_by)
 
     def ranks(self) -> TorchRanks | None:
         """Return the processes of the default process group; None for a single process."""
@@ -335,8 +336,7 @@ class TorchSubject:
 
         if self.probe is None:
             return ()
-        model = unwrapped(self.model)
-        with closing(self.probe.batches(model, batch_size)) as batches:
+        with closing(self.probe.batches(model := unwrapped(self.model), batch_size)) as batches:
             return operation_nodes(model, next(batches))
 
     def direction_of(self, metric: str) -> Literal["min", "max"] | None:

@@ -12,3 +12,6 @@ except ImportError as error:
 from .callback import TransformersCallback
 
 __all__ = ["TransformersCallback"]
+
+USAGE = "Trainer(..., callbacks=[TransformersCallback(callbacks)])"
+"""What a user writes, for messages."""

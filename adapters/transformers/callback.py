@@ -12,8 +12,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import ExportableState
 
 from trainbus import LoopError, Run, SettingsError
-from trainbus.binding import RunOptions, check_options, continues
-from trainbus.failures import LOG
+from trainbus.binding import RunOptions, check_options, options_of_next
 from trainbus.settings.arguments import checked
 from trainbus.settings.plugin_list import CallbackLike, as_list
 from trainbus.storage.paths import AUTO
@@ -49,6 +48,9 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
     what was trained, without loading its data. The trainer's own record then begins anew: its log, and the best model
     for ``load_best_model_at_end``. After a resume in the middle of an epoch, the first training loss that the trainer
     logs is the mean since the resume.
+
+    The callback acts after all others, so it may stand anywhere in the list: an evaluation that another callback asks
+    for at the end of an epoch belongs to this epoch.
 
     An error in one of the callbacks ends the run at once. If anything else raises, ``train`` notifies no callback. The
     run then ends when the error's traceback is released, at the latest at the next ``train`` or when Python exits.
@@ -118,6 +120,7 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
         text = stored.get(type(self).__name__, {}).get("attributes", {}).get(STATE, "")
         self._session = TrainSession(self.callbacks, call, args, state, parts, self._of_subject, options, text)
         self._session.begin(control)
+        call.call_last(self)
 
     def _check(self, call: TrainCall) -> None:
         if self._session is not None:
@@ -132,27 +135,16 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
 
     def _options_of(self, call: TrainCall, args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
         """Return the options of the run of this ``train``; those that say where it begins are for the first one."""
-        options: dict[str, Any] = dict(self._options)
-        source, last = options.get("resume"), None if self._session is None else self._session.run
+        source, last = self._options.get("resume"), None if self._session is None else self._session.run
         if call.resume_from is not None:
             if source not in (None, AUTO):
                 raise SettingsError(
                     f"trainer.train(resume_from_checkpoint={call.resume_from!r}) and resume={source!r} are two "
                     "checkpoints to continue from; give one of them"
                 )
-            options["resume"] = None
-        elif last is not None:
-            if source is not None and not continues(source, last):
-                if last.rank == 0:
-                    LOG.warning(
-                        "resume=%r was used in the first train() with this TransformersCallback: this train() begins "
-                        "with epoch 1 and the present weights; to continue the earlier run, make a new "
-                        "TransformersCallback(resume='auto')",
-                        source,
-                    )
-                options["resume"] = None
-            options["start"] = None
-        return options
+            return {**self._options, "resume": None}
+        instead = "make a new TransformersCallback(resume='auto')"
+        return options_of_next(self._options, last, "train()", instead)
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
@@ -167,6 +159,7 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
         """Begin a weight update: a batch of the run."""
         if self._session is not None:
             self._session.begin_batch()
+            self._session.call.call_last(self)  # another callback may have been added
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """End a weight update."""

@@ -33,7 +33,18 @@ class TrainCall:
         data = trainer.eval_dataset
         self.data_names: tuple[str, ...] = tuple(data) if isinstance(data, dict) else ()
         """The names of the data sets, if the trainer evaluates on several."""
-        self.callbacks: list[Any] = trainer.callback_handler.callbacks
+        self._handler = trainer.callback_handler
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """The callbacks of the trainer, in the order in which it calls them."""
+        return self._handler.callbacks
+
+    def call_last(self, callback: Any) -> None:
+        """Let the trainer call a callback after all others, from its next event on."""
+        if self.callbacks[-1] is not callback:
+            # a new list, since the trainer iterates over the old one
+            self._handler.callbacks = [*(each for each in self.callbacks if each is not callback), callback]
 
     @classmethod
     def present(cls) -> TrainCall:

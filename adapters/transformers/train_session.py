@@ -51,7 +51,7 @@ class TrainSession:
         options: Mapping[str, Any],
         given: str,
     ) -> None:
-        self._call, self._args, self._state = call, args, state
+        self.call, self._args, self._state = call, args, state
         self._loader = PreparedLoader(parts["train_dataloader"], args.gradient_accumulation_steps)
         self._epoch = 0
         """The number of the next epoch of the trainer."""
@@ -60,6 +60,7 @@ class TrainSession:
         self._subject = TorchSubject(
             parts["model"], parts["optimizer"], scheduler=parts["lr_scheduler"], scaler=call.scaler, **of_subject
         )
+        self._subject.made_by = "TransformersCallback"
         self._evaluations = Evaluations()
         callbacks = [*callbacks, self._evaluations]
         self._driver = RunDriver(
@@ -71,8 +72,7 @@ class TrainSession:
         self._first_step = self._logged = state.global_step
         self._left_open = False
         """Whether the trainer was interrupted between the last update of an epoch and its end, which it leaves out."""
-        self._left_out = False
-        """Whether the trainer leaves out the present epoch."""
+        self._left_out = False  # whether the trainer leaves out the present epoch
         self._offset = 0.0  # the part of the present epoch that the trainer leaves out
         self._end_after = ""
         """What the end of the batch or of the epoch comes after: "log of a batch", "log", "evaluation", or nothing."""
@@ -89,7 +89,7 @@ class TrainSession:
 
     def _beginning(self, given: str) -> dict[str, Any]:
         """Return the arguments of the run if the trainer was restored from a checkpoint."""
-        source = self._call.resume_from
+        source = self.call.resume_from
         if source is None:
             return {}
         if given:
@@ -117,10 +117,10 @@ class TrainSession:
             batches=self._loader.updates,
             validation_freq=evaluated_epochs(self._args),
             advice=ADVICE,
-            loop_is_alive=self._call.is_running,
+            loop_is_alive=self.call.is_running,
         )
-        self._revoke = self._call.when_over(driver.abandon)  # of an error no callback is told
-        if self._call.resume_from is not None:
+        self._revoke = self.call.when_over(driver.abandon)  # of an error no callback is told
+        if self.call.resume_from is not None:
             self._continue_with_trainer()
         elif self.run.resumed is not None or driver.first_epoch:
             self._continue_run()
@@ -200,10 +200,8 @@ class TrainSession:
     def _keep_generators(self) -> None:
         """Keep the state of the generators after an evaluation that was made first."""
         if self._early_epoch:  # beginning to load batches draws numbers
-            self._restore_rng, self._early_epoch = (
-                partial(set_rng_state, get_rng_state(self._subject), self._subject),
-                False,
-            )
+            self._restore_rng = partial(set_rng_state, get_rng_state(self._subject), self._subject)
+            self._early_epoch = False
         elif self._left_open:  # the trainer restores those from before the evaluation
             self._loader.call_before(partial(set_rng_state, get_rng_state(self._subject), self._subject))
             self._left_open = False
@@ -276,8 +274,10 @@ class TrainSession:
             if self._open and self.run.state.epoch_open:
                 self.run.log(measured, reduce=None)
             return
+        if self._open and not self.run.state.epoch_open and self._epoch:
+            self._warn("an evaluation between two epochs is a validation of neither; evaluate in on_epoch_end")
         self._measured |= measured
-        names = self._call.data_names
+        names = self.call.data_names
         if names and f"eval_{names[-1]}_runtime" not in metrics:
             return
         self.begin_validation()

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from ..callback import Verbose
 from ..errors import SettingsError
+from ..failures import LOG
 from ..metrics.names import hint_with_list
 from ..resume.script.rates import RateSource
 from ..run import Run
@@ -35,6 +36,31 @@ def continues(source: object, last: Run) -> bool:
         last: The last run.
     """
     return source == AUTO and (last.error is not None or last.state.interrupted)
+
+
+def options_of_next(options: Mapping[str, Any], last: Run | None, training: str, instead: str) -> dict[str, Any]:
+    """Return the options of a binding's next run: those that say where a run begins are for the first one.
+
+    Args:
+        options: The options of the binding.
+        last: The last run; None before the first.
+        training: What the framework calls a training, such as "fit()".
+        instead: What the user does to continue an earlier run, for the line in the log.
+    """
+    given = dict(options)
+    if last is None:
+        return given
+    source = given.get("resume")
+    if source is not None and not continues(source, last):
+        if last.rank == 0:
+            LOG.warning(
+                "resume=%r was used in the first %s: this one is a new run; to continue the earlier run, %s",
+                source,
+                training,
+                instead,
+            )
+        given["resume"] = None
+    return {**given, "start": None}
 
 
 def check_options(binding: str, options: Collection[str], own: Collection[str] = ()) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
-import weakref
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Unpack
@@ -15,9 +13,11 @@ from ..metrics.missing_metric import MetricAdvice
 from ..metrics.names import is_validated
 from ..metrics.reductions import Reduce
 from ..run import Run
-from ..settings.arguments import check_metrics, checked
+from ..settings.arguments import checked
 from ..settings.plugin_list import CallbackLike
+from .metric_prefixes import renamed_metrics
 from .options import RunOptions
+from .process_exit import call_at_exit
 
 
 class RunDriver:
@@ -25,7 +25,8 @@ class RunDriver:
 
     A binding calls its methods when the framework calls the binding. The driver keeps their order: it continues a
     resumed run where it was interrupted, ends an epoch that is still open, and ends the run, once, if one of its
-    methods raises an error. After the end of the run its methods have no effect.
+    methods raises an error. After the end of the run its methods have no effect, but a framework that trains on is
+    refused.
 
     Args:
         subject: What is trained, as its adapter presents it; None if only numbers are known.
@@ -77,6 +78,9 @@ class RunDriver:
         self._epoch = -1
         self._batch = 0
         self._open = False  # whether the run has begun and not ended
+        self._left_out = False  # whether the present batch was trained on before
+        self._obeys_stop = True
+        self._is_over = False  # whether the framework was told to stop, and must not train on
         self._leave: Callable[[], None] | None = None
 
     @property
@@ -85,6 +89,11 @@ class RunDriver:
         state = self.run.state
         # an epoch in which a killed run had stopped is ended first
         return state.phase == "ended" or state.stays_over or (self.run.stopped and not self.run.resumer.mid_epoch)
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch has begun and not ended: ``run.state_dict()`` is refused then."""
+        return self.run.state.epoch_open and self.run.state.counters.in_batch
 
     def begin(
         self,
@@ -95,6 +104,8 @@ class RunDriver:
         advice: MetricAdvice | None = None,
         loop_is_alive: Callable[[], bool] = lambda: True,
         plans_later: bool = False,
+        draws_again: bool = True,
+        obeys_stop: bool = True,
     ) -> None:
         """Begin the run, from a checkpoint or a state if it is resumed.
 
@@ -109,6 +120,10 @@ class RunDriver:
             loop_is_alive: As in ``trainbus.Run.begin``.
             plans_later: Whether ``plan`` is called before the first epoch, since the framework does not say yet how
                 many epochs it trains, or says only how many more.
+            draws_again: Whether the framework draws the batches of an interrupted epoch again, so that the states in
+                which the random generators begin each epoch are kept.
+            obeys_stop: Whether the framework ends the training where the run has stopped. If not, the run is told of
+                the epochs that it trains on, for example up to a least number of epochs.
 
         Raises:
             SettingsError: A plugin refuses its options.
@@ -116,11 +131,12 @@ class RunDriver:
         """
         state = self.run.state
         state.plan, state.planned_batches, state.validation_freq = EpochPlan(epochs), batches, validation_freq
+        state.draws_again, self._obeys_stop = draws_again, obeys_stop
         if advice is not None:
             state.metric_advice = advice
         self.run.begin(loop_is_alive, keeps_state=True)
         self._open = True
-        self._leave = _abandoned(self)
+        self._leave = call_at_exit(self.abandon)
         if not plans_later:
             self.plan(epochs)
 
@@ -141,6 +157,20 @@ class RunDriver:
             self.run.state.plan = EpochPlan(epochs)
             self.first_epoch = self.run.resumer.first_epoch()
             self._epoch = self.first_epoch - 1
+            self._note_stop()
+
+    def _note_stop(self) -> None:
+        self._is_over = self._obeys_stop and self.stopped
+
+    def _check_stop(self, what: str) -> None:
+        """Refuse to train on after an event that has stopped the training."""
+        if self._is_over:
+            self._is_over = False
+            why = "its end" if self.run.state.phase == "ended" else f"it has stopped ({self.run.state.reason})"
+            raise LoopError(
+                f"the framework tells the run of {what} after {why}: after each event, the binding hands "
+                "driver.stopped on to the framework"
+            )
 
     def begin_epoch(self, epoch: int | None = None, *, batch: int = 0) -> None:
         """Begin an epoch; end the one that is still open.
@@ -150,11 +180,13 @@ class RunDriver:
             batch: The first batch of the epoch that the framework reports; it has skipped those before it.
 
         Raises:
-            LoopError: The framework begins elsewhere than where the resumed run was interrupted.
+            LoopError: The framework begins elsewhere than where the resumed run was interrupted, or the last event has
+                stopped the training, or the run has ended in order.
         """
-        if not self._open:
-            return
         with self._ending():
+            self._check_stop("another epoch")
+            if not self._open:
+                return
             epoch = self._epoch + 1 if epoch is None else epoch
             if self.run.state.epoch_open:
                 self.end_epoch()
@@ -199,8 +231,9 @@ class RunDriver:
             follows a stop.
         """
         if not self._open:
-            return True
-        if self.batches_to_skip:
+            return not self._is_over
+        self._left_out = self.batches_to_skip > 0
+        if self._left_out:
             self._skip(1)
             return False
         if self.run.stopped and self.run.state.decided_to_stop:  # a killed run had stopped here
@@ -218,14 +251,27 @@ class RunDriver:
         Args:
             metrics: Values of the batch by name; each is part of its mean over the epoch.
             steps: The number of weight updates in the batch.
+
+        Raises:
+            LoopError: ``begin_batch`` has returned False since the batch was trained on before the run was interrupted,
+                or an earlier event has stopped the training.
         """
-        if not self._open:
-            return
         try:
+            if self._is_over:
+                self._check_stop("another batch")
+            if not self._open:
+                return
+            if self._left_out:
+                raise LoopError(
+                    "the framework has trained again on a batch that it had trained on before the run was interrupted: "
+                    "the binding lets it leave out batches for which driver.begin_batch() returns False"
+                )
             if metrics:
-                self.run.log(self._renamed(metrics), reduce=self._reduce)
+                self.run.log(renamed_metrics(metrics, self._prefixes), reduce=self._reduce)
             self._batch += 1
             self.run.end_batch(self._batch - 1, steps=steps)
+            if self.run.stopped:
+                self._note_stop()
         except BaseException as error:
             if not self.end(error):
                 raise
@@ -244,9 +290,10 @@ class RunDriver:
         """
         if self._open and self.run.state.epoch_open:
             with self._ending():
-                renamed = self._renamed(metrics)
+                renamed = renamed_metrics(metrics, self._prefixes)
                 self._replace(renamed)
                 self.run.end_validation(renamed)
+                self._note_stop()
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> None:
         """End the epoch, unless none is open.
@@ -258,11 +305,12 @@ class RunDriver:
             with self._ending():
                 if self.batches_to_skip:  # the framework has skipped the rest of the epoch
                     self._skip(self.batches_to_skip)
-                renamed = self._renamed(metrics or {})
+                renamed = renamed_metrics(metrics or {}, self._prefixes)
                 if any(map(is_validated, renamed)):  # some frameworks tell of a validation only at the end of the epoch
                     self.run.state.validated = True
                 self._replace(renamed)
                 self.run.end_epoch()
+                self._note_stop()
 
     def end(self, error: BaseException | None = None) -> bool:
         """End the run; a second call has no effect.
@@ -275,7 +323,7 @@ class RunDriver:
         """
         if not self._open:
             return False
-        self._open = False
+        self._open, self._is_over = False, error is None
         if self._leave is not None:
             atexit.unregister(self._leave)
         return self.run.end(error)
@@ -293,29 +341,6 @@ class RunDriver:
             if not self.end(error):
                 raise
 
-    def _renamed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        check_metrics(metrics)
-        return {self._name(name): value for name, value in metrics.items()}
-
-    def _name(self, name: str) -> str:
-        for prefix, ours in self._prefixes.items():
-            if name.startswith(prefix):
-                return ours + name.removeprefix(prefix)
-        return name
-
     def _replace(self, metrics: Mapping[str, Any]) -> None:
         for name, value in metrics.items():
             self.run.state.means.replace(name, value, self._reduce)
-
-
-def _abandoned(driver: RunDriver) -> Callable[[], None]:
-    """End the run when the process exits, unless the driver is gone."""
-    alive, process = weakref.ref(driver), os.getpid()
-
-    def leave() -> None:
-        found = alive()
-        if found is not None and os.getpid() == process:  # not in a fork
-            found.abandon()
-
-    atexit.register(leave)
-    return leave

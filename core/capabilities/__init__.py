@@ -20,6 +20,7 @@ from .saving import (
 )
 from .training import (
     ChecksState,
+    ChecksTraining,
     CountsSamples,
     DrawsProgress,
     HasDirections,
@@ -36,6 +37,7 @@ from .training import (
 __all__ = [
     "BackgroundSaveable",
     "ChecksState",
+    "ChecksTraining",
     "CountsSamples",
     "DrawsProgress",
     "HasActivations",

@@ -11,8 +11,8 @@ from .saving import BackgroundSaveable, SavesSomeInBackground
 
 C = TypeVar("C")
 
-_KNOWN: WeakKeyDictionary[type, dict[type, bool]] = WeakKeyDictionary()
-"""For each class and capability, whether the class itself has every method."""
+_ABSENT: WeakKeyDictionary[type, dict[type, list[str]]] = WeakKeyDictionary()
+"""For each class and capability, the methods that the class itself does not have."""
 
 
 @runtime_checkable
@@ -35,12 +35,14 @@ def has(subject: object, capability: type[C]) -> TypeIs[C]:
     (True, False)
     """
     kind = type(subject)
-    known = _KNOWN.get(kind)
+    known = _ABSENT.get(kind)
     if known is None:
-        known = _KNOWN[kind] = {}
-    if capability not in known:
-        known[capability] = not _absent_members(kind, capability)
-    return known[capability] or isinstance(subject, capability)
+        known = _ABSENT[kind] = {}
+    absent = known.get(capability)
+    if absent is None:
+        absent = known[capability] = _absent_members(kind, capability)
+    # an object may have methods that its class lacks; isinstance() would look at all of them, which takes long
+    return not absent or all(getattr(subject, name, None) is not None for name in absent)
 
 
 def supports(subject: object, capability: type[C]) -> TypeGuard[C]:

@@ -64,6 +64,21 @@ class HasOptimizerOptions(Protocol):
 
 
 @runtime_checkable
+class ChecksTraining(Protocol):
+    """A subject that can notice that a loop does not train what it holds."""
+
+    def check_training(self) -> None:
+        """Check, at the end of the first epoch with batches, that the subject has changed.
+
+        It is not called in a run that continues one that has trained.
+
+        Raises:
+            LoopError: The loop trains something else.
+        """
+        ...
+
+
+@runtime_checkable
 class TracksLearningRate(Protocol):
     """A subject that can detect when its learning rates are used, and knows the schedules that change them."""
 

@@ -45,10 +45,12 @@ class Counters:
     (5, 2)
     """
 
-    __slots__ = ("_later", "batch", "counted", "loops", "steps", "trained_batches")
+    __slots__ = ("_later", "batch", "counted", "in_batch", "loops", "steps", "trained_batches")
 
     def __init__(self) -> None:
         self.batch = 0
+        self.in_batch = False
+        """Whether a batch that an adapter reports has begun, after its hooks, and not ended."""
         self.counted = False
         """Whether the batch whose body is running is counted already; a loop that counts itself has its own."""
         self.trained_batches = 0

@@ -81,6 +81,8 @@ class RunState:
         """What the loop trains for: epochs, or steps."""
         self.planned_batches: int | None = None
         """Batches of the current epoch; None if unknown."""
+        self.draws_again = True
+        """Whether the loop draws the batches of an interrupted epoch again."""
         self.validation_freq: int | Collection[int] | None = 1
         """Which epochs have a validation, as in Keras: every n-th epoch, or these epochs (counted from 1; no epoch if
         empty). None if unknown."""
@@ -248,6 +250,7 @@ class RunState:
         self.learning_rates = {}
         self.validated = self._broken_off = False
         self.loops = self.counters.trained_batches = 0
+        self.counters.in_batch = False
 
     def discard_validation(self) -> None:
         """Remove the metrics of a validation that has raised an error."""

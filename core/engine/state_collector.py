@@ -118,7 +118,7 @@ class StateCollector:
 
     def enter_epoch(self) -> None:
         """Store the states of the generators in which an epoch begins."""
-        self.epoch_rng = get_rng_state(self.state.subject) if self.enabled else None
+        self.epoch_rng = get_rng_state(self.state.subject) if self.enabled and self.state.draws_again else None
 
     def start_loop(self, number: int, loader: Iterable[T]) -> None:
         """Store the loader of a loop over the batches of the epoch.

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from ..callback import Callback
+from ..capabilities import ChecksTraining, supports
 from ..decision import NOTHING, Decision
 from ..engine.execution_result import ExecutionResult
 from ..engine.plan import EpochPlan
@@ -67,6 +68,7 @@ class Lifecycle:
         self._epoch_results = self.group.bind("epoch_results", lambda: (state.means, executor.collect(wait=False)))
         self._start_epoch = self.group.bind("start_epoch", state.start_epoch)
         self.loops = Loops(parts)
+        self._awaits_training = True
 
     def require(self, phase: str, otherwise: str) -> None:
         """Raise a ``LoopError`` unless the run is in this phase."""
@@ -128,10 +130,10 @@ class Lifecycle:
     def state_dict(self, run: object) -> dict[str, Any]:
         """Return the state of the run without a checkpoint; every rank calls it, and that of rank 0 is complete."""
         self.require_begun("state_dict()")
-        if self.state.epoch_open and self.loops.in_batch():
+        if self.state.epoch_open and (self.loops.in_batch() or self.state.counters.in_batch):
             raise LoopError(
-                "state_dict() inside of a batch, which a resumed run would not know whether to train on; call it after "
-                "the loop over the batches, or in a plugin at on_batch_end"
+                "state_dict() inside of a batch, which a resumed run would not know whether to train on; call it, or "
+                "save the framework's checkpoint that calls it, when the batch or the epoch has ended"
             )
         executor, collector, start = self.executor, self.collector, self.executor.writer.start
         if self.state.phase == "open":  # what is being written belongs to the state
@@ -221,6 +223,7 @@ class Lifecycle:
         check_metrics(metrics)
         for name in metrics:
             check_name(name)
+        self._check_training()
         rates = self.rates.end_epoch()
         means, written = self._epoch_results()
         state.measure()
@@ -230,6 +233,14 @@ class Lifecycle:
         self.dispatch(run, "on_epoch_end", state.epoch, state.metrics)
         self.stop_requests.check_stop_file()
         self.stop_requests.check()
+
+    def _check_training(self) -> None:
+        """Let the subject check, once, that the loop has trained it."""
+        state = self.state
+        if self._awaits_training and state.counters.current_trained_batches:
+            self._awaits_training = False
+            if supports(state.subject, ChecksTraining) and not self.resumer.has_trained:
+                state.subject.check_training()
 
     def finish_left_epoch(self, run: object) -> None:
         """End an epoch whose loop has logged and was left, as by ``break``: its metrics and decisions count."""

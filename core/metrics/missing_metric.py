@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from .direction import near_miss
-from .names import canonical, hint, is_validated, nearest, without_validation
+from .names import canonical, is_validated, nearest, without_data
 
 
 class MetricAdvice(NamedTuple):
@@ -35,6 +35,8 @@ def explain_missing(name: str, metrics: Collection[str], advice: MetricAdvice, *
     Examples:
         >>> explain_missing("var_loss", ["loss", "val_loss"], MetricAdvice(), validated=True)
         "'var_loss' is not logged; did you mean 'val_loss'? logged: loss, val_loss"
+        >>> explain_missing("loss", ["val_loss"], MetricAdvice(metric="log {name!r}"), validated=True)
+        "'loss' is not logged; log 'loss'; or did you mean 'val_loss'? logged: val_loss"
         >>> explain_missing("val_acuracy", ["loss"], MetricAdvice("give data"), validated=False)
         "'val_acuracy' is not logged; did you mean 'val_accuracy'? there was no validation in this epoch: give data; \
 logged: loss"
@@ -45,13 +47,30 @@ logged: loss"
         meant = f"; did you mean {near!r}? " if near else "; "
         why = f"{meant}there was no validation {advice.where}: {advice.validation};"
     else:
-        why = hint(name, known or metrics, f"; {advice.metric.format(name=name)};")
+        why = _hint(name, known or metrics, advice.metric.format(name=name))
     return f"{name!r} is not logged{why} logged: {', '.join(metrics) or 'nothing'}"
+
+
+def _hint(name: str, metrics: Collection[str], advice: str) -> str:
+    """Suggest the nearest name; if that is the same metric of other data, name the advice first."""
+    near = nearest(name, metrics)
+    if near is None:
+        return f"; {advice};"
+    if is_validated(near) == is_validated(name) or not _is_same(near, name):
+        return f"; did you mean {near!r}?"
+    alike = (each for each in metrics if is_validated(each) == is_validated(name) and _is_same(each, name))
+    found = next(alike, None)
+    return f"; {advice}; or did you mean {near!r}?" if found is None else f"; did you mean {found!r}?"
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return whether two names differ at most in the data on which they are computed."""
+    return canonical(without_data(one)) == canonical(without_data(other))
 
 
 def _near_validated(name: str, metrics: Collection[str]) -> str | None:
     """Return the name that a validation would log and that ``name`` resembles, or a similar one with a direction."""
-    near = nearest(name, [f"val_{without_validation(each)}" for each in metrics])
+    near = nearest(name, [f"val_{without_data(each)}" for each in metrics])
     if near is not None:
         return None if canonical(near) == canonical(name) else near
     return near_miss(name)

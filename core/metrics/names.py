@@ -35,6 +35,7 @@ _VALIDATION: Final = re.compile(
     rf"^\W*(?i:val|{'|'.join(name for name, prefix in _PREFIX_ALIASES.items() if prefix == 'val')})"
     rf"({_SEPARATORS.pattern}|(?=[A-Z0-9]))"
 )
+_TRAINING: Final = re.compile(rf"^\W*(?i:train|training)({_SEPARATORS.pattern}|(?=[A-Z0-9]))")
 _ALIASES: Final = {
     "acc": "accuracy",
     "auroc": "auc",
@@ -140,6 +141,15 @@ def without_validation(name: str) -> str:
     ['loss', 'mAP', 'Loss', 'loss', 'value_loss']
     """
     return _VALIDATION.sub("", name, count=1) if is_validated(name) else name
+
+
+def without_data(name: str) -> str:
+    """Return the name of a metric without the prefix that says on which data it is computed.
+
+    >>> [without_data(name) for name in ("val_loss", "train/loss", "trainingLoss", "loss", "trainable")]
+    ['loss', 'loss', 'Loss', 'loss', 'trainable']
+    """
+    return _TRAINING.sub("", without_validation(name), count=1)
 
 
 def resolve(name: str, known: Iterable[str]) -> str | None:

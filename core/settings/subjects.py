@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from textwrap import shorten
 from typing import Any, cast
@@ -49,6 +50,20 @@ def adapter_of(model: object) -> importlib.metadata.EntryPoint | None:
     return next((known[package] for package in packages if package in known), None)
 
 
+def binding_of(candidate: object) -> importlib.metadata.EntryPoint | None:
+    """Return the entry point of the binding for an object that trains by itself, without importing it; None if none.
+
+    The entry point of a binding has the name of the package whose training it joins. A model that another framework's
+    loop may train, too, such as a torch module of Hugging Face Transformers, has an adapter and no ``fit``: it is not
+    such an object.
+    """
+    adapters, bindings = installed("adapters"), installed("bindings")
+    packages = [ancestor.__module__.partition(".")[0] for ancestor in type(candidate).__mro__]
+    known = next((package for package in packages if package in adapters or package in bindings), "")
+    own_model = adapter_of(candidate) is not None and not callable(getattr(type(candidate), "fit", None))
+    return None if known in adapters or own_model else bindings.get(known)
+
+
 def subject_for(model: object, rest: Iterable[Any], options: Mapping[str, Any], more: Iterable[str] = ()) -> object:
     """Make the subject for a model with the adapter for its type; return a subject unchanged.
 
@@ -69,6 +84,8 @@ def subject_for(model: object, rest: Iterable[Any], options: Mapping[str, Any], 
         )
     if model is None:
         raise SettingsError("watch needs a model; write Run(callbacks=callbacks) for a loop that only has numbers")
+    if not isinstance(model, type) and (binding := binding_of(model)) is not None:
+        raise SettingsError(_use_binding(model, binding))
     point = None if isinstance(model, type) else adapter_of(model)
     adapter = load("adapters", point.name) if point else _subject_itself
     if point is None:
@@ -128,6 +145,8 @@ def _why_no_subject(candidate: object) -> str:
         )
     if isinstance(candidate, type):
         return f"{what} is given as the subject; give an object of it: {candidate.__name__}(...)"
+    if (binding := binding_of(candidate)) is not None:
+        return _use_binding(candidate, binding)
     point = adapter_of(candidate)
     if point is not None:
         optimizer = ", optimizer" if point.name == "torch" else ""
@@ -135,11 +154,19 @@ def _why_no_subject(candidate: object) -> str:
             f"{what} is not a subject; write Run({point.attr}(model{optimizer}), callbacks) with {point.attr} from "
             f"{point.module}, or trainbus.watch(model{optimizer}, callbacks=callbacks)"
         )
-    known = ", ".join(installed("adapters")) or "no framework"
+    known, bound = (", ".join(installed(each)) or "no framework" for each in ("adapters", "bindings"))
     return (
         f"{what} is not a subject; give the subject of an adapter (there are adapters for {known}), an object of "
-        "your own with the methods of trainbus.capabilities, or None for a loop that only has numbers"
+        "your own with the methods of trainbus.capabilities, or None for a loop that only has numbers; in a training "
+        f"by a framework's own function, use its binding (there are bindings for {bound})"
     )
+
+
+def _use_binding(candidate: object, binding: importlib.metadata.EntryPoint) -> str:
+    """Say what to write in place of a subject, as the module of a binding has it in ``USAGE``."""
+    load("bindings", binding.name)
+    usage = getattr(sys.modules.get(binding.module), "USAGE", f"{binding.attr}(callbacks)")
+    return f"{describe(candidate)} is not a subject; write {usage}, with {binding.attr} from {binding.module}"
 
 
 def describe(candidate: object) -> str:

@@ -33,7 +33,8 @@ def check_binding(train: Training, *, at: Collection[str] = KILLED_AT) -> None:
 
     Each training is a process of its own, forked from this one, in a directory of its own. The unbroken training counts
     its events. Then one training is killed at each of them, and resumed in its directory: what it trains from there on,
-    its history, its stop, its learning rates and its files must be those of the unbroken training.
+    its history, its stop, its learning rates and its files must be those of the unbroken training. In none of the
+    trainings may a batch or an epoch follow a stop, and the run must have ended when ``train`` returns.
 
     Args:
         train: Trains a new model in the working directory, from the same seed each time, and returns the run. It
@@ -116,11 +117,13 @@ def _trained(train: Training, folder: Path, moment: int | None, *, resume: bool)
             os.chdir(folder)
             recorder = _Recorder(moment, lambda: os.write(writing, b"\n"))
             run = train(recorder, resume)
+            assert run.state.phase == "ended", "train() has returned, but its run has not ended; call driver.end()"
             with os.fdopen(writing, "w") as file:
                 json.dump({"events": recorder.events, "end": _end_of(run)}, file)
             status = 0
-        except BaseException:  # noqa: BLE001 - the process ends here
+        except BaseException as error:  # noqa: BLE001 - the process ends here
             traceback.print_exc()
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -132,7 +135,8 @@ def _trained(train: Training, folder: Path, moment: int | None, *, resume: bool)
     if moment is not None and status == -signal.SIGKILL:
         return {"saved": text.count("\n")}
     assert status == 0, (
-        f"the training that {'is resumed' if resume else 'begins anew'} has failed; its traceback is above"
+        f"the training that {'is resumed' if resume else 'begins anew'} has failed, with the traceback above: "
+        f"{text.strip()}"
     )
     assert moment is None, "a second training from the beginning has fewer events than the first one"
     return dict(json.loads(text))
@@ -158,6 +162,9 @@ class _Recorder:
 
     @hookimpl
     def on_epoch_begin(self, run: Run) -> None:
+        assert not (run.stopped and not run.resumer.mid_epoch), (
+            f"epoch {run.epoch + 1} follows a stop ({run.result.reason}); hand driver.stopped on to the framework"
+        )
         self._record("on_epoch_begin", run)
 
     @hookimpl

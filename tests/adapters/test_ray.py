@@ -1,4 +1,4 @@
-"""Reports to Ray Train; tests/distributed kills a worker."""
+"""Reports to Ray Train and Ray Tune; tests/distributed kills a worker."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from tests.reliability.listing import without_history
 
 from .ray_scenes import LOSSES
+from .tune_scenes import LOSSES as TUNED
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,12 @@ if importlib.util.find_spec("ray") is None:  # it is large, and its import takes
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what a worker found in each scene, from one launch."""
-    command = [sys.executable, "-m", "tests.adapters.ray_scenes", str(tmp_path_factory.mktemp("ray"))]
+    return launched("tests.adapters.ray_scenes", tmp_path_factory.mktemp("ray"))
+
+
+def launched(scenes: str, folder: Path) -> dict[str, Any]:
+    """Run scenes in a process of their own, and return what they have printed."""
+    command = [sys.executable, "-m", scenes, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -72,3 +78,36 @@ def test_snapshots_that_a_manifest_refers_to_are_reported_with_it(found: dict[st
 def test_a_run_that_fails_does_not_report_its_last_epoch(found: dict[str, Any]) -> None:
     """Ray restarts it from the epoch before."""
     assert without_history(found["fails"]) == names(0)
+
+
+# --- Ray Tune
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what each trial has reported and how its run has ended, from one launch."""
+    pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'trainbus[ray]'")
+    return launched("tests.adapters.tune_scenes", tmp_path_factory.mktemp("tune"))
+
+
+def test_each_epoch_of_a_trial_is_reported(tuned: dict[str, Any]) -> None:
+    whole = tuned["whole"]
+
+    assert whole["losses"] == TUNED
+    assert {"m-6.npz", "trainbus.m-6.npz.json"} <= set(whole["files"])
+    assert whole["ended"] == {"reason": "all epochs done", "error": None, "epochs": 6}
+
+
+def test_a_trial_that_tune_stops_ends_its_run_in_order(tuned: dict[str, Any]) -> None:
+    stopped = tuned["stopped"]
+
+    assert stopped["losses"] == TUNED[:3]
+    assert stopped["ended"] == {"reason": "Ray Tune has ended the trial", "error": None, "epochs": 3}
+
+
+def test_a_trial_that_tune_starts_again_continues_its_run(tuned: dict[str, Any]) -> None:
+    """It had failed in the fourth epoch, which was not reported then."""
+    failed = tuned["failed"]
+
+    assert failed["losses"] == TUNED
+    assert failed["ended"] == {"reason": "all epochs done", "error": None, "epochs": 6}

@@ -339,3 +339,15 @@ def test_an_error_in_a_fit_is_followed_by_a_run_of_its_own() -> None:
     assert broken.error is not None
     assert len(bus.run.history["train_loss"]) == EPOCHS
     assert net.max_epochs == EPOCHS
+
+
+def test_activations_need_a_probe_which_the_callback_takes(caplog: pytest.LogCaptureFixture) -> None:
+    """The line that says so names what the user writes."""
+    charts = TensorBoard("logs", histogram_freq=1)
+    net_with(SkorchCallback(charts, verbose=0), max_epochs=1).fit(*data())
+    assert "give it: SkorchCallback(..., probe=validation_loader)" in caplog.text
+    caplog.clear()
+    bus = SkorchCallback(charts, probe=torch.ones(2, 2), verbose=0)
+    net_with(clone(bus), max_epochs=1).fit(*data())
+
+    assert caplog.text == ""

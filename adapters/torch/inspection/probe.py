@@ -207,10 +207,10 @@ def outputs(model: nn.Module, arguments: Arguments) -> list[tuple[str, Any]]:
     return found
 
 
-def why_no_probe(probe: Probe | None, model: nn.Module) -> str | None:
+def why_no_probe(probe: Probe | None, model: nn.Module, made_by: str) -> str | None:
     """Return why a probe cannot run through the model; None if it can."""
     if probe is None:
-        return "no probe data was given; give it: TorchSubject(..., probe=validation_loader)"
+        return f"no probe data was given; give it: {made_by}(..., probe=validation_loader)"
     if any(hasattr(each, "device_mesh") for each in model.parameters()):
         return "the model is sharded over several processes, which would all have to run the probe together"
     return None

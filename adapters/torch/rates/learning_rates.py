@@ -155,7 +155,7 @@ def why_not_settable(optimizers: Mapping[str, Optimizer], schedulers: Mapping[st
         return f"{kinds} has no learning rate that acts while it trains"
     for name, optimizer in optimizers.items():
         given = any(drives(scheduler, optimizer) for scheduler in schedulers.values())
-        if not given and is_scheduled(optimizer):
+        if not given and is_scheduled(optimizer, schedulers.values()):
             return (
                 f"a learning rate scheduler that was not given drives {name!r} and could undo every change; "
                 f"give it: TorchSubject(model, optimizer, scheduler=scheduler)"

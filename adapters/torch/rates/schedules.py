@@ -82,7 +82,9 @@ class ScheduleWatch:
         if not self._begun:
             self._begun = True
             self._scheduled_before = {
-                name for name, each in self._optimizers.items() if is_scheduled(each) and not self._given(each)
+                name
+                for name, each in self._optimizers.items()
+                if not (given := self._given(each)) and is_scheduled(each, given)
             }
 
     def check(self) -> None:
@@ -91,7 +93,7 @@ class ScheduleWatch:
         To be called once in an epoch. The search takes long, so it is made in the 1st, 2nd, 4th, 8th ... such epoch.
         """
         for name, optimizer in self._optimizers.items():
-            if name not in self._reported and name not in self._scheduled_before and is_scheduled(optimizer):
+            if name not in self._reported and name not in self._scheduled_before and was_scheduled(optimizer):
                 self._check(name, optimizer)
 
     def _check(self, name: str, optimizer: Any) -> None:
@@ -133,7 +135,21 @@ def _leads() -> bool:
     return not (group.is_available() and group.is_initialized() and group.get_rank())
 
 
-def is_scheduled(optimizer: Any) -> bool:
+def is_scheduled(optimizer: Any, given: Iterable[Any]) -> bool:
+    """Return whether a scheduler of torch that is not given drives the optimizer.
+
+    Schedulers leave their mark on an optimizer, also one that was made for a while only, as to find a first rate.
+    """
+    if not was_scheduled(optimizer):
+        return False
+    given = list(given)
+    if ungiven([optimizer], given):
+        gc.collect()  # what the program has dropped may be left in a cycle of references
+        return bool(ungiven([optimizer], given))
+    return False
+
+
+def was_scheduled(optimizer: Any) -> bool:
     """Return whether a scheduler of torch was ever made for the optimizer."""
     return any(hasattr(each.step, "_wrapped_by_lr_sched") for each in (optimizer, *inner_optimizers(optimizer)))
 

@@ -20,7 +20,7 @@ _OUTER = ".tar"
 """A suffix that follows another one: ".pth.tar" is one suffix."""
 FORMATS = frozenset(
     [
-        *(".pt", ".pth", ".pt2", ".pkl", ".pickle", ".safetensors", ".dcp", ".gguf", ".onnx"),
+        *(".pt", ".pth", ".pt2", ".pkl", ".pickle", ".safetensors", ".dcp", ".orbax", ".gguf", ".onnx"),
         *(".keras", ".h5", ".hdf5", WEIGHTS, ".tflite", ".pb", ".msgpack"),
         *(".skops", ".joblib", ".npz", ".npy"),
         *(".csv", ".json", ".jsonl", ".log", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"),

@@ -13,7 +13,7 @@ pytest.importorskip("ignite")
 
 import torch
 from ignite.engine import DeterministicEngine, Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver, ProgressBar
+from ignite.handlers import Checkpoint, DiskSaver, FastaiLRFinder, ProgressBar
 from ignite.handlers import EarlyStopping as IgniteEarlyStopping
 from ignite.metrics import Average, Loss
 from torch.utils.data import DataLoader, TensorDataset
@@ -216,6 +216,19 @@ def test_the_best_weights_travel_in_a_checkpoint_of_ignite() -> None:
         assert torch.equal(again.model.state_dict()[name], tensor)
 
 
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging")
+def test_a_search_for_the_first_rate_leaves_rates_that_can_be_cut() -> None:
+    """Its scheduler is gone when the training begins."""
+    training = Training([ReduceLROnPlateau(monitor="loss", mode="min", patience=0, min_delta=9, factor=0.5)])
+    model, optimizer = training.model, training.optimizer
+    finder = FastaiLRFinder()
+    with finder.attach(training.trainer, {"model": model, "optimizer": optimizer}, num_iter=3) as searching:
+        searching.run(training.loader)
+    del finder, searching
+    training.trainer.run(training.loader, max_epochs=3)
+    assert training.bus.run.history["learning_rate"] == pytest.approx([0.1, 0.1, 0.05])
+
+
 def test_a_finished_training_trains_on_with_more_epochs() -> None:
     """As Ignite does; with as many, it trains no batch."""
     callbacks = [EarlyStopping(patience=9), ModelCheckpoint("last.pt")]
@@ -397,7 +410,7 @@ def test_a_checkpoint_inside_of_a_batch_is_refused() -> None:
     training = Training(())
     saver = Checkpoint(training.parts, DiskSaver("own", require_empty=False))
     training.trainer.add_event_handler(Events.ITERATION_STARTED, saver)
-    with pytest.raises(LoopError, match="save at ITERATION_COMPLETED"):
+    with pytest.raises(LoopError, match=r"inside of a batch.*when the batch or the epoch has ended"):
         training.run()
 
 

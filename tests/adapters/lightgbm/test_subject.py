@@ -6,39 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from trainbus import UnreadableCheckpoint
 from trainbus.testing import check_subject
 
 lightgbm = pytest.importorskip("lightgbm")
+from tests.adapters.lightgbm.trainings import KINDS, X, Y, params  # noqa: E402
 from trainbus.adapters.lightgbm import LightGBMSubject  # noqa: E402
-
-RANDOM = np.random.default_rng(0)
-X = RANDOM.normal(size=(150, 4))
-Y = (X.sum(1) + RANDOM.normal(size=150) > 0).astype(int)
-PARAMS = {
-    "objective": "binary",
-    "learning_rate": 0.5,
-    "num_leaves": 4,
-    "min_data_in_leaf": 5,
-    "num_threads": 1,
-    "metric": ["auc", "binary_logloss"],
-    "verbosity": -1,
-}
-KINDS: dict[str, dict[str, Any]] = {
-    "trees": {},
-    "squares": {"objective": "regression", "metric": "l2"},
-    "distances": {"objective": "regression_l1", "metric": "l1"},
-    "classes": {"objective": "multiclass", "num_class": 3, "metric": "multi_logloss"},
-    "deep": {"num_leaves": 16, "eta": 0.3},
-}
-"""Kinds of models by what they add to the parameters."""
-
-
-def params(**more: Any) -> dict[str, Any]:
-    return {**PARAMS, **more}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -225,6 +225,37 @@ def test_an_interrupted_run_ends_the_fit(least: int | None, caplog: pytest.LogCa
     assert ("trains on without callbacks" in caplog.text) == bool(least)
 
 
+@pytest.mark.parametrize("call", ["fit", "validate"])
+def test_the_trainer_of_the_other_package_is_refused(call: str) -> None:
+    """It has the same classes once more."""
+    other = pytest.importorskip("pytorch_lightning")
+
+    class Module(other.LightningModule):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 1)
+
+        training_step = Regression.training_step
+        validation_step = Regression.validation_step
+        configure_optimizers = Regression.configure_optimizers
+
+    trainer = other.Trainer(callbacks=[LightningCallback(verbose=0)], **QUIET)
+    with pytest.raises(SettingsError, match=r"write `import lightning.pytorch as pl` in place of"):
+        getattr(trainer, call)(Module(), loaders()[0])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_search_for_the_first_rate_leaves_rates_that_can_be_cut(first: bool, tmp_path: Path) -> None:
+    """Its scheduler is gone when the training begins."""
+    bus = LightningCallback([ReduceLROnPlateau(patience=0, min_delta=10, factor=0.5)], verbose=0)
+    finder = pl.callbacks.LearningRateFinder(num_training_steps=3, update_attr=False)
+    train, validation = loaders()
+    listed = [finder, bus] if first else [bus, finder]
+    trainer = pl.Trainer(callbacks=listed, max_epochs=3, default_root_dir=tmp_path, **QUIET)
+    trainer.fit(Regression(), train, validation)
+    assert bus.run.history["learning_rate"] == pytest.approx([0.1, 0.1, 0.05])
+
+
 def test_its_own_callbacks_work_beside_it(tmp_path: Path) -> None:
     """Its checkpoints hold the state of the run; its progress bar is the only one."""
     beside = [
@@ -431,3 +462,23 @@ def test_validating_a_checkpoint_affects_no_later_fit() -> None:
 
     assert again.run.resumed is None
     assert again.run.step == 8
+
+
+def test_a_checkpoint_in_a_batch_has_no_state_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    """One line says so, and a fit from it begins the callbacks anew, instead of a state that is not right."""
+
+    class Saves(pl.Callback):
+        def on_before_zero_grad(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+            trainer.save_checkpoint("inside.ckpt")
+
+    fit([EarlyStopping(patience=9)], beside=[Saves()], epochs=1)
+    saved = torch.load("inside.ckpt", weights_only=True)
+
+    assert "saved inside of a batch, without the state of the run" in caplog.text
+    assert not [key for key in saved["callbacks"] if "LightningCallback" in key]
+
+
+def test_activations_need_a_probe_which_the_callback_takes(caplog: pytest.LogCaptureFixture) -> None:
+    fit([TensorBoard("logs", histogram_freq=1)], epochs=1)
+
+    assert "give it: LightningCallback(..., probe=validation_loader)" in caplog.text

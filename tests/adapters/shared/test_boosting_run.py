@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from trainbus import LoopError, Run, SettingsError
+from trainbus.adapters.shared.boosting_library import BoostingLibrary
 from trainbus.adapters.shared.boosting_run import BoostingRun
 from trainbus.metrics.missing_metric import MetricAdvice
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
@@ -17,14 +19,19 @@ from trainbus.testing import EventRecorder, LineSubject
 LOSSES = [5.0, 4.0, 4.5, 4.4, 3.0, 3.1, 3.2, 3.3]
 
 
+def fit(function: Callable[[], Run]) -> Run:
+    return function()
+
+
+LIBRARY = BoostingLibrary(fit, "Callback", "this Callback", "first_model", MetricAdvice())
+
+
 def rounds(*callbacks: Any, **options: Any) -> BoostingRun:
-    return BoostingRun(
-        "Callback", "library.train()", list(callbacks), None, None, {"verbose": 0, **options}, LineSubject()
-    )
+    return BoostingRun(LIBRARY, list(callbacks), None, None, {"verbose": 0, **options}, LineSubject())
 
 
 def trained(boosting: BoostingRun, number: int | None = len(LOSSES), until: int = len(LOSSES)) -> Run:
-    boosting.begin(LineSubject(), MetricAdvice(), lambda: True)
+    boosting.begin(LineSubject())
     boosting.plan(number)
     for loss in LOSSES[boosting.run.state.epochs_finished : until]:
         if not boosting.begin_round():
@@ -66,7 +73,9 @@ def test_it_stops_as_a_plain_loop(patience: int) -> None:
 def test_a_library_that_ends_the_loop_has_stopped_the_run(until: int) -> None:
     boosting = rounds(ModelCheckpoint("m"))
 
-    assert trained(boosting, until=until).result.reason == "another callback of library has ended the training"
+    assert (
+        trained(boosting, until=until).result.reason == f"another callback of {LIBRARY.module} has ended the training"
+    )
     assert not trained(rounds(ModelCheckpoint("m"), resume="auto")).result.epochs > until
 
 
@@ -94,7 +103,7 @@ def test_a_given_state_counts_the_further_rounds() -> None:
 
 
 def test_without_a_run_what_to_do_is_said() -> None:
-    with pytest.raises(LoopError, match=r"it begins in library\.train\(\)"):
+    with pytest.raises(LoopError, match=r"it begins in \w+\.train\(\.\.\., callbacks=\[this Callback\]\)"):
         _ = rounds().run
 
 
@@ -116,7 +125,7 @@ def test_an_unknown_option_is_refused(name: str) -> None:
 
 def test_an_open_run_is_ended_by_the_next_training() -> None:
     boosting = rounds()
-    boosting.begin(LineSubject(), MetricAdvice(), lambda: True)
+    boosting.begin(LineSubject())
     boosting.plan(3)
     boosting.begin_round()
     first = boosting.run
@@ -124,3 +133,12 @@ def test_an_open_run_is_ended_by_the_next_training() -> None:
 
     assert isinstance(first.error, LoopError)
     assert boosting.run.result.epochs == 2
+
+
+def test_the_generators_are_not_read_in_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round that was trained before is not trained again, so no round begins with the numbers of an earlier one."""
+    read: list[object] = []
+    monkeypatch.setattr("trainbus.engine.state_collector.get_rng_state", lambda subject: read.append(subject) or {})
+    trained(rounds(EarlyStopping(patience=9)))
+
+    assert not read

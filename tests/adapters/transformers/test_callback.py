@@ -14,7 +14,7 @@ import transformers
 
 from trainbus import LoopError, MissingMetric, SettingsError
 from trainbus.adapters.transformers import TransformersCallback
-from trainbus.plugins import EarlyStopping, ModelCheckpoint
+from trainbus.plugins import EarlyStopping, ModelCheckpoint, TensorBoard
 
 from .trainers import deciding, first_of, trained, trainer
 
@@ -137,3 +137,9 @@ def test_the_state_is_plain_data_of_the_checkpoint() -> None:
     state = json.loads(Path("trainer/checkpoint-4/trainer_state.json").read_text())
 
     assert "entry" in json.loads(state["stateful_callbacks"]["TransformersCallback"]["attributes"]["restored_state"])
+
+
+def test_activations_need_a_probe_which_the_callback_takes(caplog: pytest.LogCaptureFixture) -> None:
+    trained([TensorBoard("logs", histogram_freq=1)], num_train_epochs=1)
+
+    assert "give it: TransformersCallback(..., probe=validation_loader)" in caplog.text

@@ -110,6 +110,62 @@ def test_several_data_sets_are_one_validation(names: list[str], at: str) -> None
     assert len(run.history[monitor]) == 2
 
 
+class Asks(transformers.TrainerCallback):
+    """Asks for an evaluation and a log at the end of each epoch."""
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        control.should_evaluate = control.should_log = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **parts: Any) -> None:
+        metrics["eval_twice"] = 2 * metrics["eval_loss"]
+
+
+class Adds(transformers.TrainerCallback):
+    """Adds another callback when the training has begun."""
+
+    added = False
+    trainer: Any
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        if not self.added:
+            self.trainer.add_callback(Asks())
+        self.added = True
+
+
+@pytest.mark.parametrize("eval_strategy", ["no", "steps"])
+@pytest.mark.parametrize("others", ["before", "after", "added"])
+def test_an_evaluation_that_another_callback_asks_for_is_of_the_epoch_that_ends(
+    others: str, eval_strategy: str
+) -> None:
+    """In whatever order they are listed; with the metrics that the other callback adds."""
+    bus = TransformersCallback(EarlyStopping(monitor="eval_twice", mode="max", patience=1), verbose=0)
+    own: list[Any] = [Asks()] if others != "added" else [Adds()]
+    fit = trainer([*own, bus] if others == "before" else [bus, *own], eval_strategy=eval_strategy, eval_steps=500)
+    if others == "added":
+        own[0].trainer = fit
+    fit.train()
+
+    evaluated = [each["eval_loss"] for each in fit.state.log_history if "eval_loss" in each]
+    assert bus.run.history["val_loss"][-len(evaluated) :] == evaluated
+    assert bus.run.stopped
+
+
+def test_an_evaluation_between_two_epochs_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    class Evaluates(transformers.TrainerCallback):
+        trainer: Any
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+            if state.epoch:
+                self.trainer.evaluate()
+
+    own, bus = Evaluates(), TransformersCallback(verbose=0)
+    own.trainer = fit = trainer([own, bus], eval_strategy="no", num_train_epochs=2)
+    fit.train()
+
+    assert "val_loss" not in bus.run.history
+    assert "an evaluation between two epochs is a validation of neither" in caplog.text
+
+
 def test_an_evaluation_before_the_training_counts() -> None:
     stop = EarlyStopping(patience=1, min_delta=10.0, every="validation")
     run = trained([stop], eval_on_start=True, eval_strategy="steps", eval_steps=1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
-from trainbus import Run, SettingsError
-from trainbus.binding import RunOptions, check_options, continues
+from trainbus import LoopError, Run, SettingsError
+from trainbus.binding import RunOptions, check_options, continues, options_of_next
 
 
 def test_they_are_the_keywords_of_a_run() -> None:
@@ -60,3 +60,23 @@ def test_only_auto_continues_and_only_what_was_broken_off() -> None:
 
     ways = [(source, error) for source in (None, "m.pt", "auto") for error in (None, ValueError("no"))]
     assert [continues(source, ended(error)) for source, error in ways] == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("resume", [None, "auto", "m.npz"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_where_a_run_begins_is_an_option_of_the_first_one(
+    resume: Any, ended: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But a run that was broken off is continued by resume="auto"."""
+    given = {"resume": resume, "start": {"epoch": 3}, "verbose": 0}
+    assert options_of_next(given, None, "fit()", "make a new one") == given
+    run = Run(verbose=0)
+    run.begin()
+    run.end(None if ended else LoopError("broken off"))
+    continued = resume == "auto" and not ended
+
+    found = options_of_next(given, run, "fit()", "make a new one")
+
+    assert found == {"resume": resume if continued else None, "start": None, "verbose": 0}
+    line = f"resume={resume!r} was used in the first fit(): this one is a new run; to continue the earlier run, make"
+    assert (line in caplog.text) is (resume is not None and not continued)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus import LoopError, MissingMetric, Run
+from trainbus import LoopError, MissingMetric, Run, hookimpl
 from trainbus.binding import RunDriver
 from trainbus.plugins import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from trainbus.testing import EventRecorder, LineSubject
@@ -88,6 +89,55 @@ def test_of_several_validations_the_last_counts() -> None:
     assert recorder.of("on_validation_end", "metrics") == [{"val_loss": each, "top5": each} for each in (1.0, 2.0)]
 
 
+@pytest.mark.parametrize("event", ["epoch", "batch"])
+@pytest.mark.parametrize("last", ["batch", "validation", "epoch", "end"])
+def test_a_framework_that_trains_on_after_a_stop_is_refused(last: str, event: str) -> None:
+    """Whatever event has stopped the run; the run then ends with this error, unless it has ended already."""
+    recorder = EventRecorder()
+    driver = begun(recorder, epochs=2)
+    if last != "end":
+        driver.begin_epoch()
+        driver.run.stop("enough")
+        {
+            "batch": partial(driver.end_batch, {"loss": 1.0}),
+            "validation": partial(driver.end_validation, {"val_loss": 1.0}),
+            "epoch": partial(driver.end_epoch, {"loss": 1.0}),
+        }[last]()
+    if last == "end":
+        driver.end()
+    assert driver.stopped
+    assert not driver.begin_batch()
+    with pytest.raises(LoopError, match=f"another {event} after (its end|it has stopped).*hands driver.stopped on"):
+        driver.begin_epoch() if event == "epoch" else driver.end_batch({"loss": 1.0})
+    assert isinstance(driver.run.error, LoopError) == (last != "end")
+    assert recorder.names[-1] == "on_train_end"
+
+
+def test_a_stop_that_no_event_has_told_is_no_error() -> None:
+    """Something else may stop the run between two events."""
+    driver = begun(epochs=3)
+    driver.begin_epoch()
+    driver.end_batch({"loss": 1.0})
+    driver.run.stop("enough")
+    assert not driver.begin_batch()
+    driver.end_batch({"loss": 3.0})
+    driver.end_epoch()
+    driver.end()
+    assert driver.run.history == {"loss": [2.0]}
+
+
+def test_a_framework_that_does_not_obey_may_train_on() -> None:
+    driver = RunDriver(verbose=0)
+    driver.begin(3, obeys_stop=False)
+    for _ in range(3):
+        driver.begin_epoch()
+        driver.run.stop("enough")
+        driver.end_batch({"loss": 1.0})
+        driver.end_epoch()
+    driver.end()
+    assert driver.run.history == {"loss": [1.0] * 3}
+
+
 def test_an_epoch_that_is_open_ends_when_the_next_one_begins() -> None:
     """A framework may validate after it has said that the epoch is over."""
     driver = begun(epochs=2)
@@ -107,9 +157,7 @@ def test_after_the_end_nothing_has_an_effect() -> None:
     driver.end_epoch({"loss": 1.0})
     assert not driver.end()
     before = list(recorder.names)
-    driver.begin_epoch()
-    assert driver.begin_batch()
-    driver.end_batch({"loss": 1.0})
+    assert not driver.begin_batch()
     driver.begin_validation()
     driver.end_validation({"val_loss": 1.0})
     driver.end_epoch({"loss": 1.0})
@@ -283,3 +331,34 @@ def test_without_a_resume_no_epoch_is_done() -> None:
     driver.end()
     driver.plan(9)
     assert driver.run.state.plan.total == 4
+
+
+def test_the_state_is_refused_inside_of_a_batch_only() -> None:
+    """A run that continues from there would not know whether the weights were updated; at each event it does."""
+    states: list[dict[str, Any]] = []
+
+    class Keeps:
+        @hookimpl
+        def on_batch_begin(self, run: Run) -> None:
+            states.append(run.state_dict())
+
+        @hookimpl
+        def on_batch_end(self, run: Run) -> None:
+            states.append(run.state_dict())
+
+    driver = begun(Keeps(), batches=2)
+    driver.begin_epoch()
+    for _ in range(2):
+        assert not driver.in_batch
+        driver.begin_batch()
+        assert driver.in_batch
+        with pytest.raises(LoopError, match=r"state_dict\(\) inside of a batch.*when the batch or the epoch has ended"):
+            driver.run.state_dict()
+        driver.end_batch({"loss": 1.0})
+    driver.begin_batch()  # the framework leaves the epoch in it
+    driver.end_epoch()
+    driver.run.state_dict()
+    driver.begin_epoch()
+    driver.run.state_dict()
+
+    assert [state["entry"]["step"] for state in states] == [0, 1, 1, 2, 2]

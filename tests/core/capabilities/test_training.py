@@ -16,6 +16,7 @@ from typing_extensions import get_protocol_members
 from tests.core.metrics.sources import Source
 from trainbus import Run, SettingsError, UnknownDirection, hookimpl
 from trainbus.capabilities import (
+    ChecksTraining,
     HasDirections,
     HasLearningRate,
     HasOptimizerOptions,
@@ -35,6 +36,7 @@ from .declared import assert_takes_declared_arguments, implementers
 METHODS = {
     HasLearningRate: {"learning_rates", "set_learning_rates"},
     HasOptimizerOptions: {"optimizer_options"},
+    ChecksTraining: {"check_training"},
     HasDirections: {"direction_of"},
     HasRandomState: {"random_state", "set_random_state"},
     HasStateDict: {"state_dict", "load_state_dict"},

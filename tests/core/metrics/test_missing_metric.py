@@ -17,6 +17,13 @@ ADVICE = MetricAdvice("call validate()", "call log({name!r})")
         ("val_fid", ["loss"], True, "; call log('val_fid'); logged: loss"),
         ("fid", [], False, "; call log('fid'); logged: nothing"),
         ("los", ["loss"], False, "; did you mean 'loss'? logged: loss"),
+        ("loss", ["val_loss"], True, "; call log('loss'); or did you mean 'val_loss'? logged: val_loss"),
+        ("train_loss", ["loss", "val_loss"], True, "; did you mean 'loss'? logged: loss, val_loss"),
+        ("train/loss", ["val/loss"], True, "; call log('train/loss'); or did you mean 'val/loss'? logged: "),
+        ("val_loss", ["train/loss"], False, "; there was no validation in this epoch: call validate(); logged: "),
+        ("val_loss", ["train_loss", "trainLoss"], False, "; there was no validation in this epoch: call validate(); "),
+        ("val_loss", ["train_loss"], True, "; call log('val_loss'); or did you mean 'train_loss'? logged: train_loss"),
+        ("val_acuracy", ["train/accuracy"], False, "; did you mean 'val_accuracy'? there was no validation in "),
         ("val_los", ["los", "val_loss"], True, "; did you mean 'val_loss'? logged: los, val_loss"),
     ],
 )

@@ -199,6 +199,9 @@ def test_without_a_probe_the_reason_names_the_fix():
     for capability in (HasActivations, HasTrace):
         why = str(missing(TorchSubject(One()), capability))
         assert "no probe data was given; give it: TorchSubject(..., probe=validation_loader)" in why
+        subject = TorchSubject(One())
+        subject.made_by = "SomeCallback"  # by a binding whose user never writes TorchSubject
+        assert "give it: SomeCallback(..., probe=validation_loader)" in str(missing(subject, capability))
 
 
 def test_names_that_differ_only_in_dots_and_slashes_are_distinct():

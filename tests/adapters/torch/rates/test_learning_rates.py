@@ -207,6 +207,26 @@ def test_a_scheduler_that_was_not_given_is_refused_before_training() -> None:
     assert run.history["learning_rate"] == [0.1, 0.05, 0.025]
 
 
+@pytest.mark.parametrize("cycle", [False, True], ids=["freed", "in a cycle"])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_that_is_gone_leaves_rates_that_can_be_cut(name: str, cycle: bool) -> None:
+    """Such as that of a search for the first rate, or of a warm-up of the user's own."""
+    optimizer = sgd(0.1)
+    scheduler: Any = SCHEDULERS[name](optimizer)
+    optimizer.step()
+    scheduler.step()
+    if cycle:
+        scheduler.itself = scheduler
+    del scheduler
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+
+    with Run(TorchSubject(nn.Linear(1, 1), optimizer), ReduceLROnPlateau(monitor="loss", patience=0), verbose=0) as run:
+        for _ in run.epochs(3):
+            run.log(loss=1.0)
+    assert run.history["learning_rate"] == pytest.approx([0.1, 0.1, 0.01])
+
+
 def test_a_schedule_at_zero_cannot_be_scaled() -> None:
     """A warm-up that begins at 0 leaves nothing to multiply: an error; a rate without a schedule can be written."""
     optimizer = sgd(0.1)
