@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from trainbus import MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
+from ..metrics.direction import known_direction
 from .curves import Curves
 from .libraries.library import Library
 from .libraries.settings import build
-from .metric_choice import known_direction
 
 
 class Policy(NamedTuple):

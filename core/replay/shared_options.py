@@ -9,9 +9,10 @@ from typing import Any, Literal
 from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping
 
+from ..metrics.direction import known_direction
 from .libraries.library import Library
 from .libraries.settings import build, option_of, required_by
-from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker, known_direction
+from .metric_choice import MetricChoice, choose_metric, choose_metrics, choose_tie_breaker
 from .records import Recording
 from .replayer import refuse_epochs
 from .simulation.unrecorded import refuse_looks

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from ....errors import SettingsError
 from ....limits import JOURNAL_LINE, METRICS, ROWS
-from ...metric_choice import known_direction
+from ....metrics.direction import known_direction
 from ...records import Recording
 from ..axis_label import find_axis
 from ..log_file import LogFile

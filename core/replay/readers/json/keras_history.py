@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from ....errors import SettingsError
-from ...metric_choice import known_direction
+from ....metrics.direction import known_direction
 from ...records import Recording
 from ..log_file import LogFile
 from ..numbers import parse_number
