@@ -298,7 +298,7 @@ def _look_unit(callback: MonitoredCallback, library: Library) -> Frequency:
     """Return the frequency of all rows in which the callback may look: every validation, or every epoch."""
     if not isinstance(callback, EarlyStopping):
         return library.looks
-    at_validations = isinstance(callback, EarlyStopping) and callback.frequency.unit == "validation"
+    at_validations = callback.frequency.unit == "validation"
     return _EVERY_VALIDATION if at_validations else EVERY_EPOCH
 
 

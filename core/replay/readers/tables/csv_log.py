@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ....errors import SettingsError
-from ....metrics.direction import known_direction
 from ....limits import CSV_LINE, ROWS
+from ....metrics.direction import known_direction
 from ...records import Recording
 from ..axis_label import find_axis
 from ..log_file import LogFile
