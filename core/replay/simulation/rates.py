@@ -63,7 +63,8 @@ class SimulatedRates:
         self._recorded, self._stored = recorded, recorded.stored
         self.differ = np.zeros(recorded.floor.shape[1], np.bool_)
         """Which runs have rates that are not the recorded ones, [run]."""
-        self._before = self._rate = np.full(recorded.floor.shape, np.nan)
+        self._rate: NDArray[np.float64] = np.full(recorded.floor.shape, np.nan)
+        self._before: NDArray[np.float64] = self._rate
         self._scale = np.ones(recorded.floor.shape)
 
     def at(self, column: int) -> NDArray[np.float64]:
@@ -72,10 +73,12 @@ class SimulatedRates:
         Args:
             column: The column, which is not before that of the last call.
         """
-        recorded = self._stored(self._recorded.at[:, :, column])
+        recorded: NDArray[np.float64] = self._stored(self._recorded.at[:, :, column])
         with np.errstate(divide="ignore", invalid="ignore"):
-            followed = self._stored(np.maximum(self._rate * (recorded / self._before), self._recorded.floor))
-        begun = self._stored(np.maximum(recorded * self._scale, self._recorded.floor))
+            followed: NDArray[np.float64] = self._stored(
+                np.maximum(self._rate * (recorded / self._before), self._recorded.floor)
+            )
+        begun: NDArray[np.float64] = self._stored(np.maximum(recorded * self._scale, self._recorded.floor))
         other = np.where(recorded == self._before, self._rate, np.where(np.isnan(self._rate), begun, followed))
         self._rate, self._before = np.where(self.differ, other, recorded), recorded
         return self._rate
