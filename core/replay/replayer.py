@@ -36,7 +36,7 @@ from .simulation.cuts import add_cuts
 from .simulation.saves import simulate_library_saves, simulate_saves
 from .simulation.stepped_stops import NEVER, add_stepped_stops, needs_steps
 from .simulation.stops import add_stops
-from .simulation.unrecorded import counts_rows, unanswered
+from .simulation.unrecorded import counts_rows, limitations
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def replay(
     units = {_look_unit(each, library) for each in deciders.values() if isinstance(each, stopping)}
     seen = [(each, build_curves(runs, first, each)) for each in units]
     outcomes = _outcomes(runs, curves[first], seen, stops, actions, files, deciders)
-    notes = (*left_out, *_limitations(named, deciders, library, runs))
+    notes = (*left_out, *limitations(named, deciders, library, runs))
     return Replay(tuple(named.values()), library.name, first, tuple(outcomes), notes)
 
 
@@ -294,7 +294,7 @@ def _look_unit(callback: MonitoredCallback, library: Library) -> Frequency:
     """Return the frequency of all rows in which the callback may look: every validation, or every epoch."""
     if not isinstance(callback, EarlyStopping):
         return library.looks
-    at_validations = isinstance(callback, EarlyStopping) and callback.frequency.unit == "validation"
+    at_validations = callback.frequency.unit == "validation"
     return _EVERY_VALIDATION if at_validations else EVERY_EPOCH
 
 
@@ -350,27 +350,3 @@ def _values_at(seen: Sequence[tuple[Frequency, Curves]], row: int, run: Recordin
 
 def _none_if_nan(seconds: Any) -> float | None:
     return None if np.isnan(seconds) else float(seconds)
-
-
-def _limitations(
-    named: Mapping[str, Callback],
-    deciders: Mapping[str, MonitoredCallback],
-    library: Library,
-    runs: Sequence[Recording],
-) -> Iterator[str]:
-    """Yield a note for each fact that the replay leaves out or cannot determine."""
-    others = [name for name in named if name not in deciders]
-    if others:
-        yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
-    for name, callback in deciders.items():
-        yield from unanswered(name, callback, runs)
-    if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
-        yield f"{library.title} has no ModelCheckpoint of its own here: checkpoints follow trainbus's rules."
-    saving = library.checkpoints
-    for name, callback in deciders.items():
-        if saving is not None and isinstance(callback, saving.settings):
-            whys = dict.fromkeys(saving.unanswered(callback, each) for each in runs)
-            yield from (f"{name}: {why}." for why in whys if why is not None)
-    if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":
-        yield from library.notes
-        yield from () if all(each.has_all_validations for each in runs) else library.epoch_notes

@@ -51,7 +51,7 @@ def lightning_stopping_rule(
 
     def rounded(value: Any) -> Any:
         # the difference of two numbers of single precision is the same whether it is rounded once or twice
-        return np.where(double, value, single(value))
+        return np.where(double, np.float64(value), np.float64(single(value)))
 
     counts, current = np.asarray(epoch >= 0), rounded(score)
     ends = check_finite & ~np.isfinite(current)

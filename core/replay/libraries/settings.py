@@ -97,7 +97,8 @@ def build_checkpoints(options: Mapping[str, Any], library: Library) -> Monitored
     'best'
     """
     if library.checkpoints is None:
-        return ModelCheckpoint(**{"filepath": "checkpoint", **options})
+        named: dict[str, Any] = {"filepath": "checkpoint", **options}
+        return ModelCheckpoint(**named)
     return build(library.checkpoints.settings, library.checkpoints.translated(options), library)
 
 

@@ -96,23 +96,57 @@ class Reason(NamedTuple):
     holds: Callable[[Role, _Logged], bool]
 
 
+def _of_the_task(role: Role, runs: _Logged) -> bool:
+    return runs.task is not None and runs.task.measures(role)
+
+
+def _held_out_loss(role: Role, _: _Logged) -> bool:
+    return role.held_out and role.is_total_loss
+
+
+def _held_out_loss_by_name(role: Role, _: _Logged) -> bool:
+    return role.held_out and role.stands_for_loss and not role.is_loss
+
+
+def _held_out_quality(role: Role, _: _Logged) -> bool:
+    return role.held_out and not role.is_loss
+
+
+def _evaluation(role: Role, runs: _Logged) -> bool:
+    return runs.is_evaluation(role)
+
+
+def _held_out(role: Role, _: _Logged) -> bool:
+    return role.held_out
+
+
+def _total_loss(role: Role, _: _Logged) -> bool:
+    return role.is_total_loss
+
+
+def _loss_by_name(role: Role, _: _Logged) -> bool:
+    return role.stands_for_loss
+
+
+def _quality(role: Role, _: _Logged) -> bool:
+    return not role.is_loss
+
+
+def _any(_: Role, __: _Logged) -> bool:
+    return True
+
+
 REASONS: Final = (
-    Reason("the quality metric of {task}", lambda role, runs: runs.task is not None and runs.task.measures(role)),
-    Reason("the loss on held-out data", lambda role, _: role.held_out and role.is_total_loss),
-    Reason(
-        "a loss on held-out data by its own name",
-        lambda role, _: role.held_out and role.stands_for_loss and not role.is_loss,
-    ),
-    Reason("a quality metric on held-out data", lambda role, _: role.held_out and not role.is_loss),
-    Reason("a quality metric, logged as that of an evaluation", lambda role, runs: runs.is_evaluation(role)),
-    Reason("a part of the loss on held-out data, of which no total is logged", lambda role, _: role.held_out),
-    Reason("the loss of the training, since nothing on held-out data is logged", lambda role, _: role.is_total_loss),
-    Reason(
-        "a loss of the training by its own name, since nothing on held-out data is logged",
-        lambda role, _: role.stands_for_loss,
-    ),
-    Reason("a quality metric of the training, since no total loss is logged", lambda role, _: not role.is_loss),
-    Reason("a part of the loss of the training, since nothing else is logged", lambda _, __: True),
+    Reason("the quality metric of {task}", _of_the_task),
+    Reason("the loss on held-out data", _held_out_loss),
+    Reason("a loss on held-out data by its own name", _held_out_loss_by_name),
+    Reason("a quality metric on held-out data", _held_out_quality),
+    Reason("a quality metric, logged as that of an evaluation", _evaluation),
+    Reason("a part of the loss on held-out data, of which no total is logged", _held_out),
+    Reason("the loss of the training, since nothing on held-out data is logged", _total_loss),
+    Reason("a loss of the training by its own name, since nothing on held-out data is logged", _loss_by_name),
+    Reason("a quality metric of the training, since no total loss is logged", _quality),
+    Reason("a part of the loss of the training, since nothing else is logged", _any),
 )
 """The reasons, the best first; a metric has the first one that holds."""
 

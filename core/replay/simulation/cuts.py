@@ -50,7 +50,7 @@ def add_cuts(
     bound = options["min_lr"] if spec.has_floor else 0.0
     rates = read_rates(recordings, curves, bound, options.get("groups"), spec.store_rate)
     floor = rates.floor
-    simulated = SimulatedRates(rates, spec.store_rate)
+    simulated = SimulatedRates(rates)
     rule, state = spec.chosen(options), spec.initial_state
     for column in range(curves.scores.shape[1]):
         rate = simulated.at(column)

@@ -35,13 +35,16 @@ class RecordedRates(NamedTuple):
     """The rate in the epoch after."""
     floor: NDArray[np.float64]
     """The lower bound of each rate of each run, [rate, run]."""
+    stored: Callable[[Any], Any] = np.float64
+    """Converts rates as the library does when it stores them."""
 
     def show_cut(self, column: int, factor: float, cut: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which runs show a cut by this factor of all the rates in ``cut``, [rate, run], at this column."""
 
         def follows(rate: NDArray[np.float64], earlier: NDArray[np.float64]) -> NDArray[np.bool_]:
-            lowered = np.maximum(earlier * factor, self.floor)
-            return np.isclose(rate, lowered, rtol=_RELATIVE_TOLERANCE, atol=0) & (rate < earlier)
+            lowered = self.stored(np.maximum(earlier * factor, self.floor))
+            found: NDArray[np.bool_] = np.isclose(rate, lowered, rtol=_RELATIVE_TOLERANCE, atol=0) & (rate < earlier)
+            return found
 
         at, before, after = (each[:, :, column] for each in self[:3])
         shown: NDArray[np.bool_] = ~cut | follows(after, at) | follows(at, before)
@@ -54,14 +57,14 @@ class SimulatedRates:
 
     Args:
         recorded: The recorded rates.
-        stored: Converts rates as the library does when it stores them.
     """
 
-    def __init__(self, recorded: RecordedRates, stored: Callable[[Any], Any]) -> None:
-        self._recorded, self._stored = recorded, stored
+    def __init__(self, recorded: RecordedRates) -> None:
+        self._recorded, self._stored = recorded, recorded.stored
         self.differ = np.zeros(recorded.floor.shape[1], np.bool_)
         """Which runs have rates that are not the recorded ones, [run]."""
-        self._before = self._rate = np.full(recorded.floor.shape, np.nan)
+        self._rate: NDArray[np.float64] = np.full(recorded.floor.shape, np.nan)
+        self._before: NDArray[np.float64] = self._rate
         self._scale = np.ones(recorded.floor.shape)
 
     def at(self, column: int) -> NDArray[np.float64]:
@@ -70,10 +73,12 @@ class SimulatedRates:
         Args:
             column: The column, which is not before that of the last call.
         """
-        recorded = self._stored(self._recorded.at[:, :, column])
+        recorded: NDArray[np.float64] = self._stored(self._recorded.at[:, :, column])
         with np.errstate(divide="ignore", invalid="ignore"):
-            followed = self._stored(np.maximum(self._rate * (recorded / self._before), self._recorded.floor))
-        begun = self._stored(np.maximum(recorded * self._scale, self._recorded.floor))
+            followed: NDArray[np.float64] = self._stored(
+                np.maximum(self._rate * (recorded / self._before), self._recorded.floor)
+            )
+        begun: NDArray[np.float64] = self._stored(np.maximum(recorded * self._scale, self._recorded.floor))
         other = np.where(recorded == self._before, self._rate, np.where(np.isnan(self._rate), begun, followed))
         self._rate, self._before = np.where(self.differ, other, recorded), recorded
         return self._rate
@@ -97,7 +102,7 @@ def read_rates(
     curves: Curves,
     min_lr: float | Mapping[str, float] = 0.0,
     groups: Sequence[str] | None = None,
-    convert: Callable[[float], float] = float,
+    stored: Callable[[Any], Any] = np.float64,
 ) -> RecordedRates:
     """Return the recorded learning rates at the columns of the curves of the same recordings.
 
@@ -106,7 +111,7 @@ def read_rates(
         curves: Their curves.
         min_lr: The lower bound of every rate, or of each that is named.
         groups: The names of the rates that may be cut; None for all.
-        convert: Converts a lower bound as the library does.
+        stored: Converts rates as the library does when it stores them.
 
     Raises:
         SettingsError: An option names a rate that a run with rates has not logged.
@@ -120,7 +125,7 @@ def read_rates(
     for row, series in enumerate(chosen):
         wanted = curves.rows[row, : curves.lengths[row]]
         for number, (name, rates) in enumerate(series.items()):
-            floors[number, row] = convert(named.get(name, 0.0) if isinstance(min_lr, Mapping) else min_lr)
+            floors[number, row] = stored(named.get(name, 0.0) if isinstance(min_lr, Mapping) else min_lr)
             known = np.flatnonzero(~np.isnan(rates))
             index = np.searchsorted(known, wanted, side="right") - 1
             for values, offset in ((at, 0), (before, -1), (after, 1)):
@@ -130,8 +135,8 @@ def read_rates(
                     given = rates[known][np.clip(place, 0, known.size - 1)]
                     values[number, row, : len(wanted)] = np.where(inside, given, np.nan)
         if not series:
-            floors[:, row] = 0.0 if isinstance(min_lr, Mapping) else convert(min_lr)
-    return RecordedRates(at, before, after, floors)
+            floors[:, row] = 0.0 if isinstance(min_lr, Mapping) else stored(min_lr)
+    return RecordedRates(at, before, after, floors, stored)
 
 
 def _series_of(

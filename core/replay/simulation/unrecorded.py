@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import MonitoredCallback, SettingsError
+from trainbus import Callback, MonitoredCallback, SettingsError
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.plugins.frequency import Frequency
 
+from ..libraries.library import Library
 from ..metric_choice import shortened_list
 from ..records import Recording, units_of
 
@@ -126,3 +127,34 @@ def _min_steps_notes(name: str, callback: EarlyStopping, runs: Sequence[Recordin
     if unknown:
         where = _where(unknown, runs)
         yield f"{name}: min_steps={callback.min_steps} is ignored{where}, since steps are not recorded."
+
+
+def limitations(
+    named: Mapping[str, Callback],
+    deciders: Mapping[str, MonitoredCallback],
+    library: Library,
+    runs: Sequence[Recording],
+) -> Iterator[str]:
+    """Yield a note for each fact that a replay leaves out or cannot determine.
+
+    Args:
+        named: All callbacks by name.
+        deciders: Those that decide something.
+        library: The library whose rules apply.
+        runs: The runs.
+    """
+    others = [name for name in named if name not in deciders]
+    if others:
+        yield f"Only early stopping, checkpoints and plateaus are replayed, not {', '.join(others)}."
+    for name, callback in deciders.items():
+        yield from unanswered(name, callback, runs)
+    if library.name != "trainbus" and any(isinstance(each, ModelCheckpoint) for each in deciders.values()):
+        yield f"{library.title} has no ModelCheckpoint of its own here: checkpoints follow trainbus's rules."
+    saving = library.checkpoints
+    for name, callback in deciders.items():
+        if saving is not None and isinstance(callback, saving.settings):
+            whys = dict.fromkeys(saving.unanswered(callback, each) for each in runs)
+            yield from (f"{name}: {why}." for why in whys if why is not None)
+    if any(isinstance(each, EarlyStopping) for each in deciders.values()) or library.name != "torch":
+        yield from library.notes
+        yield from () if all(each.has_all_validations for each in runs) else library.epoch_notes

@@ -76,7 +76,7 @@ def tally(labelled: Mapping[str, str | None]) -> Tally:
 @contextmanager
 def without(texts: Collection[str]) -> Generator[None, None, None]:
     """Judge as if the vocabulary had never had these phrases."""
-    caches = [getattr(by_name, name) for name in ("_direction", "_split")]
+    caches = [getattr(by_name, name) for name in ("known_direction", "_split")]
     kept = {text: term for text, term in by_name._TERMS.items() if text not in texts}
     for cache in caches:
         cache.cache_clear()

@@ -27,9 +27,8 @@ def _callbacks(name: str) -> dict[str, Any]:
         found = pytest.importorskip("lightning.pytorch.callbacks", reason="needs trainbus[test-bindings]")
         return {"stopping": found.EarlyStopping, "saving": found.ModelCheckpoint}
     if name == "ignite":
-        return {
-            "stopping": pytest.importorskip("ignite.handlers", reason="needs trainbus[test-bindings]").EarlyStopping
-        }
+        found = pytest.importorskip("ignite.handlers", reason="needs trainbus[test-bindings]")
+        return {"stopping": found.EarlyStopping}
     found = pytest.importorskip("transformers", reason="needs trainbus[test-bindings]")
     return {"stopping": found.EarlyStoppingCallback}
 
