@@ -1,7 +1,7 @@
 """Whether a state is still the one that it was: JAX's functions return new arrays, and change none."""
 
 # JAX's types are partly unknown
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

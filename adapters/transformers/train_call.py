@@ -38,7 +38,8 @@ class TrainCall:
     @property
     def callbacks(self) -> list[Any]:
         """The callbacks of the trainer, in the order in which it calls them."""
-        return self._handler.callbacks
+        callbacks: list[Any] = self._handler.callbacks
+        return callbacks
 
     def call_last(self, callback: Any) -> None:
         """Let the trainer call a callback after all others, from its next event on."""

@@ -60,7 +60,7 @@ def read_settings(path: Path, notes: list[str]) -> dict[str, object]:
         why = str(getattr(error, "strerror", None) or error).partition("\n")[0] or type(error).__name__
         notes.append(f"The settings in {path.name} are not read: {why}.")
         return {}
-    return flattened(content) if isinstance(content, Mapping) else {}
+    return flattened(cast("object", content)) if isinstance(content, Mapping) else {}
 
 
 def _content(path: Path) -> object:
@@ -85,7 +85,9 @@ def _parse_yaml(text: bytes) -> object:
     except ImportError:
         raise SettingsError("pip install 'trainbus[yaml]'") from None
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the one in C is 10 times faster
+    safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is 10 times faster
+
+    class Loader(safe):  # type: ignore[misc]
         """Constructs plain data only; an object of Python, as Lightning writes some, is read as its data."""
 
     def construct(loader: Any, _: str, node: Any) -> object:
@@ -95,10 +97,11 @@ def _parse_yaml(text: bytes) -> object:
 
     if _MERGE in text:
         raise SettingsError(f"it has the merge key {_MERGE.decode()!r}")
+    loader: Any = Loader
     for tags in ("!", "tag:yaml.org,2002:python/"):
-        Loader.add_multi_constructor(tags, construct)
+        loader.add_multi_constructor(tags, construct)
     try:
-        return cast("object", yaml.load(text, Loader))
+        return cast("object", yaml.load(text, loader))
     except yaml.YAMLError as error:
         raise SettingsError(str(error)) from None
 
