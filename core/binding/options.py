@@ -38,21 +38,21 @@ def continues(source: object, last: Run) -> bool:
     return source == AUTO and (last.error is not None or last.state.interrupted)
 
 
-def options_of_next(options: Mapping[str, Any], last: Run | None, training: str, instead: str) -> dict[str, Any]:
+def options_of_next(options: Mapping[str, Any], run: Run | None, training: str, instead: str) -> dict[str, Any]:
     """Return the options of a binding's next run: those that say where a run begins are for the first one.
 
     Args:
         options: The options of the binding.
-        last: The last run; None before the first.
+        run: The last run; None before the first.
         training: What the framework calls a training, such as "fit()".
         instead: What the user does to continue an earlier run, for the line in the log.
     """
     given = dict(options)
-    if last is None:
+    if run is None:
         return given
     source = given.get("resume")
-    if source is not None and not continues(source, last):
-        if last.rank == 0:
+    if source is not None and not continues(source, run):
+        if run.rank == 0:
             LOG.warning(
                 "resume=%r was used in the first %s: this one is a new run; to continue the earlier run, %s",
                 source,

@@ -169,7 +169,7 @@ class _Candidate:
             self.reason,
             role.is_running_best,
             role.held_out_rank if role.held_out_rank is not None else len(TASKS),
-            task.rank(role) if task else 0,
+            task.place(role) if task else 0,
             role.is_smoothed,
             _place_in_family(role),
             role.length,

@@ -43,7 +43,7 @@ class Task(NamedTuple):
         """
         return self.beside is None or any(self.beside.search(each.spelled) for each in logged)
 
-    def rank(self, role: Role) -> int:
+    def place(self, role: Role) -> int:
         """Return how far behind the best metric of the task this one is.
 
         Args:

@@ -31,8 +31,8 @@ def test_callbacks_lists_all_that_is_installed_with_a_line_each(capsys: pytest.C
         (
             ["dmo"],
             (
-                "unknown command 'dmo'; "
-                "choose from demo, callbacks, checkpoints, replay, sweep, explain, check, schema; did you mean 'demo'?"
+                "unknown command 'dmo'; choose from demo, callbacks, checkpoints, replay, sweep, compare, explain, "
+                "check, schema; did you mean 'demo'?"
             ),
         ),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -55,10 +56,12 @@ def recognizes(file: LogFile) -> bool:
     """
     if not file.text:
         return False
+    second: list[str] = []
     try:
         with _open(file.path) as text:
             header = _read_header(file.path, text)
-            second = next(_rows(text, file.path, header.delimiter), list[str]())
+            with suppress(SettingsError, UnicodeError, csv.Error):  # the reader of the whole table says what is wrong
+                second = next(_rows(text, file.path, header.delimiter), second)
     except (SettingsError, UnicodeError, csv.Error):
         return False
     metrics = header.metrics

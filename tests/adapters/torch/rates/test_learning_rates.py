@@ -208,7 +208,9 @@ def test_a_scheduler_that_was_not_given_is_refused_before_training() -> None:
 
 
 @pytest.mark.parametrize("cycle", [False, True], ids=["freed", "in a cycle"])
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.exhaustive if each != "StepLR" else ()) for each in SCHEDULERS]
+)
 def test_a_scheduler_that_is_gone_leaves_rates_that_can_be_cut(name: str, cycle: bool) -> None:
     """Such as that of a search for the first rate, or of a warm-up of the user's own."""
     optimizer = sgd(0.1)

@@ -24,7 +24,7 @@ def test_of_several_metrics_of_a_task_one_is_looked_at_first(title: str, names: 
     roles = [Role(name) for name in names]
 
     assert all(task.measures(each) for each in roles)
-    assert sorted(roles, key=task.rank) == roles
+    assert sorted(roles, key=task.place) == roles
 
 
 @pytest.mark.parametrize("name", ["val_mape", "rewards/margins", "rollout/ep_len_mean", "train_wer", "f1_score"])
