@@ -5,40 +5,27 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from trainbus import Callback, SettingsError, load
+
+from .option_values import Axis, parse_options, parse_values
 
 if TYPE_CHECKING:
     from ..replay import Recording
 
-_MOST_VALUES = 10_000
-"""The maximum number of values in a range."""
 _LIBRARIES = ("trainbus", "keras", "torch", "lightning", "ignite", "hf")  # as in trainbus.replay, which needs NumPy
 
 
-class _Axis(NamedTuple):
-    """An option of early stopping for which ``trainbus sweep`` tries several values."""
-
-    parse: Callable[[str], Any]
-    example: str
-    none: bool = False
-    """Whether "none" is a valid value."""
-    ranges: bool = False
-    """Whether the texts first:last and first:last:step are valid, and mean all values of a range."""
-
-
 _AXES = {
-    "patience": _Axis(int, "1:20 or 2,5,10", ranges=True),
-    "min_delta": _Axis(float, "0,0.001,0.01"),
-    "start_from_epoch": _Axis(int, "0,10", ranges=True),
-    "baseline": _Axis(float, "none,0.5", none=True),
-    "smoothing": _Axis(str, "'none,ema 0.9,median 5'", none=True),
+    "patience": Axis(int, "1:20 or 2,5,10", ranges=True),
+    "min_delta": Axis(float, "0,0.001,0.01"),
+    "start_from_epoch": Axis(int, "0,10", ranges=True),
+    "baseline": Axis(float, "none,0.5", none=True),
+    "smoothing": Axis(str, "'none,ema 0.9,median 5'", none=True),
 }
 _CALLBACK_OPTIONS = {
     "early_stopping": ("EarlyStopping", "stop early: patience=3,min_delta=0.001"),
@@ -47,8 +34,6 @@ _CALLBACK_OPTIONS = {
 }
 
 
-_OUTSIDE_BRACKETS = re.compile(r",(?![^\[{]*[\]}])")
-"""A comma between two options, not one within a list or a table."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *map(chr, (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20)))
 """First characters of formulas; spreadsheets also accept their full-width forms, and white space before them."""
 
@@ -203,10 +188,10 @@ def _sweep(options: argparse.Namespace) -> int:
 
     recordings = _read(options)
     axes: dict[str, Any] = {
-        name: _parse_values(getattr(options, name), _flag(name), axis) for name, axis in _AXES.items()
+        name: parse_values(getattr(options, name), _flag(name), axis) for name, axis in _AXES.items()
     }
     shared = options.early_stopping
-    fixed = None if shared is None else _parse_options("--early-stopping", shared)
+    fixed = None if shared is None else parse_options("--early-stopping", shared)
     common: dict[str, Any] = {"by": options.library, "monitor": options.monitor, "mode": options.mode}
     found = replay.sweep(recordings, **axes, fixed=fixed, runs=options.runs, called=_called, **common)
     report = Report(recordings, None, found)
@@ -292,7 +277,7 @@ def _callback(name: str, option: str, text: str, library: str, counter: str = "e
 
     from ..replay.libraries.settings import build, build_checkpoints, find_library  # noqa: PLC0415
 
-    given = _parse_options(option, text)
+    given = parse_options(option, text)
     specs = find_library(library)
     try:
         if name == "EarlyStopping":
@@ -306,61 +291,3 @@ def _callback(name: str, option: str, text: str, library: str, counter: str = "e
         return ModelCheckpoint(**options)
     except SettingsError as error:
         raise SettingsError(f"{option}: {error}") from None
-
-
-def _parse_options(option: str, text: str) -> dict[str, Any]:
-    """Return the options in a text such as ``patience=3,monitor=val_loss``.
-
-    >>> _parse_options("--early-stopping", "patience=3,min_delta=1e-3,monitor=val_loss,restore_best_weights=true")
-    {'patience': 3, 'min_delta': 0.001, 'monitor': 'val_loss', 'restore_best_weights': True}
-    >>> _parse_options("--early-stopping", "monitor=[val_loss, val_f1],stop_when=all")
-    {'monitor': ['val_loss', 'val_f1'], 'stop_when': 'all'}
-    """
-    found: dict[str, Any] = {}
-    for part in filter(None, (each.strip() for each in _OUTSIDE_BRACKETS.split(text))):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise SettingsError(f"{option}: {part!r} is not an option; write name=value, as in patience=3")
-        if name.strip() in found:
-            raise SettingsError(f"{option}: {name.strip()} is given twice; give it once")
-        found[name.strip()] = _parse_value(value.strip())
-    return found
-
-
-def _parse_value(text: str) -> Any:
-    """Return the value of a TOML or Python literal; return other text unchanged."""
-    constants = {"true": True, "false": False, "none": None, "null": None}
-    if text.lower() in constants:
-        return constants[text.lower()]
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:  # no TOML, or a number that Python refuses to read since that takes long
-        if text.startswith("[") and text.endswith("]"):
-            return [_parse_value(each.strip()) for each in text[1:-1].split(",")]
-        return text
-
-
-def _parse_values(text: str | None, option: str, axis: _Axis) -> list[Any] | None:
-    """Return the values in a comma-separated list of values and ranges; None if the option is not given."""
-    if text is None:
-        return None
-    found: list[Any] = []
-    for part in (each.strip() for each in text.split(",")):
-        try:
-            if axis.none and part.lower() == "none":
-                found.append(None)
-            elif axis.ranges and ":" in part:
-                first, last, step = (*(int(each) for each in part.split(":")), 1)[:3]
-                if (last - first) // step >= _MOST_VALUES:
-                    raise SettingsError(f"{option}: {part!r} has more than {_MOST_VALUES:,} values; give fewer")
-                found += range(first, last + 1, step)
-            else:
-                found.append(axis.parse(part))
-        except SettingsError:
-            raise
-        except (ValueError, TypeError, ZeroDivisionError):
-            example = "; 1:20 gives all whole numbers from 1 to 20" if axis.ranges else ""
-            raise SettingsError(
-                f"{option}: {part!r} is not a valid value; separate values with commas{example}"
-            ) from None
-    return found

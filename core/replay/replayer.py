@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainbus import BestValue, Callback, MonitoredCallback, SettingsError, callbacks_from
+from trainbus import Callback, MonitoredCallback, SettingsError, callbacks_from
 from trainbus.lifecycle.step_training import epoch_problems
 from trainbus.metrics.names import first_free
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
@@ -33,6 +33,7 @@ from .metric_choice import (
 from .records import Recording, RunOutcome, SavedFile, SimulatedAction, units_of
 from .simulation.action_order import sort_actions
 from .simulation.cuts import add_cuts
+from .simulation.known_values import values_at
 from .simulation.saves import simulate_library_saves, simulate_saves
 from .simulation.stepped_stops import NEVER, add_stepped_stops, needs_steps
 from .simulation.stops import add_stops
@@ -263,9 +264,9 @@ def _outcomes(
         unsure = tuple(name for name, each in callbacks.items() if counts_rows(each, run))
         decisions = sort_actions(actions[row], last, run, unsure)
         stop = next((each for each in decisions if each.action == "stop"), None)
-        known = _values_at([(frequency, own) for frequency, own in seen], row, run)
+        known = values_at([(frequency, own) for frequency, own in seen], row, run)
         if not len(known.scores) and stop is None:
-            known = _values_at([(EVERY_EPOCH, curves)], row, run)
+            known = values_at([(EVERY_EPOCH, curves)], row, run)
         until = known
         if stop is not None:
             until = known.until(stop.moment if run.goes_on_after(stop) else (stop.epoch, inf))
@@ -298,54 +299,7 @@ def _look_unit(callback: MonitoredCallback, library: Library) -> Frequency:
     return _EVERY_VALIDATION if at_validations else EVERY_EPOCH
 
 
-Moment: TypeAlias = tuple[int, float]
-"""As in ``SimulatedAction.moment``."""
 _EVERY_VALIDATION: Final = Frequency(1, "validation")
-
-
-class _Values(NamedTuple):
-    """Values of a run, and when they are known, in order."""
-
-    epochs: NDArray[np.int64]
-    looks: NDArray[np.float64]
-    """After which validation of its epoch each is known; infinite at the end of the epoch."""
-    scores: NDArray[np.float64]
-
-    def until(self, moment: Moment) -> _Values:
-        """Return the values that are known at a moment."""
-        epoch, look = moment
-        known = (self.epochs < epoch) | ((self.epochs == epoch) & (self.looks <= look))
-        return _Values(self.epochs[known], self.looks[known], self.scores[known])
-
-    def best(self, sign: int, steps: Mapping[int, int]) -> BestValue | None:
-        """Return the best value, its epoch and its step: as ``best_rule``, the first of the highest finite ones."""
-        finite = np.isfinite(self.scores)
-        if not finite.any():
-            return None
-        place = int(np.where(finite, self.scores, -np.inf).argmax())
-        epoch = int(self.epochs[place])
-        return BestValue(sign * float(self.scores[place]), epoch, steps.get(epoch))
-
-
-def _values_at(seen: Sequence[tuple[Frequency, Curves]], row: int, run: Recording) -> _Values:
-    """Return the values of a run.
-
-    Args:
-        seen: The frequencies of looks, with the curves of the values in these rows.
-        row: The number of the run.
-        run: The run.
-    """
-    epochs, looks, scores = list[NDArray[Any]](), list[NDArray[Any]](), list[NDArray[Any]]()
-    for frequency, curves in seen:
-        filled = slice(0, curves.lengths[row])
-        places = curves.rows[row, filled]
-        at_validations = frequency.unit == "validation"
-        looks.append(run.at(frequency).looks[places] if at_validations else np.full(len(places), inf))
-        epochs.append(curves.epochs[row, filled])
-        scores.append(curves.scores[row, filled])
-    joined = [np.concatenate([np.array([]), *each]) for each in (epochs, looks, scores)]
-    order = np.lexsort((joined[1], joined[0]))
-    return _Values(*(each[order] for each in joined))
 
 
 def _none_if_nan(seconds: Any) -> float | None:
