@@ -253,6 +253,8 @@ class LightningCallback(Callback):
         """Begin a batch."""
         if self._driver is not None:
             self._loops.in_batch = True
+            if self._loops.earlier:
+                self._loops.continue_sums()
             self._driver.begin_batch()
 
     def on_train_batch_end(
@@ -264,8 +266,6 @@ class LightningCallback(Callback):
             return
         loops = self._loops
         loops.in_batch, loops.awaits_validation = False, True
-        if loops.earlier:
-            loops.add_earlier_sums()
         step, self._step = self._step, self._updates.completed
         listened = driver.run.has_batch_listeners
         driver.end_batch(self._training_metrics(trainer) if listened else None, self._step - step)

@@ -91,26 +91,36 @@ class LoopPosition:
                 found["last"] = {meta.forked_name(on_step=True): metric._forward_cache.item()}
             yield key, found
 
-    def add_earlier_sums(self) -> None:
-        """Add the sums of the interrupted epoch, now that Lightning has the first values of the continued one."""
+    def continue_sums(self) -> None:
+        """Let each metric of the continued epoch begin with its sum from before the resume.
+
+        The sum comes before the first value: a batch may log several, and the order of additions decides the last bits.
+        """
         results = self._trainer.fit_loop.epoch_loop._results
-        for key in self.earlier.keys() & results.keys():
-            each, metric = self.earlier.pop(key), results[key]
-            meta = metric.meta
-            if "sum" not in each or not metric.is_tensor:
-                continue
-            value = metric.value.new_tensor(each["sum"])
-            if meta.is_max_reduction or meta.is_min_reduction:
-                metric.value = meta.reduce_fx(value, metric.value)
-            else:
-                metric.value = value + metric.value
-            if meta.is_mean_reduction:
-                metric.cumulated_batch_size = metric.cumulated_batch_size + each["weight"]
-            metric._computed = None
+        if "update_metrics" in vars(results):
+            return
+        update = results.update_metrics
+
+        def begin_with_sum(key: str, value: Any, batch_size: int) -> None:
+            if key in self.earlier:
+                self._begin_with_sum(results[key], self.earlier.pop(key))
+            update(key, value, batch_size)
+
+        results.update_metrics = begin_with_sum
+
+    @staticmethod
+    def _begin_with_sum(metric: Any, earlier: Mapping[str, Any]) -> None:
+        if "sum" not in earlier or not metric.is_tensor:
+            return
+        dtype, device = getattr(torch, earlier["type"]), metric.value.device
+        metric.value = torch.tensor(earlier["sum"], dtype=dtype, device=device)
+        if metric.meta.is_mean_reduction:
+            metric.cumulated_batch_size = metric.cumulated_batch_size.new_tensor(earlier["weight"])
 
     def earlier_metrics(self) -> dict[str, Any]:
         """Return the metrics that the continued epoch has not logged again, as Lightning would have them."""
         earlier, self.earlier = self.earlier, {}
+        vars(self._trainer.fit_loop.epoch_loop._results).pop("update_metrics", None)
         found: dict[str, Any] = {}
         for each in earlier.values():
             found |= each.get("last", {})

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainbus import Callback, SettingsError, load
 
+from ..errors import UnknownDirection
+from ..metrics.direction import FIX
 from .option_values import Axis, parse_options, parse_values
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def add_replay(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--config", metavar="FILE", help="a settings file, such as trainbus.toml")
     for option, (_, words) in _CALLBACK_OPTIONS.items():
         parser.add_argument(_flag(option), action="append", nargs="?", const="", metavar="OPTIONS", help=words)
-    parser.set_defaults(command=_replay)
+    parser.set_defaults(command=_in_shell(_replay))
 
 
 def add_sweep(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -69,7 +71,7 @@ def add_sweep(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="OPTIONS",
         help="options that all policies share: min_delta_mode=rel,stopping_threshold=0.1",
     )
-    parser.set_defaults(command=_sweep)
+    parser.set_defaults(command=_in_shell(_sweep))
 
 
 def add_compare(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -82,7 +84,7 @@ def add_compare(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     _add_reading(parser)
     parser.add_argument("--html", metavar="FILE", help="also write an HTML page with the curves in one chart")
-    parser.set_defaults(command=_compare)
+    parser.set_defaults(command=_in_shell(_compare))
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +143,18 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print CSV, one row for each run or policy; epochs and validations count from 0",
     )
+
+
+def _in_shell(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Return the command with errors that name the options of the command line in place of those of Python."""
+
+    def run(options: argparse.Namespace) -> int:
+        try:
+            return command(options)
+        except UnknownDirection as error:
+            raise UnknownDirection(str(error).replace(FIX, "give --mode max or --mode min")) from None
+
+    return run
 
 
 def _flag(option: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from math import isfinite
+from math import isfinite, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,8 @@ def draw_together(curves: Curves, titles: Sequence[str], metric: str) -> str:
     units = {AXES[curves.units[row]].place for row in range(len(shown))}
     parts = [axes.frame(" or ".join(sorted(units)), metric)]
     for row in reversed(range(len(shown))):
-        line = axes.line(_thinned(shown[row]), "curve" if row == 0 else "curve other")
+        inside = [(x, y if low <= y <= high else nan) for x, y in _thinned(shown[row])]
+        line = axes.line(inside, "curve" if row == 0 else "curve other")
         parts.append(element("g", element("title", escape(titles[row])) + line, class_="run"))
     description = "; ".join(titles[:_DESCRIBED])
     return drawing(parts, width, height, f"{metric} of {plural(len(shown), 'run')}", description)

@@ -26,7 +26,8 @@ def _body(recordings: Sequence[Recording], found: Comparison) -> Iterator[str]:
     yield f"<header><h1>{_TITLE}</h1><p>{text(counts)}; {text(why)}.</p></header>\n"
     titles = [f"{shorten(each.name, 60)}: {format_best(each.best, each.unit)}" for each in found.runs]
     chart = draw_together(found.curves, titles, shorten(found.choice.monitor, 40))
-    yield f"<figure>{chart}<figcaption>The best run is emphasized; a curve under the pointer tells its name."
+    yield f"<figure>{chart}<figcaption>The best run is emphasized; a curve under the pointer tells its name. "
+    yield "Values far outside of those of most runs are not drawn."
     yield "</figcaption></figure>"
     header, rows = tabulate(found, found.differing)
     differ = f"settings that differ: {len(found.differing)}" if found.differing else "no known setting differs"

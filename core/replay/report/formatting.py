@@ -8,7 +8,9 @@ from trainbus import BestValue
 
 from ...terminal import printable
 from ..axis import AXES, Unit
+from ..metric_choice import shortened_list
 from ..recommend import Estimate
+from ..records import Recording
 
 _WIDTH, _NARROWEST = 110, 12
 
@@ -44,6 +46,15 @@ def format_best(best: BestValue | None, unit: Unit = "epoch") -> str:
 def estimate_cells(estimate: Estimate | None) -> list[str]:
     """Return what a policy saves, loses on average and loses at worst, as cells of a table."""
     return ["-"] * 3 if estimate is None else [format_percent(each) for each in estimate]
+
+
+def notes_of_runs(recordings: Sequence[Recording]) -> list[tuple[str, str]]:
+    """Return each note once, after the names of the runs that have it; of many, the first ones."""
+    runs_of: dict[str, list[str]] = {}
+    for each in recordings:
+        for note in each.notes:
+            runs_of.setdefault(note, []).append(shorten(each.name))
+    return [(shortened_list(names), note) for note, names in runs_of.items()]
 
 
 def shorten(name: str, width: int = 40) -> str:

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from ...terminal import printable
 from ..records import Recording
+from .formatting import notes_of_runs
 
 _STYLE = files("trainbus.replay.report").joinpath("page.css").read_text(encoding="utf-8")
 _FOLDED = 30
@@ -47,7 +48,7 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) ->
 
 def notes_section(recordings: Sequence[Recording], notes: Sequence[str]) -> str:
     """Return the notes on all runs and on single ones; nothing if there are none."""
-    every = [*notes, *(f"{each.name}: {note}" for each in recordings for note in each.notes)]
+    every = [*notes, *(f"{names}: {note}" for names, note in notes_of_runs(recordings))]
     listed = "".join(f"<li>{text(note)}</li>" for note in every)
     return f"<section><h2>Notes</h2><ul>{listed}</ul></section>\n" if every else ""
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+
 from ...terminal import format_duration, plural
 from ..curves import Curves, build_curves
-from ..libraries.settings import find_library
+from ..libraries.settings import find_library, name_of
 from ..metric_choice import MetricChoice
+from ..recommend import gains
 from ..records import Recording, RunOutcome
 from ..replayer import Replay, replay
 from ..sweeper import Recommendation, Sweep
@@ -72,9 +75,19 @@ class Report:
 
     @cached_property
     def outcomes(self) -> list[RunOutcome]:
-        """What would have been decided on each run: first the run that loses most; among equal ones, saves least."""
+        """What would have been decided on each run: first the run that loses most; among equal ones, saves least.
+
+        As in the answer, a loss is a fraction of what a run gains from its first to its best value.
+        """
         outcomes = () if self.result is None else self.result.outcomes
-        return sorted(outcomes, key=lambda each: (-(each.quality_lost or 0.0), each.epochs_saved / each.epochs))
+        curves = build_curves([each for each in self.recordings if self.choice.is_logged_in(each)], self.choice)
+        gained = dict(zip(curves.names, np.asarray(gains(curves)).tolist(), strict=True))
+
+        def lost(outcome: RunOutcome) -> float:
+            gain = gained.get(outcome.name, 0.0)
+            return min((outcome.quality_lost or 0.0) / gain, 1.0) if gain > 0 else float(bool(outcome.quality_lost))
+
+        return sorted(outcomes, key=lambda each: (-lost(each), each.epochs_saved / each.epochs))
 
     @cached_property
     def curves(self) -> Curves:
@@ -97,11 +110,28 @@ class Report:
 
     def _of_settings(self, given: Replay) -> list[str]:
         callbacks = "; ".join(format_callback(each) for each in given.callbacks)
+        kinds = {name_of(type(each)) for each in given.callbacks}
+        sentences = [f"By {find_library(given.library).title}'s rules: {callbacks}."]
+        if "EarlyStopping" in kinds or any(each.stop for each in given.outcomes):
+            sentences += self._of_stops(given)
+        if "ReduceLROnPlateau" in kinds:
+            cut = [each for each in given.outcomes if each.cuts]
+            times = plural(sum(len(each.cuts) for each in cut), "time")
+            where = f"{times}, in {len(cut)} of {plural(len(given.outcomes), 'run')}"
+            sentences.append(f"It cuts the learning rate {where}." if cut else "It never cuts the learning rate.")
+        if "ModelCheckpoint" in kinds:
+            words = counted(each.unit for each in given.outcomes)
+            fewest, most = (choose(len(each.kept) for each in given.outcomes) for choose in (min, max))
+            models = words.total(most) if fewest == most else f"{fewest} to {words.total(most)}"
+            sentences.append(f"At the end of a run, the models of {models} are kept.")
+        return sentences
+
+    def _of_stops(self, given: Replay) -> list[str]:
         mean, worst = given.quality_lost
         lost = "It would have lost nothing in any run."
         if worst > 0:
             lost = f"Quality lost: {format_number(mean)} on average, {format_number(worst)} at worst."
-        sentences = [f"By {find_library(given.library).title}'s rules: {callbacks}.", *self._saved(given), lost]
+        sentences = [*self._saved(given), lost]
         if given.censored:
             last = counted(each.unit for each in given.outcomes).one
             runs = plural(given.censored, "run")

@@ -15,11 +15,11 @@ from trainbus import dumps
 from ...terminal import format_duration, plot, plural, printable
 from ..axis import AXES
 from ..curves import Curves
-from ..metric_choice import MetricChoice, shortened_list
+from ..metric_choice import MetricChoice
 from ..records import Recording
 from ..sweeper import Sweep
 from .counted import counted, moment
-from .formatting import align_columns, estimate_cells, format_best, format_number, shorten
+from .formatting import align_columns, estimate_cells, format_best, format_number, notes_of_runs, shorten
 from .outcome_table import legend, tabulate_outcomes
 from .report import Report
 from .snippets import format_call
@@ -64,12 +64,13 @@ def joined(lines: Sequence[str]) -> str:
 
 def summary(recordings: Sequence[Recording], choice: MetricChoice, done: str = "decided") -> list[str]:
     """Return how many runs there are, of which formats, and by which metric something is done with them."""
-    formats = Counter(each.format or "in memory" for each in recordings)
-    epochs = counted(each.unit for each in recordings).total(sum(len(each.epochs) for each in recordings))
+    logging = [each for each in recordings if choice.is_logged_in(each)]
+    formats = Counter(each.format or "in memory" for each in logging)
+    epochs = counted(each.unit for each in logging).total(sum(len(each.epochs) for each in logging))
     counts = ", ".join(f"{name} ({count})" if len(formats) > 1 else name for name, count in formats.most_common())
     better = "lower" if choice.mode == "min" else "higher"
     return [
-        f"{plural(len(recordings), 'run')}, {epochs}: {counts}",
+        f"{plural(len(logging), 'run')}, {epochs}: {counts}",
         f"{done} by {shorten(choice.monitor)}, {better} is better ({choice.why})",
     ]
 
@@ -85,10 +86,12 @@ def _opening(report: Report) -> list[str]:
     count = int(curves.lengths[0])
     rows, values = curves.epochs[0, :count].tolist(), (curves.sign * curves.scores[0, :count]).tolist()
     stop, kept, seen = outcome.stop, outcome.best_at_stop, outcome.best_seen
-    marks = {each.epoch: mark for each, mark in ((seen, "B"), (kept, "K"), (stop, "S")) if each is not None}
+    marks = {each.epoch: "C" for each in outcome.cuts}
+    marks |= {each.epoch: mark for each, mark in ((seen, "B"), (kept, "K"), (stop, "S")) if each is not None}
     words = [f"B best {format_best(seen, outcome.unit)}"] if seen is not None else []
     words += [f"K kept {format_best(kept, outcome.unit)}"] if kept is not None and kept != seen else []
     words += [f"S stop {moment(outcome, stop.epoch, stop.step)}"] if stop is not None else []
+    words += [f"C cut of the learning rate in {moment(outcome, outcome.cuts[0].epoch)}"] if outcome.cuts else []
     if seen is not None and kept == seen:
         marks[seen.epoch] = "B"
     which = "" if len(report.outcomes) == 1 else ", the run that loses most" if outcome.quality_lost else ", one run"
@@ -169,11 +172,7 @@ def _policies(report: Report) -> Iterator[str]:
 
 def notes_text(recordings: Sequence[Recording], notes: Sequence[str]) -> Iterator[str]:
     """Yield notes on all runs, and the first ones on single runs, a line each."""
-    runs_of: dict[str, list[str]] = {}
-    for each in recordings:
-        for note in each.notes:
-            runs_of.setdefault(note, []).append(shorten(each.name))
-    details = [f"{shortened_list(names)}: {shorten(note, 200)}" for note, names in runs_of.items()]
+    details = [f"{names}: {shorten(note, 200)}" for names, note in notes_of_runs(recordings)]
     if notes or details:
         yield ""
     yield from (f"note: {shorten(note, 400)}" for note in notes)

@@ -145,7 +145,9 @@ def test_it_resumes_exactly(way: str) -> None:
     check_binding(training(**WAYS[way]), at=["on_validation_end"])
 
 
-@pytest.mark.parametrize("way", ["auto, each batch, two validations", "path, each batch, two validations"])
+@pytest.mark.parametrize(
+    "way", ["auto, each batch, two validations", "path, each batch, two validations", "path, two optimizers"]
+)
 @pytest.mark.exhaustive
 def test_it_resumes_exactly_from_each_event(way: str) -> None:
     check_binding(training(**WAYS[way]))

@@ -25,6 +25,8 @@ QUIET = {
     "enable_checkpointing": False,
 }
 
+torch.set_num_threads(1)  # trainings of forked processes are compared bit by bit
+
 
 class Regression(pl.LightningModule):
     """Fits a line with dropout, so that a training depends on all random numbers that were drawn before.

@@ -508,3 +508,24 @@ def test_runs_that_depend_on_each_other_are_grouped(
     ]
     assert main([command, logs, "--runs", "dept"]) == 2
     assert "--runs='dept': no run has this setting" in capsys.readouterr().err
+
+
+def test_an_error_about_the_direction_names_the_option_of_the_command_line(
+    logs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the argument of Python."""
+    for command in ("replay", "sweep", "compare"):
+        assert main([command, logs, "--monitor", "lr"]) == 2
+        error = capsys.readouterr().err
+        assert "give --mode max or --mode min" in error
+        assert "mode=" not in error
+
+
+def test_settings_that_stop_nothing_are_answered_by_what_they_do(logs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cuts and files in place of what a stop saves; the picture marks the cuts."""
+    cuts = printed(capsys, "replay", logs, "--reduce-lr", "patience=2")
+    assert "saves" not in cuts.split("run  ")[0]
+    assert re.search(r"It cuts the learning rate \d+ times, in 2 of 2 runs.", cuts)
+    assert "C cut of the learning rate in 4" in cuts
+    kept = printed(capsys, "replay", logs, "--model-checkpoint", "keep=3")
+    assert "At the end of a run, the models of 3 epochs are kept." in kept

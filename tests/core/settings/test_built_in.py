@@ -26,7 +26,7 @@ from trainbus.settings.registry import installed, load, summary
 from trainbus.testing import LineSubject
 
 assert all(sys.path[0] in place for place in trainbus.__path__), trainbus.__path__
-for group in ("callbacks", "adapters", "bindings", "plugins"):
+for group in ("callbacks", "adapters", "bindings", "plugins", "readers"):
     print(group, *installed(group))
 listed = callbacks_from([{"callback": "ModelCheckpoint", "filepath": "run/m-{epoch}", "verbose": 2}])
 for epochs in (1, 2):

@@ -154,3 +154,13 @@ def test_curves_of_many_runs_are_drawn_together(every: int | None) -> None:
     assert [each.find("title").text for each in groups] == [f"run {number}" for number in (4, 3, 2, 1, 0)]  # type: ignore[union-attr]
     assert [each.find("path").attrib["class"] for each in groups] == [*["curve other"] * 4, "curve"]  # type: ignore[union-attr]
     assert ("epoch" if every is None else "step") in [each.text for each in svg.iter("text")]
+
+
+def test_a_run_far_outside_of_the_others_is_not_drawn_as_a_flat_line() -> None:
+    """Its values outside of the chart are gaps."""
+    runs = [recording([1 + 0.1 * math.sin(epoch + number) for epoch in range(20)], str(number)) for number in range(30)]
+    runs.append(recording([1e6 + epoch for epoch in range(20)], "far"))
+    curves = build_curves(runs, MetricChoice("val_loss", "min", ""))
+    svg = ET.fromstring(draw_together(curves, [each.name for each in runs], "val_loss"))
+    far = next(each for each in svg.iter("g") if each.find("title").text == "far")  # type: ignore[union-attr]
+    assert far.find("path") is None

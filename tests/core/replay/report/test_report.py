@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from hypothesis import given
@@ -22,7 +23,11 @@ def test_each_run_is_told_once_first_those_that_lose_most(table: list[list[float
     runs = [recording({"val_loss": history}, str(number)) for number, history in enumerate(table)]
     result = replay(runs, EarlyStopping(patience=2))
     report = Report(runs, result, None)
-    lost = [each.quality_lost or 0.0 for each in report.outcomes]
+    gained = {}
+    for number, history in enumerate(table):
+        known = [each for each in history if each is not None and isfinite(each)]
+        gained[str(number)] = known[0] - min(known)
+    lost = [min(each.quality_lost / gained[each.name], 1) if each.quality_lost else 0.0 for each in report.outcomes]
 
     assert sorted(each.name for each in report.outcomes) == sorted(each.name for each in result.outcomes)
     assert lost == sorted(lost, reverse=True)
