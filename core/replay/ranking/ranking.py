@@ -45,14 +45,15 @@ class _Logged:
     def is_evaluation(self, role: Role) -> bool:
         """Return whether an unmarked metric is that of an evaluation.
 
-        It is logged more rarely than the loss of the training, or below a heading, and the loss is not.
+        The loss of the training is called so, and the metric is not; or it is logged more rarely than the loss, or
+        below a heading, and the loss is not.
 
         Args:
             role: The metric.
         """
         if role.is_loss or role.trained:
             return False
-        if not self._losses:
+        if all(each.trained for each in self._losses):
             return True
         rarely = self._values_of(role) < self._few_values
         return rarely or (role.namespaced and not any(each.namespaced for each in self._losses))
@@ -205,7 +206,8 @@ def rank(recordings: Sequence[Recording], *, constant: bool = False) -> Iterator
     """
     counts = Counter(name for recording in recordings for name in recording.metrics)
     most = max(counts.values(), default=0)
-    roles = [Role(name) for name, count in counts.items() if 2 * count >= most]
+    trained = frozenset[str]().union(*(each.trained for each in recordings))
+    roles = [Role(name, of_training=name in trained) for name, count in counts.items() if 2 * count >= most]
     roles = [each for each in roles if not (each.is_speed or each.is_counter)]
     runs = _Logged(recordings, roles)
     undirected = Counter[str]()

@@ -89,7 +89,7 @@ def build_recording(
         epochs = np.arange(len(epochs))
         if AXES[unit].row == "record" and (np.diff(known) > 1).any():
             notes.append(f"{_strides(known)} {unit}s: patience counts records.")
-    return Recording(name, epochs, metrics, times, title, tuple(notes), unit, known)
+    return Recording(name, epochs, metrics, times, title, tuple(notes), unit, known, trained=naming.trained)
 
 
 def _place_epochs(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainbus.replay import Recording
+from trainbus.replay import Recording, read
 from trainbus.replay.ranking.ranking import rank
 
 from ..recorded import recording
@@ -45,3 +46,19 @@ def test_what_never_changes_is_never_first() -> None:
     assert [each.name for each in rank([run])] == ["loss"]
     assert [each.name for each in rank([run], constant=True)] == ["val_loss", "val_wer"]
     assert next(rank([recording({"val_loss": [1.0, math.nan]})])).name == "val_loss"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("train_loss,MOTA", "MOTA"), ("train_loss,train_accuracy", "loss"), ("loss,accuracy", "loss"),
+     ("loss/train,f1", "f1"), ("train_loss,score,val_loss", "val_loss"), ("train_loss,train_map,map", "map")],
+)  # fmt: skip
+def test_the_data_that_a_file_names_count_although_standard_names_do_not(
+    header: str, expected: str, tmp_path: Path
+) -> None:
+    """The standard name of "train_loss" is "loss"."""
+    random = np.random.default_rng(0)
+    rows = [f"{epoch},{','.join(map(str, random.random(header.count(',') + 1)))}" for epoch in range(_EPOCHS)]
+    file = tmp_path / "log.csv"
+    file.write_text("\n".join([f"epoch,{header}", *rows]))
+    assert next(rank([read(file)])).name == expected
