@@ -17,6 +17,7 @@ from ..readers.text.text_log import text_reader
 from ..records import Recording
 from .same_run import Located, each_run_once
 from .settings_files import with_settings
+from .stage_files import with_evaluations
 from .unique_names import uniquely_named
 
 _Path: TypeAlias = "str | os.PathLike[str]"
@@ -103,7 +104,7 @@ def read_all(
         raise SettingsError(f"{failures[0]}{more}") from None
     for failure in failures:
         (_warn if unread is None else unread)(failure)
-    return uniquely_named(with_settings(each_run_once(found)))
+    return uniquely_named(with_settings(each_run_once(with_evaluations(found))))
 
 
 def _warn(failure: SettingsError) -> None:
