@@ -91,10 +91,15 @@ def read_all(
         readers = (text_reader([pattern] if isinstance(pattern, str) else pattern), *readers)
     failures = [*failed]
     found: list[Located] = []
-    for path in dict.fromkeys(map(Path, paths)):
+    seen = set[Path]()
+    for path in sorted(dict.fromkeys(map(Path, paths)), key=lambda each: len(each.resolve().parts)):
         below = find_runs(path, readers)
         failures += below.failures
         for run in below.runs:
+            files = {each.resolve() for each in run.files}
+            if files <= seen:  # a path may lie in another one
+                continue
+            seen |= files
             try:
                 found += [Located(path, run.files, recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:
