@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,32 @@ _UNITS: Final = 100
 """How many units of its last digit a metric must span, so that it is no chance that numbers are equal."""
 _SHARE: Final = 0.9
 """The part of the places and values in the shorter file that the other one must have."""
+_SPREAD: Final = 5
+"""So many parts of a column have one value each that is compared first."""
 _SAMPLE: Final = 1000
 """Of longer columns, so many values show with how many digits they are printed."""
 
 
-class _Column(NamedTuple):
+class _Column:
     """The finite values of a metric."""
 
-    places: NDArray[np.int64]
-    values: NDArray[np.float64]
+    def __init__(self, places: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        self.places, self.values = places, values
+        some = [*dict.fromkeys(len(places) * part // _SPREAD for part in range(_SPREAD))]
+        self.some = [(int(places[row]), float(values[row])) for row in some]
+        self.near = float(np.ptp(values)) / _UNITS
+
+    def may_equal(self, other: _Column) -> bool:
+        """Return whether most of a few values are near those of another column; comparing all of them costs more."""
+        few, many = (self, other) if len(self.places) <= len(other.places) else (other, self)
+        near, far = max(few.near, many.near), 0
+        for place, value in few.some:
+            row = bisect_left(many.places, place)
+            found = row < len(many.places) and many.places[row] == place and abs(many.values[row] - value) <= near
+            far += not found
+            if 2 * far > len(few.some):
+                return False
+        return True
 
 
 class Printed:
@@ -57,12 +75,14 @@ class Printed:
         """
         if self._recording.unit != other._recording.unit:
             return False
+        shared = self._columns.keys() & other._columns.keys()
+        if not any(self._columns[name].may_equal(other._columns[name]) for name in shared):
+            return False
         proven = False
-        for name in self._columns.keys() & other._columns.keys():
+        for name in shared:
             mine, others = self._columns[name], other._columns[name]
             _, left, right = np.intersect1d(mine.places, others.places, assume_unique=True, return_indices=True)
-            fewer = min(len(mine.places), len(others.places))
-            if not fewer or len(left) < _SHARE * fewer:
+            if len(left) < _SHARE * min(len(mine.places), len(others.places)):
                 return False
             one, two = mine.values[left], others.values[right]
             units = [*_last_digits(mine.values, one), *_last_digits(others.values, two)]
