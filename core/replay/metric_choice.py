@@ -18,7 +18,7 @@ from ..metrics.names import canonical, hint, resolve
 from ..terminal import shortened
 from .axis import AXES
 from .objective import Objective
-from .ranking.ranking import rank
+from .ranking.ranking import constancy, rank
 from .records import Recording, Series
 
 _SHOWN = 50
@@ -104,7 +104,6 @@ def choose_metric(
 def _guess(recordings: Sequence[Recording], mode: Literal["auto", "min", "max"]) -> MetricChoice:
     """Return the metric that a practitioner would look at first, with the next ones."""
     found = list(islice(rank(recordings), 1 + _OTHERS))
-    never = "" if found else ", which never changes"
     found = found or list(islice(rank(recordings, constant=True), 1))
     if not found:
         raise MissingMetric(
@@ -112,7 +111,8 @@ def _guess(recordings: Sequence[Recording], mode: Literal["auto", "min", "max"])
             f"a monitor and its mode (min or max); logged: {_listed(recordings)}"
         )
     first, *others = found
-    why = f"{first.why}{never}"
+    flaw = constancy(first.name, recordings)
+    why = f"{first.why}, which {flaw}" if flaw else first.why
     return MetricChoice(first.name, first.mode if mode == "auto" else mode, why, tuple(each.name for each in others))
 
 

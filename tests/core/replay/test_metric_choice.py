@@ -32,3 +32,9 @@ def test_a_requested_metric_must_be_logged() -> None:
     result = replay(runs, EarlyStopping(monitor="val_loss"))
     assert [each.name for each in result.outcomes] == ["a"]
     assert result.notes == ("1 run does not log val_loss and is left out: b.",)
+
+
+@pytest.mark.parametrize(("value", "flaw"), [(0.0, "never changes"), (math.nan, "has no finite value")])
+def test_the_only_metric_may_tell_nothing(value: float, flaw: str) -> None:
+    """The reason says so."""
+    assert choose_metric([recording([value] * 9)]).why == f"the loss on held-out data, which {flaw}"

@@ -62,3 +62,20 @@ def test_the_data_that_a_file_names_count_although_standard_names_do_not(
     file = tmp_path / "log.csv"
     file.write_text("\n".join([f"epoch,{header}", *rows]))
     assert next(rank([read(file)])).name == expected
+
+
+@pytest.mark.parametrize(
+    ("histories", "why"),
+    [({"loss": [3.0, 2.0]}, "since nothing on held-out data is logged"),
+     ({"loss": [3.0, 2.0], "val_loss": [0.0, 0.0]}, "since val_loss never changes"),
+     ({"loss": [3.0, 2.0], "val_loss": [math.nan] * 2}, "since val_loss has no finite value"),
+     ({"loss": [3.0, 2.0], "val_foo": [1.0, 2.0]}, "since val_foo does not tell by its name whether lower is better"),
+     ({"loss": [3.0, 2.0], "val_loss": [0.0, 0.0], "val_acc": [1.0, 1.0], "test_acc": [math.nan] * 2},
+      "since val_loss (as 1 more) never changes and test_acc has no finite value"),
+     ({"perplexity": [3.0, 2.0], "test_loss": [0.0, 0.0]}, "since test_loss never changes")],
+)  # fmt: skip
+def test_the_reason_says_what_is_wrong_with_held_out_metrics(
+    histories: dict[str, list[float | None]], why: str
+) -> None:
+    """They are logged."""
+    assert next(rank([recording(histories)])).why.endswith(why)
