@@ -50,9 +50,8 @@ class _Logged:
             if each.held_out:
                 why = constancy(each.name, self.recordings) or "does not tell by its name whether lower is better"
                 found.setdefault(why, []).append(each.name)
-        listed = (
-            f"{names[0]}{f' (as {len(names) - 1} more)' if names[1:] else ''} {why}" for why, names in found.items()
-        )
+        like = {why: f", like {len(names) - 1} more," if names[1:] else "" for why, names in found.items()}
+        listed = (f"{names[0]}{like[why]} {why}" for why, names in found.items())
         return " and ".join(listed) or "nothing on held-out data is logged"
 
     def is_evaluation(self, role: Role) -> bool:

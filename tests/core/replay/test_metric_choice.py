@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from trainbus import MissingMetric
 from trainbus.plugins import EarlyStopping
 from trainbus.replay import replay
+from trainbus.replay.metric_choice import choose_metric
 
 from .recorded import recording
 
