@@ -222,7 +222,7 @@ def _sparse_values(choice: MetricChoice, runs: Sequence[Recording]) -> str | Non
     places: list[str] = []
     for run in runs:
         rows = np.flatnonzero(choice.series_in(run).logged)
-        if len(rows) > 1 and np.median(np.diff(rows)) > 1:
+        if len(rows) > 2 and np.median(np.diff(rows)) > 1:
             axis = AXES[run.unit]
             counted = run.steps if axis.by_steps and run.steps is not None else run.epochs
             strides.append(int(np.median(np.diff(counted[rows]))))
