@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,31 @@ from .columns import still_valid
 from .metric_names import standard_name
 from .recording import HELD_OUT, build_recording
 from .rows import Cells, Table
+from .shared.several_runs import split_runs
 
 _FEW = 3
 """Epochs below which a run that also counts steps is judged by its steps."""
 
 _SELDOM = 0.05
 """The part of the rows from which on a number that changes in them counts something."""
+
+
+def record_runs(name: str, title: str, table: Table, notes: Sequence[str], index: str | None = None) -> list[Recording]:
+    """Return the runs in a table, which a column such as "fold" may number; the number is a setting of the run.
+
+    Args:
+        name: The name of the run, or the part of it that several have in common.
+        title: The format to display.
+        table: The rows of the file.
+        notes: The notes so far.
+        index: The label of a column of row numbers that is not called an epoch.
+    """
+    more = [*notes]
+    found: list[Recording] = []
+    for part in split_runs(table, index, more):
+        run = record_table(f"{name}{part.suffix}", title, part.table, more, index)
+        found.append(replace(run, settings={**part.numbers, **run.settings}))
+    return found
 
 
 def record_table(

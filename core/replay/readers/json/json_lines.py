@@ -17,7 +17,7 @@ from ..metric_names import STAGES, check_metrics
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import STAGE_KEYS, Table
-from ..shared.several_runs import record_runs
+from ..table_recording import record_runs
 from .document import is_list, is_object
 
 _COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

@@ -11,7 +11,7 @@ from ..log_file import LogFile
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
-from ..shared.several_runs import record_runs
+from ..table_recording import record_runs
 from .document import is_list, is_object, read_json
 
 _INDEX = ""

@@ -14,7 +14,7 @@ from ..log_file import LogFile
 from ..metric_names import check_metrics
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
-from ..shared.several_runs import record_runs
+from ..table_recording import record_runs
 from .document import is_list, is_object, read_json
 from .json_lines import numbers_of
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...records import Recording
 from ..axis_label import find_axis
 from ..rows import Cells, Table
-from ..table_recording import record_table
 
 _LABEL: Final = re.compile(
     r"[#\s]*(k_?|cv_?)?(fold|trial|run|seed|repeat|repetition|replicate|replica)(_?(idx|index|id|no|num|number|nr))?\s*",
@@ -23,27 +20,32 @@ _MOST: Final = 10_000
 """Runs in one table."""
 
 
-def record_runs(name: str, title: str, table: Table, notes: Sequence[str], index: str | None = None) -> list[Recording]:
-    """Return the runs in a table: one for each value of the columns that number runs, if each of these begins anew.
+class Part(NamedTuple):
+    """The rows of one run in a table."""
 
-    The value is a setting of the run, and not a metric.
+    suffix: str
+    """What the name of the run has in addition to that of the table; empty if the table has one run."""
+    numbers: dict[str, int]
+    """The number of the run by the label of its column; a setting of the run."""
+    table: Table
+
+
+def split_runs(table: Table, index: str | None, notes: list[str]) -> list[Part]:
+    """Return the parts of a table: one for each value of the columns that number runs, if each of these begins anew.
 
     Args:
-        name: The name of the run, or the part of it that several have in common.
-        title: The format to display.
         table: The rows of the file.
-        notes: The notes so far.
-        index: The label of a column of row numbers that is not called an epoch.
+        index: The label of a column of row numbers, which go on from run to run.
+        notes: The notes so far; one is added if a column numbers runs that go on.
 
     >>> table = Table()
     >>> for fold, epoch, loss in ((0, 0, 3.0), (0, 1, 2.0), (1, 0, 3.1), (1, 1, 2.2)):
     ...     table.add({"fold": fold, "epoch": epoch, "loss": loss}.items())
-    >>> found = record_runs("log.csv", "CSV", table, [])
-    >>> [(each.name, each.settings, each.metrics["loss"].values.tolist()) for each in found]
-    [('log.csv#fold 0', {'fold': 0}, [3.0, 2.0]), ('log.csv#fold 1', {'fold': 1}, [3.1, 2.2])]
+    >>> [(each.suffix, each.numbers, each.table.column("loss").tolist()) for each in split_runs(table, None, [])]
+    [('#fold 0', {'fold': 0}, [3.0, 2.0]), ('#fold 1', {'fold': 1}, [3.1, 2.2])]
     """
     if not any(map(_LABEL.fullmatch, table.labels)):
-        return [record_table(name, title, table, notes, index)]
+        return [Part("", {}, table)]
     columns = table.cells()
     numbering = {
         label: cells.column(table.count)
@@ -51,27 +53,22 @@ def record_runs(name: str, title: str, table: Table, notes: Sequence[str], index
         if _LABEL.fullmatch(label) and len(cells.rows) == table.count and _are_whole(cells.values)
     }
     if not numbering or len(numbering) == len(columns):
-        return [record_table(name, title, table, notes, index)]
+        return [Part("", {}, table)]
     values, run_of = np.unique(np.stack([*numbering.values()], axis=1), axis=0, return_inverse=True)
     varying = [label for label, column in numbering.items() if np.ptp(column) > 0]
     parts = [] if len(values) > _MOST else [np.flatnonzero(run_of.ravel() == each) for each in range(len(values))]
     if len(parts) > 1 and _begin_anew(parts, _places(columns, table.count)):
-        found: list[Recording] = []
-        for rows, value in zip(parts, values.astype(np.int64).tolist(), strict=True):
-            numbers = dict(zip(numbering, value, strict=True))
-            own = f"{name}#{', '.join(f'{label} {numbers[label]}' for label in varying)}"
-            part = table.part(rows).without({*numbers, index or ""})  # the numbers of rows go on from run to run
-            found.append(_with_settings(record_table(own, title, part, notes), numbers))
+        found: list[Part] = []
+        for rows, value in zip(parts, values.tolist(), strict=True):
+            numbers = dict(zip(numbering, map(int, value), strict=True))
+            suffix = f"#{', '.join(f'{label} {numbers[label]}' for label in varying)}"
+            found.append(Part(suffix, numbers, table.part(rows).without({*numbers, index or ""})))
         return found
     if varying:
         listed = ", ".join(map(repr, varying))
-        notes = [*notes, f"{listed}: no metric, but numbers runs, of which each goes on after the one before it."]
+        notes.append(f"{listed}: no metric, but numbers runs, of which each goes on after the one before it.")
     constant = {label: int(column[0]) for label, column in numbering.items() if label not in varying}
-    return [_with_settings(record_table(name, title, table.without(numbering), notes, index), constant)]
-
-
-def _with_settings(found: Recording, settings: Mapping[str, object]) -> Recording:
-    return replace(found, settings={**settings, **found.settings})
+    return [Part("", constant, table.without(numbering))]
 
 
 def _are_whole(values: NDArray[np.float64]) -> bool:

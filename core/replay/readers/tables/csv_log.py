@@ -21,7 +21,7 @@ from ..metric_names import STAGES, check_metrics
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import MISSING, STAGE_KEYS, Table
-from ..shared.several_runs import record_runs
+from ..table_recording import record_runs
 
 _LIGHTNING_NAME = "metrics.csv"
 _DELIMITERS = (",", ";", "\t")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trainbus.replay import Recording, read_all
 from trainbus.replay.readers import Table
-from trainbus.replay.readers.shared.several_runs import record_runs
+from trainbus.replay.readers.table_recording import record_runs
 
 
 def rows_of(label: str, runs: int, length: int = 6, axis: str | None = "epoch") -> list[dict[str, float]]:
