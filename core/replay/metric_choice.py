@@ -18,7 +18,7 @@ from ..metrics.names import canonical, hint, resolve
 from ..terminal import shortened
 from .axis import AXES
 from .objective import Objective
-from .ranking.ranking import rank
+from .ranking.ranking import constancy, rank
 from .records import Recording, Series
 
 _SHOWN = 50
@@ -104,7 +104,6 @@ def choose_metric(
 def _guess(recordings: Sequence[Recording], mode: Literal["auto", "min", "max"]) -> MetricChoice:
     """Return the metric that a practitioner would look at first, with the next ones."""
     found = list(islice(rank(recordings), 1 + _OTHERS))
-    never = "" if found else ", which never changes"
     found = found or list(islice(rank(recordings, constant=True), 1))
     if not found:
         raise MissingMetric(
@@ -112,7 +111,8 @@ def _guess(recordings: Sequence[Recording], mode: Literal["auto", "min", "max"])
             f"a monitor and its mode (min or max); logged: {_listed(recordings)}"
         )
     first, *others = found
-    why = f"{first.why}{never}"
+    flaw = constancy(first.name, recordings)
+    why = f"{first.why}, which {flaw}" if flaw else first.why
     return MetricChoice(first.name, first.mode if mode == "auto" else mode, why, tuple(each.name for each in others))
 
 
@@ -206,6 +206,7 @@ def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice
         verb, left_out = ("run does", "is") if len(others) == 1 else ("runs do", "are")
         listed = shortened_list(others)
         notes.append(f"{len(others)} {verb} not log {names} and {left_out} left out: {listed}.")
+    notes += filter(None, (_sparse_values(choice, runs) for choice in dict.fromkeys(choices)))
     by_steps = [each for each in runs if each.by_steps]
     if 0 < len(by_steps) < len(runs):
         loops = "a loop" if len(by_steps) == 1 else "loops"
@@ -213,6 +214,26 @@ def with_metrics(recordings: Sequence[Recording], choices: Sequence[MetricChoice
         rows = " or ".join(dict.fromkeys(AXES[each.unit].row for each in by_steps))
         notes.append(f"{listed}: {loops} by steps, of which each {rows} counts as much as an epoch of the others.")
     return runs, notes
+
+
+def _sparse_values(choice: MetricChoice, runs: Sequence[Recording]) -> str | None:
+    """Return a note on a metric that most rows do not have; None if most have it."""
+    strides: list[int] = []
+    places: list[str] = []
+    for run in runs:
+        rows = np.flatnonzero(choice.series_in(run).logged)
+        if len(rows) > 2 and np.median(np.diff(rows)) > 1:
+            axis = AXES[run.unit]
+            counted = run.steps if axis.by_steps and run.steps is not None else run.epochs
+            strides.append(int(np.median(np.diff(counted[rows]))))
+            places.append(axis.place)
+    if not strides:
+        return None
+    some = "" if len(strides) == len(runs) else f"in {len(strides)} of {len(runs)} runs, "
+    strides.sort()
+    every = f"{strides[0]:,}" if strides[0] == strides[-1] else f"{strides[0]:,} to {strides[-1]:,}"
+    counted_as = " or ".join(f"{place}s" for place in dict.fromkeys(places))
+    return f"{some}{choice.monitor} has a value every {every} {counted_as}: patience counts its values."
 
 
 def shortened_list(names: Sequence[str]) -> str:

@@ -69,6 +69,8 @@ class Recording:
     """The metric by which the tool that wrote the record judged the run, and its direction; None if it names none."""
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     """The hyperparameters that the tool recorded; settings inside settings have names such as "model/depth"."""
+    trained: frozenset[str] = frozenset()
+    """The metrics that the record calls those of the training, such as "loss" if it is written as "train_loss"."""
     validations: Recording | None = None
     """The same run with a row for each validation, so that an epoch may have several rows; None if the record has one
     value of each metric for each epoch."""

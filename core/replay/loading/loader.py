@@ -17,6 +17,7 @@ from ..readers.text.text_log import text_reader
 from ..records import Recording
 from .same_run import Located, each_run_once
 from .settings_files import with_settings
+from .stage_files import with_evaluations
 from .unique_names import uniquely_named
 
 _Path: TypeAlias = "str | os.PathLike[str]"
@@ -90,10 +91,15 @@ def read_all(
         readers = (text_reader([pattern] if isinstance(pattern, str) else pattern), *readers)
     failures = [*failed]
     found: list[Located] = []
-    for path in dict.fromkeys(map(Path, paths)):
+    seen = set[Path]()
+    for path in sorted(dict.fromkeys(map(Path, paths)), key=lambda each: len(each.resolve().parts)):
         below = find_runs(path, readers)
         failures += below.failures
         for run in below.runs:
+            files = {each.resolve() for each in run.files}
+            if files <= seen:  # a path may lie in another one
+                continue
+            seen |= files
             try:
                 found += [Located(path, run.files, recording) for recording in run.read(steps_per_epoch)]
             except SettingsError as error:
@@ -103,7 +109,7 @@ def read_all(
         raise SettingsError(f"{failures[0]}{more}") from None
     for failure in failures:
         (_warn if unread is None else unread)(failure)
-    return uniquely_named(with_settings(each_run_once(found)))
+    return uniquely_named(with_settings(each_run_once(with_evaluations(found))))
 
 
 def _warn(failure: SettingsError) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...metrics.names import is_validated
+from ..axis import AXES
 from ..records import Recording
+from .rounded_copy import Printed
 
+_CHECKPOINT: Final = re.compile(r"(checkpoint|step|epoch|ckpt)s?[-_]?\d+$", re.IGNORECASE)
+"""The name of the directory of one checkpoint."""
 _ENOUGH = 3
 """Different values of a metric that two files must have in common."""
 _SHARE = 0.9
@@ -29,6 +37,12 @@ class Located(NamedTuple):
     def directory(self) -> Path:
         """The directory of these files."""
         return self.files[0].parent
+
+    @property
+    def root(self) -> Path:
+        """The directory of the run: that of the files, or the one in which it saves its checkpoints."""
+        directory = self.directory
+        return directory.parent if _CHECKPOINT.match(directory.name) else directory
 
 
 _Key: TypeAlias = tuple[str, bytes]
@@ -48,6 +62,7 @@ def each_run_once(found: Sequence[Located]) -> list[Located]:
         return [*found]
     kept: list[Located] = []
     holders: dict[_Key, list[int]] = {}
+    places = _Places()
     for each in found:
         keys = dict(_keys(each.recording))
         alike = ((index, distinct) for key, distinct in keys.items() for index in holders.get(key, []))
@@ -56,16 +71,60 @@ def each_run_once(found: Sequence[Located]) -> list[Located]:
             similar = (index for key in _ends(each.recording) for index in holders.get(key, []))
             same = next((index for index in dict.fromkeys(similar) if _overlap(kept[index], each)), None)
         if same is None:
+            same = places.rounded(each)
+        if same is None:
+            places.add(each, len(kept))
             for key in (*keys, *_ends(each.recording)):
                 holders.setdefault(key, []).append(len(kept))
             kept.append(each)
             continue
         first, other = kept[same].recording, each.recording
-        if first.format == other.format and len(other.name) < len(first.name):  # the directory, rather than a time
+        shorter_name = first.format == other.format and len(other.name) < len(first.name)  # the directory, not a time
+        if shorter_name or _goes_on(first, other):
             first, other = other, first
         note = f"{other.name!r} ({other.format}) records the same run and is left out."
         kept[same] = kept[same]._replace(recording=_completed(first, other, note))
     return kept
+
+
+class _Places:
+    """The runs by the directories in which they lie, to find one whose numbers another file has rounded."""
+
+    def __init__(self) -> None:
+        self._at: defaultdict[Path, list[_Placed]] = defaultdict(list)
+        self._below: defaultdict[Path, list[_Placed]] = defaultdict(list)
+
+    def add(self, run: Located, number: int) -> None:
+        """Add a run by its number."""
+        placed = _Placed(number, run.recording.format, Printed(run.recording))
+        self._at[run.root].append(placed)
+        for above in run.root.parents:
+            self._below[above].append(placed)
+
+    def rounded(self, run: Located) -> int | None:
+        """Return the number of a run of another format, beside this one, above or below, that has the same numbers."""
+        printed = Printed(run.recording)
+        near = chain(self._at[run.root], self._below[run.root], *(self._at[above] for above in run.root.parents))
+        others = (each for each in near if each.format != run.recording.format)
+        return next((each.number for each in others if each.printed.tells_the_run_of(printed)), None)
+
+
+class _Placed(NamedTuple):
+    number: int
+    format: str
+    printed: Printed
+
+
+def _goes_on(first: Recording, other: Recording) -> bool:
+    """Return whether a recording of the same run ends later, and has the same evaluations."""
+    if first.unit != other.unit or not len(first.epochs) or not len(other.epochs):
+        return False
+    (end, row), (other_end, other_row) = (
+        (int(each.steps[-1]) if AXES[each.unit].by_steps and each.steps is not None else 0, int(each.epochs[-1]))
+        for each in (first, other)
+    )
+    later = other_end >= end and other_row >= row and (other_end, other_row) != (end, row)
+    return later and {name for name in first.metrics if is_validated(name)} <= other.metrics.keys()
 
 
 def _completed(kept: Recording, other: Recording, note: str) -> Recording:
@@ -82,7 +141,7 @@ def _is_same(one: Located, other: Located, *, distinct: bool) -> bool:
     if one.recording.format == other.recording.format:
         beside = one.directory == other.directory and one.files != other.files
         return beside and distinct and _are_copies(one.recording, other.recording)
-    if not (distinct or _nested(one.directory, other.directory)):
+    if not (distinct or _nested(one.root, other.root)):
         return False
     return not _contradict(_values(one.recording), _values(other.recording))
 
@@ -98,7 +157,7 @@ def _are_copies(one: Recording, other: Recording) -> bool:
 
 def _overlap(one: Located, other: Located) -> bool:
     """Return whether recordings of different formats, one beside or below the other, have most values in common."""
-    if one.recording.format == other.recording.format or not _nested(one.directory, other.directory):
+    if one.recording.format == other.recording.format or not _nested(one.root, other.root):
         return False
     mine, others = _values(one.recording), _values(other.recording)
     enough = any(min(mine[name].size, others[name].size) >= _ENOUGH for name in mine.keys() & others.keys())

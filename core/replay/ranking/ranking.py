@@ -42,17 +42,30 @@ class _Logged:
         """The task of the runs, if a metric of its own shows it."""
         return next((each for each in TASKS if each.is_logged(self.roles) and self._shows(each)), None)
 
+    @cached_property
+    def without_held_out(self) -> str:
+        """Why the runs are not judged on held-out data."""
+        found: dict[str, list[str]] = {}
+        for each in self.roles:
+            if each.held_out:
+                why = constancy(each.name, self.recordings) or "does not tell by its name whether lower is better"
+                found.setdefault(why, []).append(each.name)
+        like = {why: f", like {len(names) - 1} more," if names[1:] else "" for why, names in found.items()}
+        listed = (f"{names[0]}{like[why]} {why}" for why, names in found.items())
+        return " and ".join(listed) or "nothing on held-out data is logged"
+
     def is_evaluation(self, role: Role) -> bool:
         """Return whether an unmarked metric is that of an evaluation.
 
-        It is logged more rarely than the loss of the training, or below a heading, and the loss is not.
+        The loss of the training is called so, and the metric is not; or it is logged more rarely than the loss, or
+        below a heading, and the loss is not.
 
         Args:
             role: The metric.
         """
         if role.is_loss or role.trained:
             return False
-        if not self._losses:
+        if all(each.trained for each in self._losses):
             return True
         rarely = self._values_of(role) < self._few_values
         return rarely or (role.namespaced and not any(each.namespaced for each in self._losses))
@@ -143,8 +156,8 @@ REASONS: Final = (
     Reason("a quality metric on held-out data", _held_out_quality),
     Reason("a quality metric, logged as that of an evaluation", _evaluation),
     Reason("a part of the loss on held-out data, of which no total is logged", _held_out),
-    Reason("the loss of the training, since nothing on held-out data is logged", _total_loss),
-    Reason("a loss of the training by its own name, since nothing on held-out data is logged", _loss_by_name),
+    Reason("the loss of the training, since {held_out}", _total_loss),
+    Reason("a loss of the training by its own name, since {held_out}", _loss_by_name),
     Reason("a quality metric of the training, since no total loss is logged", _quality),
     Reason("a part of the loss of the training, since nothing else is logged", _any),
 )
@@ -185,7 +198,8 @@ class _Candidate:
     @property
     def why(self) -> str:
         """The reason in words."""
-        return REASONS[self.reason].why.format(task=self.task.title if self.task else "")
+        task = self.task.title if self.task else ""
+        return REASONS[self.reason].why.format(task=task, held_out=self.runs.without_held_out)
 
 
 def rank(recordings: Sequence[Recording], *, constant: bool = False) -> Iterator[Ranked]:
@@ -205,7 +219,8 @@ def rank(recordings: Sequence[Recording], *, constant: bool = False) -> Iterator
     """
     counts = Counter(name for recording in recordings for name in recording.metrics)
     most = max(counts.values(), default=0)
-    roles = [Role(name) for name, count in counts.items() if 2 * count >= most]
+    trained = frozenset[str]().union(*(each.trained for each in recordings))
+    roles = [Role(name, of_training=name in trained) for name, count in counts.items() if 2 * count >= most]
     roles = [each for each in roles if not (each.is_speed or each.is_counter)]
     runs = _Logged(recordings, roles)
     undirected = Counter[str]()
@@ -216,6 +231,24 @@ def rank(recordings: Sequence[Recording], *, constant: bool = False) -> Iterator
         undirected[alike] += each.mode is None
         if each.mode is not None and changes(each.role.name, recordings) is not constant:
             yield Ranked(each.role.name, each.mode, each.why)
+
+
+def constancy(name: str, recordings: Collection[Recording]) -> str | None:
+    """Return in words that a metric tells nothing, and why; None if it changes in some run.
+
+    Args:
+        name: The name of the metric.
+        recordings: The runs.
+
+    >>> from ..records import Series
+    >>> run = Recording("a", np.arange(3), {"wer": Series(np.full(3, np.nan), np.ones(3, np.bool_))})
+    >>> constancy("wer", [run])
+    'has no finite value'
+    """
+    if changes(name, recordings):
+        return None
+    logged = (each.metrics[name].values for each in recordings if name in each.metrics)
+    return "never changes" if any(np.isfinite(values).any() for values in logged) else "has no finite value"
 
 
 def changes(name: str, recordings: Collection[Recording]) -> bool:

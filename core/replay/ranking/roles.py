@@ -21,7 +21,10 @@ _HELD_OUT: Final = (
     ("test", "testing", "tests"),
 )
 """Words for data that the training does not see; models are chosen by the first ones, and the last one reports."""
-_TRAINED: Final = frozenset({"train", "training", "learn", "fit"})
+_TRAINED: Final = frozenset({"train", "training", "learn", "fit", "trn"})
+_HELD_OUT_SHORT: Final = (("vl", "cv"), (), (), (), ("te", "tst"))
+"""Abbreviations of the same words, which count only at the beginning or end of a name of several words."""
+_TRAINED_SHORT: Final = frozenset({"tr"})
 _AVERAGED: Final = _words(
     """total overall all full running avg average mean sum epoch step final set data out dataloader idx metrics metric
     loss losses objective criterion per"""
@@ -54,14 +57,16 @@ class Role:
 
     Args:
         name: The name as it is logged.
+        of_training: Whether the record says that it is computed on the data of the training, even if the name does not.
 
     >>> role = Role("val/box_loss")
     >>> role.held_out, role.is_loss, role.is_total_loss
     (True, True, False)
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, of_training: bool = False) -> None:
         self.name = name
+        self._of_training = of_training
         self.words = words(name)
         self.spelled = f"_{'_'.join(self.words)}_"
         """The words between underscores, for patterns."""
@@ -69,7 +74,9 @@ class Role:
     @cached_property
     def held_out_rank(self) -> int | None:
         """Which kind of held-out data it names, 0 for validation data; None if it names none."""
-        return next((rank for rank, kind in enumerate(_HELD_OUT) if any(word in kind for word in self.words)), None)
+        kinds = enumerate(zip(_HELD_OUT, _HELD_OUT_SHORT, strict=True))
+        found = (rank for rank, (kind, short) in kinds if {*self.words} & {*kind} or {*self._ends} & {*short})
+        return next(found, None)
 
     @property
     def held_out(self) -> bool:
@@ -79,7 +86,8 @@ class Role:
     @property
     def trained(self) -> bool:
         """Whether it names the data of the training."""
-        return any(word in _TRAINED for word in self.words) and not self.held_out
+        named = not _TRAINED.isdisjoint(self.words) or not _TRAINED_SHORT.isdisjoint(self._ends)
+        return (named or self._of_training) and not self.held_out
 
     @property
     def is_loss(self) -> bool:
@@ -130,4 +138,10 @@ class Role:
     def _qualifiers(self) -> tuple[str, ...]:
         """The words that do not only tell the data or the averaging."""
         plain = [*_AVERAGED, *_TRAINED, *(word for kind in _HELD_OUT for word in kind)]
-        return tuple(word for word in self.words if word not in plain)
+        short = {*_TRAINED_SHORT, *(word for kind in _HELD_OUT_SHORT for word in kind)}.intersection(self._ends)
+        return tuple(word for word in self.words if word not in plain and word not in short)
+
+    @property
+    def _ends(self) -> tuple[str, ...]:
+        """The first and the last word of several."""
+        return (self.words[0], self.words[-1]) if len(self.words) > 1 else ()

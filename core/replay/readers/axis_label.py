@@ -17,7 +17,16 @@ _LABELS: dict[Unit, tuple[str, ...]] = {
     "iteration": ("iteration", "iterations", "iter", "iters", "it", "training_iteration", "n_iter", "round"),
     "step": (
         *("global_step", "trainer/global_step", "train/global_step", "step", "steps", "_step", "train_step"),
-        *("training_step", "num_updates", "update", "updates", "total_steps", "optimizer_step"),
+        *(
+            "training_step",
+            "current_step",
+            "current_steps",
+            "num_updates",
+            "update",
+            "updates",
+            "optimizer_step",
+            "total_steps",
+        ),
     ),
 }
 _PLAIN = re.compile(r"^[#\s]+|[\s#:]+$")

@@ -41,6 +41,11 @@ class Naming(NamedTuple):
     notes: list[str]
     """What was left out or guessed, one sentence each."""
 
+    @property
+    def trained(self) -> frozenset[str]:
+        """The standard names of metrics whose written names say that they are those of the training."""
+        return frozenset(standard for written, standard in self.names.items() if names_training(written))
+
 
 def standard_name(written: str) -> str:
     """Return the standard name of one metric, regardless of others.
@@ -51,16 +56,31 @@ def standard_name(written: str) -> str:
     rate = _LEARNING_RATE.match(written)
     if rate:
         return f"{_RATE}/{rate[1]}" if rate[1] else _RATE
+    stage, name = _split(written)
+    return _uncapitalized(name) if stage is None else _of_stage(stage, name)
+
+
+def names_training(written: str) -> bool:
+    """Return whether a name says that the metric is that of the training, which its standard name does not.
+
+    >>> names_training("train_loss"), names_training("loss"), names_training("val_loss")
+    (True, False, False)
+    """
+    return not _LEARNING_RATE.match(written) and _split(written)[0] == ""
+
+
+def _split(written: str) -> tuple[str | None, str]:
+    """Return the prefix of the stage that a name tells, None if it tells none, and the rest of the name."""
     parts = written.strip().split("/")
     for index in (0, -1) if len(parts) > 1 else ():
         stage = STAGES.get(parts[index].lower())
         if stage is not None:
             del parts[index]
-            return _of_stage(stage, "/".join(parts))
+            return stage, "/".join(parts)
     for affix in (_PREFIX.match(written), _SUFFIX.search(written)):
         if affix:
-            return _of_stage(STAGES[affix[1].lower()], written.replace(affix[0], "", 1))
-    return _uncapitalized(written)
+            return STAGES[affix[1].lower()], written.replace(affix[0], "", 1)
+    return None, written
 
 
 def _of_stage(stage: str, name: str) -> str:

@@ -88,8 +88,8 @@ def build_recording(
         known = known[epochs]
         epochs = np.arange(len(epochs))
         if AXES[unit].row == "record" and (np.diff(known) > 1).any():
-            notes.append(f"{_strides(known)} {unit}s: patience counts records.")
-    return Recording(name, epochs, metrics, times, title, tuple(notes), unit, known)
+            notes.append(f"{_strides(known)} {unit}s: patience counts records that have the metric.")
+    return Recording(name, epochs, metrics, times, title, tuple(notes), unit, known, trained=naming.trained)
 
 
 def _place_epochs(
@@ -113,7 +113,7 @@ def _place_epochs(
         numbers -= 1
         notes.append("Epochs are counted from 1 in the file.")
     if stride > 1:
-        notes.append(f"Records come every {stride:,} epochs: patience counts records, not epochs.")
+        notes.append(f"Records come every {stride:,} epochs: patience counts records that have the metric.")
     return _Placed(rows, numbers)
 
 

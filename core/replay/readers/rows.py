@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +80,44 @@ class Table:
     def column(self, label: str) -> NDArray[np.float64]:
         """Return one value for each row, NaN if it has no number with this label."""
         return self.cells().get(label, _NO_CELLS).column(self.count)
+
+    @property
+    def labels(self) -> set[str]:
+        """The labels of all columns."""
+        return {*self._columns, *(label for labels in self._complete for label in labels)}
+
+    def part(self, rows: NDArray[np.int64]) -> Table:
+        """Return the table of these rows, whose numbers rise.
+
+        >>> table = Table()
+        >>> for loss in (3.0, 2.0, 1.0):
+        ...     table.add({"loss": loss}.items())
+        >>> table.part(np.array([1, 2])).column("loss").tolist()
+        [2.0, 1.0]
+        """
+        found = Table()
+        found.count = len(rows)
+        for label, cells in self.cells().items():
+            inside = np.isin(cells.rows, rows)
+            if inside.any():
+                places = np.searchsorted(rows, cells.rows[inside])
+                found._columns[label] = array("q", places.tolist()), array("d", cells.values[inside].tolist())
+        return found
+
+    def without(self, labels: Collection[str]) -> Table:
+        """Return the table without some of its columns.
+
+        >>> table = Table()
+        >>> table.add({"fold": 0.0, "loss": 3.0}.items())
+        >>> [*table.without({"fold"}).cells()]
+        ['loss']
+        """
+        found = Table()
+        found.count = self.count
+        for label, (rows, values) in self.cells().items():
+            if label not in labels:
+                found._columns[label] = array("q", rows.tolist()), array("d", values.tolist())
+        return found
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:

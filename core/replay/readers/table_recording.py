@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,31 @@ from .columns import still_valid
 from .metric_names import standard_name
 from .recording import HELD_OUT, build_recording
 from .rows import Cells, Table
+from .shared.several_runs import split_runs
 
 _FEW = 3
 """Epochs below which a run that also counts steps is judged by its steps."""
+
+_SELDOM = 0.05
+"""The part of the rows from which on a number that changes in them counts something."""
+
+
+def record_runs(name: str, title: str, table: Table, notes: Sequence[str], index: str | None = None) -> list[Recording]:
+    """Return the runs in a table, which a column such as "fold" may number; the number is a setting of the run.
+
+    Args:
+        name: The name of the run, or the part of it that several have in common.
+        title: The format to display.
+        table: The rows of the file.
+        notes: The notes so far.
+        index: The label of a column of row numbers that is not called an epoch.
+    """
+    more = [*notes]
+    found: list[Recording] = []
+    for part in split_runs(table, index, more):
+        run = record_table(f"{name}{part.suffix}", title, part.table, more, index)
+        found.append(replace(run, settings={**part.numbers, **run.settings}))
+    return found
 
 
 def record_table(
@@ -45,8 +68,11 @@ def record_table(
     axis = find_axis(columns)
     unit: Unit = "epoch"
     metrics = {label: cells for label, cells in columns.items() if label not in axis.all | {index}}
-    counter, counted = max(axis.counters, key=lambda each: len(columns[each[0]].rows), default=(None, unit))
-    steps = None if counter is None else columns[counter].column(table.count)
+    longest = max((cells.rows for cells in metrics.values()), key=len, default=np.array([], np.int64))
+    places = {label: columns[label].column(table.count) for label, _ in axis.counters}
+    counters = [each for each in axis.counters if _counts(places[each[0]][longest])]
+    counter, counted = max(counters, key=lambda each: len(columns[each[0]].rows), default=(None, unit))
+    steps = None if counter is None else places[counter]
     if axis.epoch is not None:
         epochs = columns[axis.epoch].column(table.count)
         if steps is not None:
@@ -56,7 +82,7 @@ def record_table(
             first = 1 if completed and not _fractional(epochs) else None
             return build_recording(name, title, epochs, metrics, notes, steps, first_epoch=first)
         if unit == "evaluation":
-            steps = None if steps is None or not _rises(steps) else steps
+            steps = None if steps is None or not _rises(steps) or _changes(steps) < _changes(epochs) else steps
             rows = np.arange(table.count, dtype=np.float64)
             return build_recording(name, title, rows if steps is None else steps, metrics, notes, steps, unit)
     if steps is not None:
@@ -65,6 +91,18 @@ def record_table(
         return build_recording(name, title, columns[index].column(table.count), metrics, notes)
     rows = np.arange(table.count, dtype=np.float64)
     return build_recording(name, title, rows, metrics, [*notes, "No column counts epochs: each row is read as one."])
+
+
+def _counts(places: NDArray[np.float64]) -> bool:
+    """Return whether a number is where the rows are, and not the planned length of the run, in a row of each place."""
+    known = places[np.isfinite(places)]
+    return known.size < 2 or _changes(known) >= _SELDOM * known.size
+
+
+def _changes(places: NDArray[np.float64]) -> int:
+    """Return how often a number changes from row to row."""
+    known = places[np.isfinite(places)]
+    return int((np.diff(known) != 0).sum())
 
 
 def _unit(

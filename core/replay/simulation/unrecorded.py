@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus import Callback, MonitoredCallback, SettingsError
+from trainbus.metrics.names import canonical
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.plugins.frequency import Frequency
@@ -67,6 +68,7 @@ def unanswered(name: str, callback: MonitoredCallback, runs: Sequence[Recording]
         yield f"{name}: every={callback.every!r} counts each recorded value as one validation{_where(unsure, runs)}."
     if isinstance(callback, EarlyStopping):
         yield from _min_steps_notes(name, callback, runs)
+    yield from _rate_notes(name, callback, runs)
 
 
 def counts_rows(callback: MonitoredCallback, recording: Recording) -> bool:
@@ -127,6 +129,26 @@ def _min_steps_notes(name: str, callback: EarlyStopping, runs: Sequence[Recordin
     if unknown:
         where = _where(unknown, runs)
         yield f"{name}: min_steps={callback.min_steps} is ignored{where}, since steps are not recorded."
+
+
+def _rate_notes(name: str, callback: MonitoredCallback, runs: Sequence[Recording]) -> Iterator[str]:
+    """Yield a note on the runs of which no learning rate is recorded, if the options say how far it is reduced.
+
+    Args:
+        name: The name of the callback, for the note.
+        callback: The callback.
+        runs: The runs.
+    """
+    given = callback.model_dump()
+    limits = {option: given[option] for option in ("min_lr", "eps") if given.get(option)}
+    unknown = [
+        each for each in runs if not any(canonical(metric).startswith("learning_rate") for metric in each.metrics)
+    ]
+    if limits and "factor" in given and unknown:
+        options = " and ".join(f"{option}={value}" for option, value in limits.items())
+        end = "ends" if len(limits) == 1 else "end"
+        where = _where(unknown, runs)
+        yield f"{name}: the learning rate is not recorded{where}, so that {options} {end} no cuts there."
 
 
 def limitations(

@@ -17,7 +17,7 @@ from ..metric_names import STAGES, check_metrics
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import STAGE_KEYS, Table
-from ..table_recording import record_table
+from ..table_recording import record_runs
 from .document import is_list, is_object
 
 _COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -98,7 +98,7 @@ def read(source: Source) -> list[Recording]:
         if table.count > ROWS:
             raise SettingsError(f"{str(source.path)!r} has more than {ROWS:,} lines; give a file with a line an epoch")
     notes = [f"{damaged:,} lines are not complete JSON objects and are left out."] if damaged else []
-    return [record_table(source.name, "JSON lines", table, notes)]
+    return record_runs(source.name, "JSON lines", table, notes)
 
 
 def _parse(line: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from ..log_file import LogFile
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
-from ..table_recording import record_table
+from ..table_recording import record_runs
 from .document import is_list, is_object, read_json
 
 _INDEX = ""
@@ -43,7 +43,7 @@ def read(source: Source) -> list[Recording]:
     for number, index in enumerate(found.numbers):
         row = {label: parse_number(column[number]) for label, column in found.columns.items()}
         table.add([(_INDEX, parse_number(index)), *row.items()])
-    return [record_table(source.name, "pandas JSON", table, [], _INDEX)]
+    return record_runs(source.name, "pandas JSON", table, [], _INDEX)
 
 
 def _columns(content: Any) -> _Columns | None:

@@ -14,7 +14,7 @@ from ..log_file import LogFile
 from ..metric_names import check_metrics
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
-from ..table_recording import record_table
+from ..table_recording import record_runs
 from .document import is_list, is_object, read_json
 from .json_lines import numbers_of
 
@@ -46,7 +46,7 @@ def read(source: Source) -> list[Recording]:
             check_metrics(source.name, labels)
         if table.count > ROWS:
             raise SettingsError(f"{str(source.path)!r} has more than {ROWS:,} rows; give a file with a row an epoch")
-    return [record_table(source.name, "JSON list of epochs", table, [])]
+    return record_runs(source.name, "JSON list of epochs", table, [])
 
 
 def _rows(content: Any) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -121,6 +121,8 @@ def _read_runs(source: Source, connection: sqlite3.Connection) -> list[Recording
     for run, key, value in connection.execute("SELECT run_uuid, key, value FROM params"):
         settings[run][str(key)] = value
     found: list[Recording] = []
+    names = {run.id: run_name(run.experiment, run.name, otherwise=f"{source.name}#{run.id}") for run in runs}
+    repeated = Counter(names[run.id] for run in runs if run.id in points)
     for run in runs:
         if run.id in points:
             steps, columns, notes = points[run.id].joined()
@@ -128,7 +130,7 @@ def _read_runs(source: Source, connection: sqlite3.Connection) -> list[Recording
                 notes.append("Metrics of the machine, such as its memory, are left out.")
             if unread:
                 notes.append(unread)
-            name = run_name(run.experiment, run.name, otherwise=f"{source.name}#{run.id}")
+            name = names[run.id] if repeated[names[run.id]] == 1 else f"{names[run.id]}#{run.id}"
             recording = build_recording(name, "MLflow database", steps, columns, notes, unit="step")
             found.append(replace(recording, settings=settings[run.id]))
     if not found:

@@ -21,7 +21,7 @@ from ..metric_names import STAGES, check_metrics
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import MISSING, STAGE_KEYS, Table
-from ..table_recording import record_table
+from ..table_recording import record_runs
 
 _LIGHTNING_NAME = "metrics.csv"
 _DELIMITERS = (",", ";", "\t")
@@ -82,7 +82,7 @@ def recognizes(file: LogFile) -> bool:
 
 
 def read(source: Source) -> list[Recording]:
-    """Return the run in a table.
+    """Return the runs in a table.
 
     Raises:
         SettingsError: The file is not a table.
@@ -91,12 +91,12 @@ def read(source: Source) -> list[Recording]:
     path = source.path
     try:
         with _open(path) as file:
-            return [_read_table(path, file, source.name)]
+            return _read_table(path, file, source.name)
     except (UnicodeError, csv.Error) as error:
         raise SettingsError(f"{str(path)!r} is not a text table: {error}") from None
 
 
-def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
+def _read_table(path: Path, file: TextIOWrapper, name: str) -> list[Recording]:
     header = _read_header(path, file)
     labels = header.labels
     check_metrics(name, labels)
@@ -136,7 +136,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> Recording:
         for column, label in enumerate(labels)
         if invalid[label] and column not in (key, stage)
     ]
-    return record_table(name, _format(path, labels), table, notes, header.row_numbers)
+    return record_runs(name, _format(path, labels), table, notes, header.row_numbers)
 
 
 def _numbers(labels: Sequence[str], cells: Sequence[str], invalid: Counter[str]) -> Iterator[tuple[str, float]]:

@@ -115,7 +115,7 @@ def guess_epochs(series: Mapping[str, _Integers]) -> EpochMap:
         every = np.unique(np.concatenate([steps for other, steps in taken.items() if other not in far]))
         return EpochMap(every, *_from_0(every, "Steps are read as epochs."), frozenset(far))
     if len(every) == len(ends):
-        note = f"Records come every {stride:,} steps: patience counts records."
+        note = f"Records come every {stride:,} steps: patience counts records that have the metric."
         return EpochMap(ends, np.arange(len(ends)), note, unit="step")
     if finest == 1 and stride <= _LONGEST_VALIDATION_INTERVAL:
         every = np.unique(np.concatenate(list(taken.values())))

@@ -163,7 +163,7 @@ def _build_recording(
     if epoch_map.unit != "epoch":
         counted, epochs = epoch_map.ends[np.searchsorted(epoch_map.epochs, epochs)], np.arange(len(epochs))
     known = ends if (ends > 0).all() else None
-    return Recording(name, epochs, metrics, known, title, tuple(notes), epoch_map.unit, counted)
+    return Recording(name, epochs, metrics, known, title, tuple(notes), epoch_map.unit, counted, trained=naming.trained)
 
 
 _Interpretation: TypeAlias = tuple[dict[str, str], EpochMap | None, str, list[str]]

@@ -75,3 +75,13 @@ def test_missing_and_ambiguous_paths_are_refused_with_the_fix(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="neither a file nor a directory"):
         read(tmp_path / "pipe")
+
+
+def test_a_path_inside_another_one_adds_no_run(tmp_path: Path) -> None:
+    """In any order, and also if it is the file itself."""
+    for run in "abc":
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "log.csv").write_text(f"epoch,val_loss\n0,{ord(run)}\n1,2\n")
+    inside = tmp_path / "a"
+    for paths in ((tmp_path, inside), (inside, tmp_path), (inside / "log.csv", tmp_path / "b" / "..", inside)):
+        assert len(read_all(*paths)) == 3

@@ -83,3 +83,11 @@ def test_runs_that_differ_in_one_metric_are_two():
         for form, curve in (("a", CURVE), ("b", [2 * value for value in CURVE]))
     ]
     assert len(each_run_once(runs)) == 2
+
+
+def test_of_two_files_the_one_that_goes_on_is_kept():
+    """The state in a checkpoint ends before the run does."""
+    short, long = located("out/checkpoint-4", "A", CURVE[:6]), located("out/runs/x", "B")
+    for files in ((short, long), (long, short)):
+        (run,) = kept(*files)
+        assert len(run.epochs) == len(CURVE)

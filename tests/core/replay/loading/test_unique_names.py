@@ -1,6 +1,7 @@
 """Names of runs distinguish them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from trainbus import Run
 from trainbus.plugins import Journal
 from trainbus.replay import read_all
+from trainbus.replay.loading.same_run import Located
+from trainbus.replay.loading.unique_names import uniquely_named
 
+from ..recorded import recording
 from ..streams import curve, write
 
 
@@ -48,3 +52,23 @@ def test_names_distinguish_runs(tmp_path: Path):
 
     assert [each.name for each in read_all("a", "b", "a")] == ["a/version_0", "b/version_0", "version_1"]
     assert [each.name for each in read_all("a", "b/version_1")] == ["version_0", "version_1"]
+
+
+def test_the_directory_of_a_run_distinguishes_it(tmp_path: Path) -> None:
+    """Runs of MLflow may have one name; its id is then part of the name, and nothing that they have in common."""
+    for run in ("0a1b", "2c3d"):
+        folder = tmp_path / "mlruns/1" / run
+        (folder / "metrics").mkdir(parents=True)
+        (folder / "tags").mkdir()
+        (folder / "meta.yaml").write_text(f"run_id: {run}\n")
+        (folder / "tags/mlflow.runName").write_text("baseline")
+        (folder / "metrics/loss").write_text(f"1700000000000 {len(run)} 0\n1700000000001 0.{run[0]} 1\n")
+    (tmp_path / "mlruns/1/meta.yaml").write_text("name: digits\n")
+    assert [each.name for each in read_all(tmp_path)] == ["digits/baseline#0a1b", "digits/baseline#2c3d"]
+    assert [each.name for each in read_all(tmp_path / "mlruns/1/0a1b")] == ["digits/baseline"]
+
+
+def test_the_format_distinguishes_runs_before_a_number_does(tmp_path: Path) -> None:
+    """The path, which they share, does not."""
+    files = [Located(tmp_path, (tmp_path / "log",), replace(recording([1.0]), format=form)) for form in "ABB"]
+    assert [each.name for each in uniquely_named(files)] == ["run (A)", "run (B)", "run (B) 2"]

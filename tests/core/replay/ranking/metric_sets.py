@@ -340,4 +340,13 @@ SETS = (
     _set("plain text of the field", "Val Loss", "min", "Train|Loss Val|Loss Time"),
     _set("TensorBoard by data", "Loss/test", "min", "Loss/train Loss/test Accuracy/train Accuracy/test"),
     _set("TensorBoard, one heading", "Loss/validation", "min", "Loss/training Loss/validation IoU/validation lr"),
+    # data that are named by abbreviations, or only those of the training by name
+    _set("columns by hand: tr and vl", "vl_loss", "min", "tr_loss vl_loss tr_acc vl_acc"),
+    _set("columns by hand: tr and te, at the end", "acc_te", "max", "loss_tr acc_tr acc_te"),
+    _set("columns by hand: cross-validation", "cv_loss", "min", "train_loss cv_loss"),
+    _set("columns by hand: trn and tst", "tst_loss", "min", "trn_loss trn_acc tst_loss tst_acc"),
+    _set("unmarked score beside a loss of the training", "score", "max", "train_loss score grad_norm lr"),
+    _set("tracking beside a loss of the training", "MOTA", "max", "train_loss MOTA IDF1"),
+    _set("accuracy of the training, all marked", "train_loss", "min", "train_loss train_acc lr"),
+    _set("Keras without validation", "loss", "min", "accuracy loss"),
 )

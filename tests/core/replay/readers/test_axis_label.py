@@ -13,7 +13,7 @@ from trainbus.replay.readers.axis_label import find_axis
      ("step", "step"), ("Step", "step"), ("global_step", "step"), ("Global Step", "step"), ("_step", "step"),
      ("trainer/global_step", "step"), ("iter", "iteration"), ("Iteration", "iteration"),
      ("time/total_timesteps", "timestep"), ("total_timesteps", "timestep"), ("frames", "timestep"),
-     ("training_iteration", "iteration"), ("num_updates", "step")],
+     ("training_iteration", "iteration"), ("current_steps", "step"), ("num_updates", "step")],
 )  # fmt: skip
 def test_a_label_of_an_axis_is_found(label: str, unit: str) -> None:
     """In capitals, with spaces and a number sign."""

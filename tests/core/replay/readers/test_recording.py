@@ -115,7 +115,7 @@ def test_records_at_one_step_are_one_row():
 
     assert shown(found) == {"loss": [3.0, 2.0], "AP": [0.5]}
     assert found.metrics["AP"].logged.tolist() == [False, True]
-    assert found.notes == ("Records come every 20 iterations: patience counts records.",)
+    assert found.notes == ("Records come every 20 iterations: patience counts records that have the metric.",)
 
 
 def test_a_row_of_evaluations_has_the_last_value_of_training_before_it():
@@ -136,7 +136,7 @@ def test_records_of_every_25th_epoch_keep_their_epochs():
     found = built(*({"epoch": epoch, "loss": epoch} for epoch in (0.0, 25.0, 50.0)))
 
     assert found.epochs.tolist() == [0, 25, 50]
-    assert found.notes == ("Records come every 25 epochs: patience counts records, not epochs.",)
+    assert found.notes == ("Records come every 25 epochs: patience counts records that have the metric.",)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_reports_name_moments_by_what_the_run_counted() -> None:
     assert result.outcomes[0].as_data()["best_seen"] == {"value": 1.4697, "record": 3, "step": 750}
     text = replay_text(Report([recorded], result, None))
     assert "step 1,000" in text
-    assert "Records come every 250 steps: patience counts records." in text
+    assert "Records come every 250 steps: patience counts records that have the metric." in text
     evaluated = read(DATA / "transformers")
     text = replay_text(Report([evaluated], replay([evaluated], EarlyStopping(monitor="val_loss", patience=1)), None))
     assert "@ evaluation 5" in text

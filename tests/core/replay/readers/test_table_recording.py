@@ -98,3 +98,26 @@ def test_lines_that_do_not_count_steps_are_at_those_before_them() -> None:
     assert found.steps is not None
     assert found.steps.tolist() == [10, 20, 30, 40, 50]
     assert shown(found)["mIoU"] == [10, 20, 30, 40, 50]
+
+
+@given(
+    label=st.sampled_from(["total_steps", "iterations", "updates", "global_step", "timesteps"]),
+    parts=st.integers(2, 5),
+    resumed=st.booleans(),
+)
+def test_a_number_that_stays_the_same_counts_nothing(label: str, parts: int, *, resumed: bool) -> None:
+    """It is the planned length of the run, which may change when the run is resumed; each row is one."""
+    rows = [{"val_loss": 1 / row, label: 900.0 if resumed and row > 20 else 600.0} for row in range(1, 41)]
+    losses = [1 / row for row in range(1, 41)]
+    found = recorded([{**row, "epoch": number / parts} for number, row in enumerate(rows, 1)])
+    assert (found.unit, shown(found)) == ("evaluation", {"val_loss": losses})
+    found = recorded([{**row, "current_steps": 10.0 * number} for number, row in enumerate(rows, 1)])
+    assert (found.unit, shown(found)) == ("step", {"val_loss": losses})
+    found = recorded([{**row, label: 600.0} for row in rows])
+    assert (found.unit, shown(found)) == ("epoch", {"val_loss": losses})
+
+
+def test_the_step_of_the_only_row_is_one() -> None:
+    """Also if two metrics are in rows of their own."""
+    found = recorded([{"step": 100.0, "loss": 1.0}, {"step": 100.0, "val_loss": 2.0}])
+    assert (found.unit, shown(found)) == ("step", {"loss": [1.0], "val_loss": [2.0]})

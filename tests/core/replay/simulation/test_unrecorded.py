@@ -52,7 +52,7 @@ def decided(run: Run) -> list[tuple[int, str]]:
 
 def assert_replay_decides_as(run: Run, recorded: Recording, callbacks: list[Callback]) -> None:
     result = replay([recorded], callbacks)
-    assert result.notes == ()
+    assert [note for note in result.notes if not note.endswith("patience counts its values.")] == []
     (outcome,) = result.outcomes
     simulated = sorted((each.epoch, each.action) for each in outcome.decisions if each.action != "restore")
     assert simulated == decided(run)
@@ -232,3 +232,19 @@ def test_the_moments_at_which_a_share_is_due(run: Recording, share: str, due: li
     """None if one of them is not recorded."""
     found = run.due(Frequency.parse(share))
     assert (None if found is None else np.flatnonzero(found).tolist()) == due
+
+
+@pytest.mark.parametrize(
+    ("by", "options", "limits"),
+    [("torch", {}, "eps=1e-08 ends"), ("torch", {"min_lr": 0.01}, "min_lr=0.01 and eps=1e-08 end"),
+     ("torch", {"eps": 0}, None), ("keras", {"min_lr": 0.01}, "min_lr=0.01 ends"), ("keras", {}, None),
+     ("trainbus", {"min_lr": 0.01}, "min_lr=0.01 ends"), ("trainbus", {}, None)],
+)  # fmt: skip
+def test_the_bounds_of_a_rate_that_is_not_recorded_are_unknown(by: str, options: dict[str, Any], limits: str) -> None:
+    """Real rules stop cutting there, and a note says that the replay does not."""
+    settings = find_library(by).plateau.settings
+    runs = [recording({"val_loss": FOUND, "lr": [0.1] * len(FOUND)}, "a"), recording(FOUND, "b")]
+    for some, where in ((runs, " in b"), (runs[1:], ""), (runs[:1], None)):
+        notes = [each for each in replay(some, settings(patience=2, **options), by=by).notes if "rate" in each]
+        expected = f"ReduceLROnPlateau: the learning rate is not recorded{where}, so that {limits} no cuts there."
+        assert notes == ([] if limits is None or where is None else [expected])

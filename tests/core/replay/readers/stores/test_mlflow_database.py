@@ -116,3 +116,14 @@ def test_a_damaged_database_is_refused_or_read(copy: Path, at: int):
         read_all(copy, unread=errors.append)
     except SettingsError as error:
         assert "mlflow.db" in str(error)  # noqa: PT017 - a damage that leaves the metrics whole is no error
+
+
+def test_runs_with_one_name_have_their_ids_in_their_names(copy: Path):
+    """MLflow allows any number of them."""
+    _change(copy, "UPDATE runs SET name = 'same'")
+    with closing(sqlite3.connect(copy)) as connection:
+        ids = sorted(run for (run,) in connection.execute("SELECT DISTINCT run_uuid FROM metrics"))
+    names = [each.name for each in read_all(copy)]
+    assert len(names) == 2
+    assert sorted(name.partition("#")[2] for name in names) == ids
+    assert {name.partition("#")[0].endswith("/same") for name in names} == {True}
