@@ -51,6 +51,46 @@ def test_what_is_found_in_a_folder_must_have_two_rows(text: str, tmp_path: Path)
         read(tmp_path)
 
 
+SETTINGS = {
+    "args.txt": "epochs: 30\nlr: 0.1\nbatch: 4\n",
+    "train.txt": "epochs: 30\nlr: 0.1\nbatch: 4\nmomentum: 0.9\n",
+    "hyp.txt": "epochs = 30\nlr = 0.1\nwarmup epochs = 3\nmomentum = 0.9\n",
+    "run.txt": "Namespace(epochs=30, lr=0.1, batch_size=4)\nepochs=30 lr=0.2\n",
+    "trainer.yaml": "step: 3\nlr: 0.1\nloss: 2\nstep: 4\nloss: 1\n",
+    "TODO.md": "- [ ] epoch 3: check lr: 0.1\n- [ ] epoch 5: loss: 0.3, lr: 0.2\n",
+    "setup.cfg": "epochs = 30\nlr = 0.1\n",
+    "run.bat": "python train.py epochs=30 lr=0.1\npython train.py epochs=40 lr=0.2\n",
+    "notes.txt": "Ran 2 experiments.\nEpoch 12 looked best with loss: 0.3\nlr: 0.1\n",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_and_notes_in_a_folder_are_no_runs(name: str, tmp_path: Path) -> None:
+    """A metric of a log has values at two epochs or steps; a file of settings is none by its name."""
+    (tmp_path / name).write_text(SETTINGS[name])
+    with pytest.raises(SettingsError, match="no recorded run"):
+        read(tmp_path)
+    (tmp_path / "results.csv").write_text("epoch,val_loss\n1,2\n2,1\n")
+    assert [each.format for each in read_all(tmp_path)] == ["Keras CSV"]
+
+
+def test_settings_of_each_run_stay_those_of_the_run(tmp_path: Path) -> None:
+    """The files beside a log are no runs of their own, so they tell its settings."""
+    for number in (1, 2, 3):
+        folder = tmp_path / f"train{number}"
+        folder.mkdir()
+        (folder / "results.csv").write_text("epoch,val_loss\n1,2\n2,1\n")
+        (folder / "args.yaml").write_text(f"epochs: 50\nlr0: 0.{number}\nseed: {number}\n")
+    assert [each.settings["lr0"] for each in read_all(tmp_path)] == [0.1, 0.2, 0.3]
+
+
+def test_a_log_with_a_long_first_epoch_is_found(tmp_path: Path) -> None:
+    """Also if what is read of a file at first ends within it."""
+    lines = [f"Epoch: [{epoch}][{batch}/999] loss: {1 / (1 + batch)}\n" for epoch in (0, 1) for batch in range(3000)]
+    (tmp_path / "train.log").write_text("".join(lines))
+    assert read(tmp_path).epochs.tolist() == [0, 1]
+
+
 def test_progress_bars_and_long_lines_are_read(tmp_path: Path) -> None:
     """A carriage return ends a line; only the beginning of a very long one counts."""
     path = tmp_path / "log.txt"
