@@ -9,8 +9,12 @@ from typing import Any, cast
 
 from .log_file import LogFile
 from .metric_names import list_names
+from .numbers import parse_number
 
 _NUMBER = re.compile(r"[-+]?\d+\.?\d*(e[-+]?\d+)?", re.IGNORECASE)
+
+_LONGEST = 50
+"""Characters of the label of a column."""
 
 
 def explain(file: LogFile) -> str:
@@ -33,15 +37,11 @@ def explain(file: LogFile) -> str:
         return "is empty"
     if not file.text.strip():
         return "is empty but for white space" if not file.head.strip() else "is a binary file of an unknown format"
-    start = file.text.lstrip()[0]
-    if start in "{[":
+    if file.begins_like_json:
         return _explain_json(file)
-    header = file.text.splitlines()[0]
-    delimiter = max(",;\t", key=header.count)
-    cells = [cell.strip() for cell in header.split(delimiter)]
-    if len(cells) > 1 and all(0 < len(cell) < 50 for cell in cells[1:]):
+    if columns := _columns(file):
         return (
-            f"is a table with the columns {list_names(cells)}, without a column of epochs, steps or iterations, and "
+            f"is a table with the columns {list_names(columns)}, without a column of epochs, steps or iterations, and "
             "without one that is called like a metric, such as 'val_loss': rename the column of the epochs to 'epoch'"
         )
     if _NUMBER.search(file.text):
@@ -50,6 +50,20 @@ def explain(file: LogFile) -> str:
             r"--pattern 'epoch (?P<epoch>\d+): loss (?P<loss>\S+)'"
         )
     return "is text without numbers"
+
+
+def _columns(file: LogFile) -> list[str]:
+    """Return the columns of a table, whose second line has as many cells, and a number alone in one; else none."""
+    first, *further = file.text.splitlines()
+    delimiter = max(",;\t", key=first.count)
+    header = [cell.strip() for cell in first.split(delimiter)]
+    below = further[0].split(delimiter) if further else []
+    words = all(0 < len(cell) < _LONGEST and parse_number(cell) is None for cell in header[1:])
+    if len(header) == 1 or not words or parse_number(header[0]) is not None:
+        return []
+    if below:
+        return header if len(below) == len(header) and any(parse_number(cell) is not None for cell in below) else []
+    return [] if _NUMBER.search(first) else header
 
 
 def _explain_json(file: LogFile) -> str:

@@ -23,7 +23,9 @@ LLM_C: Final = (
 """The log files of llm.c and build-nanogpt: training loss, validation loss, and HellaSwag's accuracy."""
 
 _WORD = r"[A-Za-z][\w/.@-]{0,40}"
-_PAIR = re.compile(rf"(?<![\w/.@-])(?P<name>{_WORD}(?: {_WORD}){{0,3}})\)?\s?[:=]\s?(?P<value>{NUMBER})(?![\w/:.-])")
+_PAIR = re.compile(
+    rf"(?<![\w/.@-])(?P<name>{_WORD}(?: {_WORD}){{0,3}})\)?\s?[:=]\s{{0,3}}(?P<value>{NUMBER})(?![\w/:.-])"
+)
 
 
 def _labelled(word: str, axis: str) -> Pattern:
@@ -38,6 +40,23 @@ LABELLED: Final = (
     _labelled("step", "step"),
 )
 """Lines such as "Epoch:1/80 ... Val Loss: 3.2": an axis and names with numbers, which may also come in later lines."""
+BRACKETS: Final = (Pattern(re.compile(r"^\s*\[(?P<epoch>\d+)/\d+\](?:\s?\[\s*\d+/\d+\])?"), _PAIR),)
+"""Lines such as "[3/25][50/782] Loss_D: 0.5": the epoch, and the batch in it."""
+BOOSTING: Final = (
+    Pattern(
+        re.compile(r"^\[(?P<iteration>\d+)\]\t"),
+        re.compile(rf"(?<=\t)(?P<name>[^\t:]{{1,80}}):\s?(?P<value>{NUMBER})(?=[\t+\s]|$)"),
+    ),
+)
+"""Lines of XGBoost and LightGBM, such as "[10]	valid_0's auc: 0.9"."""
+PRINTED: Final = tuple(
+    Pattern(
+        re.compile(rf"(?<=[{{ ])'{axis}': '?(?P<{axis}>{NUMBER})(?='?[,}}])"),
+        re.compile(rf"(?<=[{{ ])'(?P<name>[^']{{1,80}})': '?(?P<value>{NUMBER})(?='?[,}}])"),
+    )
+    for axis in ("epoch", "step")
+)
+"""Lines such as "{'loss': 0.5, 'epoch': 0.25}", which Hugging Face's trainer prints."""
 
-KNOWN: Final = (NANO_GPT, LLM_C, *((each,) for each in LABELLED))
+KNOWN: Final = (NANO_GPT, LLM_C, PRINTED[:1], PRINTED[1:], BOOSTING, BRACKETS, *((each,) for each in LABELLED))
 """The patterns of one script each, in the order in which they are tried."""

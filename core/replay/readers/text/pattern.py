@@ -79,7 +79,7 @@ class Pattern:
             if found is not None and found.start() <= pair.start("value") < found.end():
                 continue
             number = _number(pair["value"])
-            name = "_".join(pair["name"].split())
+            name = "_".join(pair["name"].replace("'s ", "/").split())  # LightGBM's "valid_0's auc"
             if number is not None and not find_axis([name]).all:
                 yield name, number
 

@@ -22,6 +22,10 @@ from .pattern import Pattern
 
 _LINE = 10_000
 """Characters of a line that are searched."""
+_MARKUP = re.compile(r"\s*<(?:!|\?|html|svg)", re.IGNORECASE)
+"""The beginning of a page or of XML."""
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+"""What colours a line in a terminal."""
 _DIGIT = re.compile(r"\d")
 _SEARCHED = 20_000
 """Lines at the beginning of a file that are searched to recognize it."""
@@ -58,11 +62,11 @@ def recognizes(file: LogFile) -> bool:
 
     In a folder, which may have many other texts, a metric must have values at two epochs or steps.
     """
-    if is_no_log(file.path) or not file.text.strip() or file.text.lstrip()[0] in "{[<":
+    if is_no_log(file.path) or not file.text.strip() or file.begins_like_json or _MARKUP.match(file.text):
         return False
     if file.named:
         return _patterns_of(lambda: _first_lines(file.path), any) is not None
-    lines = [each[:_LINE] for each in file.lines if _DIGIT.search(each)]
+    lines = [_COLOUR.sub("", each[:_LINE]) for each in file.lines if _DIGIT.search(each)]
     if _patterns_of(lambda: lines, any) is None:  # most texts end here, before more of them is read
         return False
     return _patterns_of(lambda: _first_lines(file.path), _goes_on) is not None
@@ -101,7 +105,7 @@ def _goes_on(rows: Iterable[dict[str, float]]) -> bool:
 
 def _read(source: Source, patterns: Sequence[Pattern]) -> Recording:
     table, labels = Table(), set[str]()
-    for row in _rows(_lines(source.path), patterns):
+    for row in _without_echoes(_rows(_lines(source.path), patterns)):
         table.add(row.items())
         labels |= row.keys()
         if len(labels) > METRICS:
@@ -111,6 +115,16 @@ def _read(source: Source, patterns: Sequence[Pattern]) -> Recording:
                 f"{str(source.path)!r} has more than {ROWS:,} lines with numbers; make the pattern stricter"
             )
     return record_table(source.name, "text", table, [])
+
+
+def _without_echoes(rows: Iterable[dict[str, float]]) -> Iterator[dict[str, float]]:
+    """Yield the rows that are not printed again, as the best iteration at the end, which is no return to it."""
+    seen: set[int] = set()
+    for row in rows:
+        known = hash(frozenset(row.items()))
+        if known not in seen or not find_axis(row).all:
+            yield row
+        seen.add(known)
 
 
 def _rows(lines: Iterable[str], patterns: Sequence[Pattern]) -> Iterator[dict[str, float]]:
@@ -128,7 +142,7 @@ def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a text, of a very long one the beginning; a carriage return of a progress bar ends one too."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         while line := file.readline(CSV_LINE):
-            yield line[:_LINE].rstrip("\n")
+            yield _COLOUR.sub("", line[:_LINE]).rstrip("\n")
 
 
 READER = Reader("text", recognizes, read, order=GENERAL + 1)

@@ -20,6 +20,11 @@ WHY = {
     b'{"size": 3}\n{"size": 4}\n': "has a JSON object in each line, with the keys 'size'",
     b'{"loss": [1, 2': "begins like JSON, but is not complete",
     b"We tried 3 of them.": "no known pattern was found: name the numbers in its lines by a regular",
+    b"Episode 0\tLast reward: 0.5\nEpisode 1\tLast reward: 1.5\n": "is text in which no known pattern was found",
+    b"10:00,123 loop 1, error 0.5\n10:01,123 loop 2, error 0.4\n": "is text in which no known pattern was found",
+    b"Round one, 3 clients, done\n": "is text in which no known pattern was found",
+    b"[3] a; b\n": "is text in which no known pattern was found",
+    b"height;price\n": "is a table with the columns 'height', 'price'",
     b"Nothing was measured.": "is text without numbers",
 }
 

@@ -91,6 +91,51 @@ def test_a_log_with_a_long_first_epoch_is_found(tmp_path: Path) -> None:
     assert read(tmp_path).epochs.tolist() == [0, 1]
 
 
+PREFIXES = [
+    "",
+    "[",
+    "[0] ",
+    "[12:00] ",
+    "[2026-01-01 10:00:00,123] ",
+    "[INFO][host]: ",
+    "{main} ",
+    "[1, 2] ",
+    "<rank 0> ",
+]
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, "\x1b[32m", "[[34mINFO[0m] "])
+def test_lines_may_begin_with_any_bracket(prefix: str, tmp_path: Path) -> None:
+    """What stands before the epoch does not change what is read; a line that begins so is not JSON."""
+    path = tmp_path / "train.log"
+    path.write_text("".join(f"{prefix}Epoch {epoch}: loss: {4 - epoch}, val_loss: {5 - epoch}\n" for epoch in range(3)))
+    assert shown(read(tmp_path)) == {"loss": [4, 3, 2], "val_loss": [5, 4, 3]}
+    path.write_text(f"{prefix}took 3 days\n" * 3)
+    with pytest.raises(SettingsError, match="is text in which no known pattern was found"):
+        read(path)
+
+
+def test_printed_dictionaries_are_read_as_their_trainer_counts(tmp_path: Path) -> None:
+    """Several evaluations in an epoch are rows of their own."""
+    lines = [
+        f"{{'loss': {9 - n}, 'epoch': {n / 2}}}\n{{'eval_loss': {9.5 - n}, 'epoch': {n / 2}}}\n" for n in range(1, 5)
+    ]
+    (tmp_path / "train.out").write_text("".join(lines))
+    found = read(tmp_path)
+    assert (found.unit, shown(found)["val_loss"]) == ("evaluation", [8.5, 7.5, 6.5, 5.5])
+
+
+def test_the_best_iteration_printed_again_is_no_return_to_it(tmp_path: Path) -> None:
+    """LightGBM ends with it; without an axis, equal lines are rows of their own."""
+    path = tmp_path / "train.log"
+    rows = [f"[{n}]\tvalid_0's auc: {value}\n" for n, value in ((10, 0.5), (20, 0.75), (30, 0.625))]
+    path.write_text("".join([*rows, "Did not meet early stopping. Best iteration is:\n", rows[1]]))
+    found = read(path)
+    assert shown(found) == {"val_0/auc": [0.5, 0.75, 0.625]} or found.steps.tolist() == [10, 20, 30]
+    path.write_text("loss 1\nloss 1\nloss 1\n")
+    assert shown(read(path, pattern=r"loss (?P<loss>\d)")) == {"loss": [1, 1, 1]}
+
+
 def test_progress_bars_and_long_lines_are_read(tmp_path: Path) -> None:
     """A carriage return ends a line; only the beginning of a very long one counts."""
     path = tmp_path / "log.txt"
