@@ -13,6 +13,8 @@ from .numbers import parse_number
 
 _NUMBER = re.compile(r"[-+]?\d+\.?\d*(e[-+]?\d+)?", re.IGNORECASE)
 
+_ITSELF = "; if it is a log, give its own path"
+"""What helps in a folder: a file of its own path needs less to be read."""
 _LONGEST = 50
 """Characters of the label of a column."""
 
@@ -37,12 +39,14 @@ def explain(file: LogFile) -> str:
         return "is empty"
     if not file.text.strip():
         return "is empty but for white space" if not file.head.strip() else "is a binary file of an unknown format"
+    itself = "" if file.named else _ITSELF
     if file.begins_like_json:
-        return _explain_json(file)
+        return _explain_json(file, itself)
     if columns := _columns(file):
         return (
             f"is a table with the columns {list_names(columns)}, without a column of epochs, steps or iterations, and "
-            "without one that is called like a metric, such as 'val_loss': rename the column of the epochs to 'epoch'"
+            "without columns of a training, such as 'loss' and 'val_loss': rename the column of the epochs to 'epoch'"
+            f"{itself}"
         )
     if _NUMBER.search(file.text):
         return (
@@ -66,9 +70,9 @@ def _columns(file: LogFile) -> list[str]:
     return [] if _NUMBER.search(first) else header
 
 
-def _explain_json(file: LogFile) -> str:
+def _explain_json(file: LogFile, itself: str) -> str:
     if file.document is not None:
-        return _explain_document(file.document)
+        return _explain_document(file.document) + (itself if file.document else "")
     first = file.lines[0] if file.lines else ""
     try:
         line = json.loads(first)
@@ -77,8 +81,8 @@ def _explain_json(file: LogFile) -> str:
     if isinstance(line, Mapping):
         keys = list_names(cast("Mapping[str, Any]", line))
         return (
-            f"has a JSON object in each line, with the keys {keys}, but none of them is a number that is called like a "
-            "metric, such as 'loss'"
+            f"has a JSON object in each line, with the keys {keys}, but without numbers of epochs or steps, and "
+            f"without those of a training, such as 'loss' and 'val_loss'{itself}"
         )
     return "begins like JSON, but is not complete, or is damaged"
 

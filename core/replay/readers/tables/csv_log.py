@@ -21,6 +21,7 @@ from ..metric_names import STAGES, check_metrics
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import MISSING, STAGE_KEYS, Table
+from ..shared.log_signs import records_a_run
 from ..table_recording import record_table
 
 _LIGHTNING_NAME = "metrics.csv"
@@ -52,7 +53,8 @@ class _Header(NamedTuple):
 def recognizes(file: LogFile) -> bool:
     """Return whether the first line has labels of epochs, or of steps and metrics, or those of metrics above numbers.
 
-    If the file is named, any labels above numbers are enough.
+    Without epochs and steps, other signs must tell a log from data. If the file is named, any labels above
+    numbers are enough.
     """
     if not file.text:
         return False
@@ -78,7 +80,9 @@ def recognizes(file: LogFile) -> bool:
     if axis.counters:
         return known or (file.named and bool(numbers))
     below = len(second) == len(header.labels) and bool(numbers)
-    return below and not any(map(_is_number, header.labels)) and (file.named or (known and len(numbers) == len(filled)))
+    if not below or any(map(_is_number, header.labels)):
+        return False
+    return file.named or (known and len(numbers) == len(filled) and records_a_run(file.path, metrics))
 
 
 def read(source: Source) -> list[Recording]:

@@ -35,6 +35,7 @@ def test_a_refusal_says_what_the_file_is_and_what_would_help(content: bytes, tmp
     path = tmp_path / "data.log"
     path.write_bytes(content)
     assert WHY[content] in explain(LogFile(path))
+    assert "its own path" not in explain(LogFile(path, named=True))
     if b"size" in content and b"\n" in content:  # a file that is given by its own path may have metrics of any name
         assert set(read(path).metrics) >= {"size"}
         return
