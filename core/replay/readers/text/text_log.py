@@ -12,13 +12,14 @@ from ....limits import CSV_LINE, METRICS, ROWS
 from ...records import Recording
 from ..axis_label import find_axis
 from ..log_file import LogFile
-from ..metric_names import check_metrics
+from ..metric_names import STAGES, check_metrics, list_names
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
 from ..shared.settings_names import is_no_log
 from ..table_recording import record_table
 from .known_patterns import KNOWN
 from .pattern import Pattern
+from .unread_lines import UnreadLines
 
 _LINE = 10_000
 """Characters of a line that are searched."""
@@ -104,8 +105,8 @@ def _goes_on(rows: Iterable[dict[str, float]]) -> bool:
 
 
 def _read(source: Source, patterns: Sequence[Pattern]) -> Recording:
-    table, labels = Table(), set[str]()
-    for row in _without_echoes(_rows(_lines(source.path), patterns)):
+    table, labels, unread = Table(), set[str](), UnreadLines()
+    for row in _without_echoes(_rows(_lines(source.path), patterns, unread), patterns):
         table.add(row.items())
         labels |= row.keys()
         if len(labels) > METRICS:
@@ -114,23 +115,30 @@ def _read(source: Source, patterns: Sequence[Pattern]) -> Recording:
             raise SettingsError(
                 f"{str(source.path)!r} has more than {ROWS:,} lines with numbers; make the pattern stricter"
             )
-    return record_table(source.name, "text", table, [])
+    bare = sorted(label.lower() for label in labels if STAGES.get(label.lower()))
+    notes = [f"{list_names(bare)}: no metric is named; judge by one with --monitor and --mode."] if bare else []
+    return record_table(source.name, "text", table, [*notes, *unread.notes()])
 
 
-def _without_echoes(rows: Iterable[dict[str, float]]) -> Iterator[dict[str, float]]:
+def _without_echoes(rows: Iterable[dict[str, float]], patterns: Sequence[Pattern]) -> Iterator[dict[str, float]]:
     """Yield the rows that are not printed again, as the best iteration at the end, which is no return to it."""
-    seen: set[int] = set()
+    axis = sorted(set[str]().union(*(each.axis for each in patterns)))
+    seen, furthest = set[int](), list[float]()
     for row in rows:
         known = hash(frozenset(row.items()))
-        if known not in seen or not find_axis(row).all:
+        place = [row[label] for label in axis if label in row]
+        if known not in seen or place >= furthest:
             yield row
         seen.add(known)
+        furthest = max(furthest, place)
 
 
-def _rows(lines: Iterable[str], patterns: Sequence[Pattern]) -> Iterator[dict[str, float]]:
+def _rows(
+    lines: Iterable[str], patterns: Sequence[Pattern], unread: UnreadLines | None = None
+) -> Iterator[dict[str, float]]:
     """Yield the numbers of the lines, each by the first pattern that finds some."""
     if len(patterns) == 1:
-        return patterns[0].rows(lines)
+        return patterns[0].rows(lines, unread)
     return (row for line in lines if (row := next(filter(None, (each.row(line) for each in patterns)), None)))
 
 

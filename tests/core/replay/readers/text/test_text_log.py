@@ -131,9 +131,54 @@ def test_the_best_iteration_printed_again_is_no_return_to_it(tmp_path: Path) -> 
     rows = [f"[{n}]\tvalid_0's auc: {value}\n" for n, value in ((10, 0.5), (20, 0.75), (30, 0.625))]
     path.write_text("".join([*rows, "Did not meet early stopping. Best iteration is:\n", rows[1]]))
     found = read(path)
-    assert shown(found) == {"val_0/auc": [0.5, 0.75, 0.625]} or found.steps.tolist() == [10, 20, 30]
+    assert (found.steps is not None and found.steps.tolist(), [*shown(found).values()]) == (
+        [10, 20, 30],
+        [[0.5, 0.75, 0.625]],
+    )
+    lines = ["epoch 1 val_acc: 0.5\n", "epoch 1 val_acc: 0.5\n", "epoch 2 val_acc: 0.75\n"]
+    path.write_text("".join(lines))  # an equal evaluation in one epoch is an evaluation
+    assert shown(read(path)) == {"val_acc": [0.5, 0.5, 0.75]}
     path.write_text("loss 1\nloss 1\nloss 1\n")
     assert shown(read(path, pattern=r"loss (?P<loss>\d)")) == {"loss": [1, 1, 1]}
+
+
+EVALUATIONS = {
+    "mnist": "Train Epoch: {n} [0/60 (0%)]\tLoss: {a}\nTest set: Average loss: {b}, Accuracy: 9/10 (90%)\n",
+    "vae": "====> Epoch: {n} Average loss: {a}\n====> Test set loss: {b}\n",
+    "fairseq": "| train | epoch {n:03} | loss {a}\n| valid | epoch {n:03} | valid on 'valid' subset | loss {b}\n",
+    "imagenet": "Epoch: [{n}][0/9]\tLoss 9.5 ({a})\nTest: [0]\tLoss 9.5 (8)\nTest: [8]\tLoss 9.5 ({b})\n * Acc@1 0.5\n",
+    "lines": "Epoch {n}/9\ntrain loss {a} acc 0.5\nvalid loss {b} acc 0.75\n",
+    "colon": "Epoch {n}\nloss: {a}\nValidation - loss: {b}\n",
+    "in brackets": "[train] epoch {n} loss={a}\n[dev] epoch {n} loss={b}\n",
+    "one line": "epoch {n}, loss {a}, val_loss {b}\n",
+    "sections": "Epoch {n}: train loss={a} acc=0.5, valid loss={b} acc=0.75\n",
+}
+
+
+@pytest.mark.parametrize("kind", EVALUATIONS)
+def test_the_values_of_held_out_data_are_read_wherever_they_stand(kind: str, tmp_path: Path) -> None:
+    """In the line of the epoch, in one of their own, or in lines after it, with the last value of an evaluation."""
+    path = tmp_path / "train.log"
+    path.write_text("".join(EVALUATIONS[kind].format(n=n, a=5.5 - n, b=7.5 - n) for n in range(1, 5)))
+    found = read(tmp_path)
+    values = shown(found)
+    (trained,) = (values[name] for name in values if name.endswith("loss") and not name.startswith(("val", "test")))
+    (held_out,) = (values[name] for name in values if name.endswith("loss") and name.startswith(("val_", "test_")))
+    assert (found.unit, trained, held_out) == ("epoch", [4.5, 3.5, 2.5, 1.5], [6.5, 5.5, 4.5, 3.5])
+    assert not [note for note in found.notes if "held-out" in note]
+
+
+def test_what_is_not_read_of_held_out_data_is_said(tmp_path: Path) -> None:
+    """With an example; and where a number has no name but that of its data."""
+    path = tmp_path / "train.log"
+    path.write_text("epoch 1 loss: 2.5\nvalidation took -> 3.25\nepoch 2 loss: 1.5\nvalidation took -> 3.5\n")
+    assert "2 lines name held-out data, but no metric is found in them, as in 'validation took -> 3.25'" in str(
+        read(path).notes
+    )
+    path.write_text("Epoch: 1, Loss: 2.5, Val: 0.5, Test: 0.25\nEpoch: 2, Loss: 1.5, Val: 0.75, Test: 0.5\n")
+    found = read(path)
+    assert "'test', 'val': no metric is named; judge by one with --monitor and --mode." in found.notes
+    assert shown(found)["val"] == [0.5, 0.75]
 
 
 def test_progress_bars_and_long_lines_are_read(tmp_path: Path) -> None:
