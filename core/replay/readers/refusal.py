@@ -13,6 +13,20 @@ from .numbers import parse_number
 
 _NUMBER = re.compile(r"[-+]?\d+\.?\d*(e[-+]?\d+)?", re.IGNORECASE)
 
+_KINDS = {
+    b"PK\x03\x04": "is a ZIP archive, such as a .npz file, that is damaged or has no evaluations of stable-baselines3",
+    b"\xff\xfe": "is text in UTF-16, as PowerShell writes it: save it in UTF-8",
+    b"\xfe\xff": "is text in UTF-16: save it in UTF-8",
+    b"\x1f\x8b": "is compressed: unpack it",
+    b"\x80": "is a pickle, which may run code and is never loaded: save the numbers as CSV or JSON",
+    b"\x93NUMPY": "is a NumPy array without names of metrics: save the numbers as CSV or JSON",
+    b"\x89HDF": "is an HDF5 file, in which no run is looked for: save the numbers as CSV or JSON",
+    b"SQLite format 3\0": "is a SQLite database without the tables of MLflow",
+}
+"""What a file is by its first bytes."""
+_STRANGE = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_FEW = 0.02
+"""The share of such bytes below which a file is a damaged text."""
 _ITSELF = "; if it is a log, give its own path"
 """What helps in a folder: a file of its own path needs less to be read."""
 _LONGEST = 50
@@ -37,8 +51,13 @@ def explain(file: LogFile) -> str:
     """
     if not file.head:
         return "is empty"
+    if not file.head.decode("utf-8-sig", errors="replace").strip():
+        return "is empty but for white space"
+    for start, what in _KINDS.items():
+        if file.head.startswith(start):
+            return what
     if not file.text.strip():
-        return "is empty but for white space" if not file.head.strip() else "is a binary file of an unknown format"
+        return _explain_bytes(file.head)
     itself = "" if file.named else _ITSELF
     if file.begins_like_json:
         return _explain_json(file, itself)
@@ -54,6 +73,24 @@ def explain(file: LogFile) -> str:
             r"--pattern 'epoch (?P<epoch>\d+): loss (?P<loss>\S+)'"
         )
     return "is text without numbers"
+
+
+def _explain_bytes(head: bytes) -> str:
+    """Return what a file is that is not text in UTF-8: a text with damage, and where, or a binary file."""
+    places = [place for place in (head.find(b"\0"), _first_undecoded(head)) if place >= 0]
+    place = min(places, default=0)
+    if len(_STRANGE.findall(head)) > _FEW * len(head) or not head[:place].strip():
+        return "is a binary file of an unknown format"
+    line = head.count(b"\n", 0, place) + 1
+    return f"is text with damage: byte {place:,}, in line {line:,}, is no text in UTF-8; mend or remove that line"
+
+
+def _first_undecoded(head: bytes) -> int:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start
+    return -1
 
 
 def _columns(file: LogFile) -> list[str]:

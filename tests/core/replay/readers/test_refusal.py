@@ -13,6 +13,15 @@ WHY = {
     b"": "is empty",
     b" \n": "is empty but for white space",
     b"\0\1\2": "is a binary file",
+    b"PK\x03\x04junk": "is a ZIP archive, such as a .npz file, that is damaged or has no evaluations of",
+    "epoch,loss\n1,2\n".encode("utf-16"): "is text in UTF-16, as PowerShell writes it: save it in UTF-8",
+    b"\x1f\x8b\x08\0\0": "is compressed: unpack it",
+    b"\x80\x04\x95": "is a pickle, which may run code and is never loaded",
+    b"epoch,loss\n"
+    + b"0,0.25\n" * 20
+    + b"1,0.\0005\n": "is text with damage: byte 155, in line 22, is no text in UTF-8",
+    b"epoch,loss\n" + b"0,0.25\n" * 20 + b"1,\xff5\n": "is text with damage: byte 153, in line 22, is no text in UTF-8",
+    b"\xef\xbb\xbf \x1c": "is empty but for white space",
     b"size,price\n1,2\n": "is a table with the columns 'size', 'price', without a column of epochs, steps",
     b'{"size": 3}': "is a JSON object with the keys 'size', in none of the known forms",
     b"[1, 2]": "is a JSON list of 2 elements, in none",
