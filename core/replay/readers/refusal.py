@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from .log_file import LogFile
+from .log_file import HEAD, LogFile
 from .metric_names import list_names
 from .numbers import parse_number
 
@@ -121,7 +121,19 @@ def _explain_json(file: LogFile, itself: str) -> str:
             f"has a JSON object in each line, with the keys {keys}, but without numbers of epochs or steps, and "
             f"without those of a training, such as 'loss' and 'val_loss'{itself}"
         )
-    return "begins like JSON, but is not complete, or is damaged"
+    return f"begins like JSON, but is not complete, or is damaged{_place_of_damage(file)}"
+
+
+def _place_of_damage(file: LogFile) -> str:
+    """Return where JSON ends to be JSON, if this is in what was read."""
+    try:
+        json.loads(file.text)
+    except json.JSONDecodeError as error:
+        if len(file.head) < HEAD or error.pos < len(file.text):
+            return f", at line {error.lineno:,}, column {error.colno:,}"
+    except (ValueError, RecursionError):
+        pass
+    return ""
 
 
 def _explain_document(content: Any) -> str:
