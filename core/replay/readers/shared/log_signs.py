@@ -18,6 +18,7 @@ _OF: Final = {"csv", "eval", "keras", "loss", "model", "run", "test", "train", "
 _FOLDERS: Final = {"history", "log", "logs", "metrics"}
 _HELD_OUT: Final = {stage for stage in STAGES.values() if stage}
 _SEPARATORS: Final = re.compile(r"[\W\d_]+")
+_TIMES: Final = {"_runtime", "_timestamp", "timestamp", "wall_time"}
 _TRAINING: Final = re.compile(r"(?:^|[-_. /])train(?:ing)?(?:$|[-_. /])", re.IGNORECASE)
 
 
@@ -27,17 +28,16 @@ def records_a_run(path: Path, labels: Iterable[str]) -> bool:
     Args:
         path: The file. Its own name must have no other words than those of logs, as ``train_log.csv``; or its directory
             is called ``logs`` or such.
-        labels: The labels of its columns. Those of a log tell the training, or one metric for two sets of data.
+        labels: The labels of its columns. Those of a log tell the training, the time at which a row was written,
+            or one metric for two sets of data.
 
     >>> records_a_run(Path("a.csv"), ["loss", "val_loss"]), records_a_run(Path("preds.csv"), ["id", "loss"])
     (True, False)
     """
-    return (
-        _called_like_log(path.stem)
-        or path.parent.name.lower() in _FOLDERS
-        or any(map(_TRAINING.search, given := list(labels)))
-        or _has_two_stages(given)
-    )
+    if _called_like_log(path.stem) or path.parent.name.lower() in _FOLDERS:
+        return True
+    given = list(labels)
+    return any(label in _TIMES or _TRAINING.search(label) for label in given) or _has_two_stages(given)
 
 
 def _called_like_log(stem: str) -> bool:

@@ -34,7 +34,7 @@ def _labelled(word: str, axis: str) -> Pattern:
 
 
 LABELLED: Final = (
-    _labelled("(?:epochs?|ep)", "epoch"),
+    _labelled(r"(?:epochs?(?:\((?:train|val|test)\))?|ep)", "epoch"),
     _labelled("iter(?:ation)?", "iteration"),
     _labelled("step", "step"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -112,6 +112,25 @@ def is_held_out(name: str) -> bool:
     (True, False, False)
     """
     return standard_name(name).startswith(_HELD_OUT)
+
+
+def data_of(names: Iterable[str]) -> str:
+    """Return the word for the data that was put before the first of the names that has one; empty if there is none.
+
+    >>> data_of(["val_loss", "Test/loss"])
+    'Test'
+    """
+    return next((name.partition("/")[0] for name in names if "/" in name), "")
+
+
+def heading(line: str) -> str:
+    """Return the word for held-out data in a line without digits, which says what the next line has; else nothing.
+
+    >>> heading("Test Error:"), heading("Test Error: 3.5")
+    ('Test', '')
+    """
+    word = _DATA.search(line)
+    return word[1] if word is not None and STAGES[word[1].lower()] and not any(map(str.isdigit, line)) else ""
 
 
 def tells_more(line: str, names: Collection[str]) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from ....errors import SettingsError
 from ..axis_label import find_axis
-from .named_numbers import NamedNumbers, is_held_out, tells_more
+from .named_numbers import NamedNumbers, data_of, heading, is_held_out, tells_more
 from .printed_number import printed_number
 from .unread_lines import UnreadLines
 
@@ -61,7 +61,7 @@ class Pattern:
         axis = self.axis
         last: dict[str, float] = {}
         evaluated: dict[str, float] = {}
-        alone, data = True, ""
+        alone, data, headed = True, "", ""
         for line in lines:
             row = self.row(line)
             told = row.keys()
@@ -70,14 +70,15 @@ class Pattern:
                     yield {**evaluated, **last}
                 evaluated = {}
                 last, alone = {label: row[label] for label in axis}, row.keys() == axis
+                headed = ""
                 if not alone:
                     yield row
             elif last and self.pairs is not None:
                 summary = line.lstrip().startswith("*")  # the means at the end of an evaluation, as torchvision's
-                further = self.pairs.of(line, data=data or _MEANS_OF if summary else "")
+                further = self.pairs.of(line, data=headed or (data or _MEANS_OF if summary else ""))
                 named = {name: number for name, number in further.items() if is_held_out(name)}
                 told = further.keys()
-                data = next((name.partition("/")[0] for name in named), "")
+                data, headed = data_of(named), heading(line)
                 evaluated |= named
                 if alone and (others := {name: number for name, number in further.items() if name not in named}):
                     yield {**others, **last}

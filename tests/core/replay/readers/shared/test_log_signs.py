@@ -17,9 +17,11 @@ def test_a_file_may_be_called_like_a_log(name: str) -> None:
     assert records_a_run(Path(name), ["score"])
 
 
-@pytest.mark.parametrize("labels", [["train_loss"], ["Loss/train"], ["acc", "Val Acc"], ["val/f1", "test/f1"]])
+@pytest.mark.parametrize(
+    "labels", [["train_loss"], ["Loss/train"], ["acc", "Val Acc"], ["val/f1", "test/f1"], ["fid", "timestamp"]]
+)
 def test_columns_may_be_those_of_a_log(labels: list[str]) -> None:
-    """They tell the training, or one metric for two sets of data."""
+    """They tell the training, the time of writing, or one metric for two sets of data."""
     assert records_a_run(Path("a.csv"), labels)
 
 
