@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from ..readers.shared.settings_beside import read_settings
+from ..readers.shared.settings_names import STEMS
 from .same_run import Located
 
-_STEMS: Final = ("hparams", "params", "hyperparameters", "config", "args", "arguments", "settings", "opt", "flags")
 _ENDINGS: Final = (".yaml", ".yml", ".json")
-_NAMES: Final = tuple(f"{stem}{ending}" for stem in _STEMS for ending in _ENDINGS)
+_NAMES: Final = tuple(f"{stem}{ending}" for stem in STEMS for ending in _ENDINGS)
 """Names of settings files; the first of them that has a setting counts."""
 _HYDRA: Final = ".hydra"
 _LEVELS: Final = 3

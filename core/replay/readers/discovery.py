@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -62,7 +63,7 @@ class RunFiles(NamedTuple):
                 )
         recordings = [limit_values(recording) for recording in found if recording.epochs.size]
         if not recordings:
-            raise SettingsError(f"{str(self.files[0])!r} has no completed epoch")
+            raise SettingsError(_no_epoch(self.files[0], found))
         return recordings
 
     def _name(self, path: Path) -> str:
@@ -157,6 +158,13 @@ def _ask(reader: Reader, file: Path, question: Callable[[], _T]) -> _T:
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SettingsError(f"{str(file)!r}: the reader of {reader.title} failed: {why}") from error
+
+
+def _no_epoch(file: Path, found: Sequence[Recording]) -> str:
+    """Return that the runs in a file have no epoch, with what was left out of them."""
+    left_out = dict.fromkeys(note.rstrip(".") for each in found for note in each.notes)
+    why = f": {'; '.join(islice(left_out, _EXPLAINED))}" if left_out else ""
+    return f"{str(file)!r} has no completed epoch{why}"
 
 
 def _nothing_found(path: Path, kind: str, count: int, reasons: Sequence[str], readers: Sequence[Reader]) -> str:

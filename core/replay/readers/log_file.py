@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from ...limits import JSON_BYTES
 
 HEAD = 1 << 16
 """The bytes of a file's beginning."""
+_OBJECT = re.compile(r'\{\s*(?:["}]|$)')
+_LIST = re.compile(r'\[\s*(?:[{"]|$)')
 
 
 class LogFile:
@@ -54,6 +57,22 @@ class LogFile:
         found = self.text.splitlines()
         whole = self.text.endswith(("\n", "\r")) or (len(self.head) < HEAD and len(found) == 1)
         return found if whole else found[:-1]
+
+    @cached_property
+    def begins_like_json(self) -> bool:
+        """Whether the text begins with a JSON object or list; a bracket may also begin the lines of another log."""
+        text = self.text.strip()
+        if text[:1] not in ("{", "["):
+            return False
+        if _OBJECT.match(text) or _LIST.match(text):
+            return True
+        try:
+            _, end = json.JSONDecoder().raw_decode(text)
+        except json.JSONDecodeError as error:
+            return error.pos >= len(text)  # it was cut
+        except (ValueError, RecursionError):
+            return False
+        return not text[end:].partition("\n")[0].strip()
 
     @cached_property
     def document(self) -> Any:

@@ -17,6 +17,7 @@ from ..metric_names import STAGES, check_metrics
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import STAGE_KEYS, Table
+from ..shared.log_signs import records_a_run
 from ..table_recording import record_runs
 from .document import is_list, is_object
 
@@ -69,9 +70,13 @@ def recognizes(file: LogFile) -> bool:
         labels = [label for label, _ in numbers_of(each)]
         axis = find_axis(labels).all
         others = [label for label in labels if label not in axis]
-        if others and (axis or (not alone and (file.named or any(map(known_direction, others))))):
+        if others and (axis or (not alone and (file.named or _is_log(file, others)))):
             return True
     return False
+
+
+def _is_log(file: LogFile, labels: list[str]) -> bool:
+    return any(map(known_direction, labels)) and records_a_run(file.path, labels)
 
 
 def read(source: Source) -> list[Recording]:

@@ -11,6 +11,7 @@ from ..log_file import LogFile
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
+from ..shared.log_signs import records_a_run
 from ..table_recording import record_runs
 from .document import is_list, is_object, read_json
 
@@ -26,7 +27,9 @@ class _Columns(NamedTuple):
 def recognizes(file: LogFile) -> bool:
     """Return whether it has columns by row number, and unless it is named, one of them is called like a metric."""
     found = _columns(file.document)
-    return found is not None and (file.named or any(map(known_direction, found.columns)))
+    if found is None:
+        return False
+    return file.named or (any(map(known_direction, found.columns)) and records_a_run(file.path, found.columns))
 
 
 def read(source: Source) -> list[Recording]:

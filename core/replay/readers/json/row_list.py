@@ -14,6 +14,7 @@ from ..log_file import LogFile
 from ..metric_names import check_metrics
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
+from ..shared.log_signs import records_a_run
 from ..table_recording import record_runs
 from .document import is_list, is_object, read_json
 from .json_lines import numbers_of
@@ -24,8 +25,10 @@ def recognizes(file: LogFile) -> bool:
     rows = [*_rows(file.document)][:50]
     for each in rows:
         labels = [label for label, _ in numbers_of(each)]
-        others = set(labels) - find_axis(labels).all
-        if any(map(known_direction, others)) or (others and file.named):
+        axis = find_axis(labels).all
+        others = set(labels) - axis
+        known = any(map(known_direction, others)) and (axis or records_a_run(file.path, others))
+        if known or (others and file.named):
             return True
     return False
 

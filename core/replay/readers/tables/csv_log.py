@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
@@ -21,7 +20,9 @@ from ..metric_names import STAGES, check_metrics
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import MISSING, STAGE_KEYS, Table
+from ..shared.log_signs import records_a_run
 from ..table_recording import record_runs
+from .invalid_cells import InvalidCells
 
 _LIGHTNING_NAME = "metrics.csv"
 _DELIMITERS = (",", ";", "\t")
@@ -52,7 +53,8 @@ class _Header(NamedTuple):
 def recognizes(file: LogFile) -> bool:
     """Return whether the first line has labels of epochs, or of steps and metrics, or those of metrics above numbers.
 
-    If the file is named, any labels above numbers are enough.
+    Without epochs and steps, other signs must tell a log from data. If the file is named, any labels above
+    numbers are enough.
     """
     if not file.text:
         return False
@@ -78,7 +80,9 @@ def recognizes(file: LogFile) -> bool:
     if axis.counters:
         return known or (file.named and bool(numbers))
     below = len(second) == len(header.labels) and bool(numbers)
-    return below and not any(map(_is_number, header.labels)) and (file.named or (known and len(numbers) == len(filled)))
+    if not below or any(map(_is_number, header.labels)):
+        return False
+    return file.named or (known and len(numbers) == len(filled) and records_a_run(file.path, metrics))
 
 
 def read(source: Source) -> list[Recording]:
@@ -108,7 +112,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> list[Recording]:
     kept = [column for column, label in enumerate(labels) if label in known]
     names = {"": tuple(labels[column] for column in kept)}  # those of the columns that are kept, by stage
     everything = len(kept) == len(labels)
-    table, invalid, uneven = Table(), Counter[str](), 0
+    table, invalid, uneven = Table(), InvalidCells(), 0
     complete = _ends_with_newline(path)
     rows = _rows(file, path, header.delimiter)
     for cells in rows if complete else (row for row, _ in pairwise(rows)):
@@ -131,22 +135,18 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> list[Recording]:
     notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
     if uneven:
         notes.append(f"{uneven:,} lines do not have the {len(labels)} cells of the first line and are left out.")
-    notes += [
-        f"{invalid[label]:,} cells of {label!r} are not numbers and are left out."
-        for column, label in enumerate(labels)
-        if invalid[label] and column not in (key, stage)
-    ]
+    notes += invalid.notes(label for column, label in enumerate(labels) if column not in (key, stage))
     return record_runs(name, _format(path, labels), table, notes, header.row_numbers)
 
 
-def _numbers(labels: Sequence[str], cells: Sequence[str], invalid: Counter[str]) -> Iterator[tuple[str, float]]:
+def _numbers(labels: Sequence[str], cells: Sequence[str], invalid: InvalidCells) -> Iterator[tuple[str, float]]:
     """Yield the numbers of a row, and count its cells that have a value but no number."""
     for label, cell in zip(labels, cells, strict=True):
         try:
             yield label, float(cell)
         except ValueError:
             if cell.strip().lower() not in MISSING:
-                invalid[label] += 1
+                invalid.add(label, cell)
 
 
 def _is_number(text: str) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .pattern import NUMBER, Pattern
+from .named_numbers import ANY, NamedNumbers
+from .pattern import Pattern
+from .printed_number import NUMBER
 
 NANO_GPT: Final = (
     Pattern.parse(rf"^step (?P<step>\d+): train loss (?P<train_loss>{NUMBER}), val loss (?P<val_loss>{NUMBER})"),
@@ -22,22 +24,38 @@ LLM_C: Final = (
 )
 """The log files of llm.c and build-nanogpt: training loss, validation loss, and HellaSwag's accuracy."""
 
-_WORD = r"[A-Za-z][\w/.@-]{0,40}"
-_PAIR = re.compile(rf"(?<![\w/.@-])(?P<name>{_WORD}(?: {_WORD}){{0,3}})\)?\s?[:=]\s?(?P<value>{NUMBER})(?![\w/:.-])")
+_PAIRS = NamedNumbers(ANY)
 
 
 def _labelled(word: str, axis: str) -> Pattern:
     """Return the pattern of lines with an axis and with names of numbers."""
     number = rf"\s{{0,3}}[:=#]?\s{{0,3}}\[?\s{{0,6}}(?P<{axis}>\d[\d,]*)"
-    return Pattern(re.compile(rf"(?i:\b{word}){number}(?:\s?/\s?\d+|\s+of\s+\d+)?\b"), _PAIR)
+    return Pattern(re.compile(rf"(?i:\b{word}){number}(?:\s?/\s?\d+|\s+of\s+\d+)?\b"), _PAIRS)
 
 
 LABELLED: Final = (
-    _labelled("epochs?", "epoch"),
+    _labelled(r"(?:epochs?(?:\((?:train|val|test)\))?|ep)", "epoch"),
     _labelled("iter(?:ation)?", "iteration"),
     _labelled("step", "step"),
 )
 """Lines such as "Epoch:1/80 ... Val Loss: 3.2": an axis and names with numbers, which may also come in later lines."""
+BRACKETS: Final = (Pattern(re.compile(r"^\s*\[(?P<epoch>\d+)/\d+\](?:\s?\[\s*\d+/\d+\])?"), _PAIRS),)
+"""Lines such as "[3/25][50/782] Loss_D: 0.5": the epoch, and the batch in it."""
+BOOSTING: Final = (
+    Pattern(
+        re.compile(r"^\[(?P<iteration>\d+)\]\t"),
+        NamedNumbers(re.compile(rf"(?<=\t)(?P<name>[^\t:]{{1,80}}):\s?(?P<value>{NUMBER})(?=[\t+\s]|$)")),
+    ),
+)
+"""Lines of XGBoost and LightGBM, such as "[10]	valid_0's auc: 0.9"."""
+PRINTED: Final = tuple(
+    Pattern(
+        re.compile(rf"(?<=[{{ ])'{axis}': '?(?P<{axis}>{NUMBER})(?='?[,}}])"),
+        NamedNumbers(re.compile(rf"(?<=[{{ ])'(?P<name>[^']{{1,80}})': '?(?P<value>{NUMBER})(?='?[,}}])")),
+    )
+    for axis in ("epoch", "step")
+)
+"""Lines such as "{'loss': 0.5, 'epoch': 0.25}", which Hugging Face's trainer prints."""
 
-KNOWN: Final = (NANO_GPT, LLM_C, *((each,) for each in LABELLED))
+KNOWN: Final = (NANO_GPT, LLM_C, PRINTED[:1], PRINTED[1:], BOOSTING, BRACKETS, *((each,) for each in LABELLED))
 """The patterns of one script each, in the order in which they are tried."""

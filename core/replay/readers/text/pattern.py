@@ -9,12 +9,13 @@ from functools import cached_property
 
 from ....errors import SettingsError
 from ..axis_label import find_axis
-from ..numbers import parse_number
+from .named_numbers import NamedNumbers, data_of, heading, is_held_out, tells_more
+from .printed_number import printed_number
+from .unread_lines import UnreadLines
 
+_MEANS_OF = "val"
+"""The data of a line of means at the end of an evaluation, if no line before it tells them."""
 _EXAMPLE = r"'step (?P<step>\d+): val loss (?P<val_loss>\S+)'"
-_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
-"""A number in a text."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Pattern:
 
     line: re.Pattern[str]
     """Is searched in the line. Its named groups are an axis, such as "epoch" or "step", and metrics."""
-    pairs: re.Pattern[str] | None = None
-    """Finds further metrics in the line: a group ``name`` and a group ``value``."""
+    pairs: NamedNumbers | None = None
+    """Finds further metrics in the line, and in later lines without an axis."""
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
@@ -46,18 +47,45 @@ class Pattern:
             raise SettingsError(f"the pattern {text!r} names no metric{named}; name its groups, as in {_EXAMPLE}")
         return cls(line)
 
-    def rows(self, lines: Iterable[str]) -> Iterator[dict[str, float]]:
-        """Yield the numbers in each line that has some; if metrics come in a later line, with those of their axis."""
+    def rows(self, lines: Iterable[str], unread: UnreadLines | None = None) -> Iterator[dict[str, float]]:
+        """Yield the numbers in each line that has some.
+
+        Those of a later line without an axis have the last one, if no metric came with it, or if they are of held-out
+        data, as "Test set: loss: 0.5" after the lines of an epoch. Of several such lines, as of the batches of an
+        evaluation, the last values count.
+
+        Args:
+            lines: The lines.
+            unread: Receives the lines that name held-out data, and have no metric of it.
+        """
         axis = self.axis
         last: dict[str, float] = {}
+        evaluated: dict[str, float] = {}
+        alone, data, headed = True, "", ""
         for line in lines:
             row = self.row(line)
-            if row.keys() > axis:
-                yield row
-            elif row:
-                last = row
-            elif last and self.pairs is not None and (further := dict(self._pairs(line))):
-                yield {**further, **last}
+            told = row.keys()
+            if row:
+                if evaluated:
+                    yield {**evaluated, **last}
+                evaluated = {}
+                last, alone = {label: row[label] for label in axis}, row.keys() == axis
+                headed = ""
+                if not alone:
+                    yield row
+            elif last and self.pairs is not None:
+                summary = line.lstrip().startswith("*")  # the means at the end of an evaluation, as torchvision's
+                further = self.pairs.of(line, data=headed or (data or _MEANS_OF if summary else ""))
+                named = {name: number for name, number in further.items() if is_held_out(name)}
+                told = further.keys()
+                data, headed = data_of(named), heading(line)
+                evaluated |= named
+                if alone and (others := {name: number for name, number in further.items() if name not in named}):
+                    yield {**others, **last}
+            if unread is not None and last and self.pairs is not None and tells_more(line, told):
+                unread.add(line)
+        if evaluated:
+            yield {**evaluated, **last}
 
     @cached_property
     def axis(self) -> set[str]:
@@ -70,21 +98,7 @@ class Pattern:
         if found is None:
             return {}
         named = ((name, text) for name, text in found.groupdict().items() if text is not None)
-        row = {name: number for name, text in named if (number := _number(text)) is not None}
-        return {**dict(self._pairs(line, found)), **row} if row.keys() >= self.axis else {}
-
-    def _pairs(self, line: str, found: re.Match[str] | None = None) -> Iterator[tuple[str, float]]:
-        """Yield names and numbers outside of what was found of the axis."""
-        for pair in self.pairs.finditer(line) if self.pairs else ():
-            if found is not None and found.start() <= pair.start("value") < found.end():
-                continue
-            number = _number(pair["value"])
-            name = "_".join(pair["name"].split())
-            if number is not None and not find_axis([name]).all:
-                yield name, number
-
-
-def _number(text: str) -> float | None:
-    """Return the number that a text is, with commas between thousands, or a full stop after it."""
-    text = text.strip().rstrip(",;.:")
-    return parse_number(text.replace(",", "") if _GROUPED.fullmatch(text) else text)
+        row = {name: number for name, text in named if (number := printed_number(text)) is not None}
+        if not row.keys() >= self.axis:
+            return {}
+        return {**self.pairs.of(line, found), **row} if self.pairs is not None else row

@@ -58,3 +58,19 @@ def test_a_document_is_one_object_or_list(tmp_path: Path) -> None:
     assert log_file(tmp_path, json.dumps({"a": [1] * HEAD}).encode()).document == {"a": [1] * HEAD}
     for data in (b'{"a": 1}\n{"a": 2}\n', b"[" * 100_000, b"{", b"12", b""):
         assert log_file(tmp_path, data).document is None
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=8), st.data())
+def test_what_begins_like_json_is_json_or_the_beginning_of_it(content: object, data: st.DataObject) -> None:
+    """A list or object, whole, cut at any byte after the first value, or followed by others in lines of their own."""
+    text = json.dumps([{"epoch": 0, "of": content}])
+    with tempfile.TemporaryDirectory() as folder:
+        cut = text[: data.draw(st.integers(1, len(text)))]
+        for whole in (text, cut, f"{text}\n{cut}", json.dumps(content)):
+            assert log_file(Path(folder), whole.encode()).begins_like_json == (whole[0] in "[{")
+
+
+@pytest.mark.parametrize("line", ["[0]\tauc:0.5", "[3/25][0/782] loss: 1", "[1, 2000] loss: 2", "{'loss': 1}", "[x] 1"])
+def test_a_bracket_does_not_make_json(line: str, tmp_path: Path) -> None:
+    """Many logs begin their lines with one."""
+    assert not log_file(tmp_path, f"{line}\n{line}\n".encode()).begins_like_json

@@ -126,9 +126,9 @@ def test_the_answer_comes_first_then_a_picture_then_the_runs() -> None:
 def test_the_run_that_loses_most_is_drawn_and_is_the_first_row() -> None:
     """Then come the others, by what they lose; among equal ones, that which saves least."""
     lasts = enumerate([1.5, 0.5, 2])
-    several = [recording([*[2.0] * 4, last, *[1.5] * number], f"run {number}") for number, last in lasts]
+    several = [recording([3.0, *[2.0] * 3, last, *[1.5] * number], f"run {number}") for number, last in lasts]
     text = replayed(several, EarlyStopping(patience=2))
-    assert "val_loss of run 1, the run that loses most: B best 0.5 @ 5, K kept 2 @ 1, S stop 3" in text
+    assert "val_loss of run 1, the run that loses most: B best 0.5 @ 5, K kept 2 @ 2, S stop 4" in text
     first = [line.split()[1] for line in text.split("\n") if line.startswith("run ") and line[4].isdigit()]
     assert first == ["1", "0", "2"]
 

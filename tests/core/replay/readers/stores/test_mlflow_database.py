@@ -80,7 +80,7 @@ def test_a_database_without_metrics_says_so(copy: Path):
 
 def test_another_database_is_none_of_mlflow(tmp_path: Path):
     path = _change(tmp_path / "other.db", "CREATE TABLE studies (id INTEGER)")
-    with pytest.raises(SettingsError, match="binary file of an unknown format"):
+    with pytest.raises(SettingsError, match="is a SQLite database without the tables of MLflow"):
         read(path)
 
 

@@ -21,6 +21,22 @@ ROWS = {
     "INFO Epoch 3 of 10 val/mAP@50 = 1e-2": {"epoch": 3, "val/mAP@50": 0.01},
     "Iteration 4,000 / 9,000 loss: 2.5": {"iteration": 4000, "loss": 2.5},
     "step:125/5100 val_loss:6.3 train_time:1ms step_avg:2ms": {"step": 125, "val_loss": 6.3},
+    "[10]\tvalidation_0-logloss:1.25\tvalidation_1-auc:0.5": {
+        "iteration": 10,
+        "validation_0-logloss": 1.25,
+        "validation_1-auc": 0.5,
+    },
+    "[20]\tvalid_1's binary_logloss: 0.5\tvalid_1's auc: 0.75 + 0.1": {
+        "iteration": 20,
+        "valid_1/binary_logloss": 0.5,
+        "valid_1/auc": 0.75,
+    },
+    "[3/25][50/782]\tLoss_D: 1.25\tLoss_G: 0.5": {"epoch": 3, "Loss_D": 1.25, "Loss_G": 0.5},
+    " [3/9] loss: 1.25": {"epoch": 3, "loss": 1.25},
+    "{'eval_loss': 0.5, 'grad_norm': '1.25', 'epoch': 0.25}": {"epoch": 0.25, "eval_loss": 0.5, "grad_norm": 1.25},
+    "  5%|# | {'loss': 0.5, 'step': 20}": {"step": 20, "loss": 0.5},
+    "[2026-01-01 10:00:00,1][main][INFO] - Epoch 3: loss=0.5": {"epoch": 3, "loss": 0.5},
+    "[rank0]:2026-01-01 step: 10  loss:  1.5  tps: 7,000": {"step": 10, "loss": 1.5, "tps": 7000},
     "Epoch 2: time: 0:00:12 | lr: 1e-03": {"epoch": 2, "lr": 0.001},
 }
 

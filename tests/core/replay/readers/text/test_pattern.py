@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainbus import SettingsError
-from trainbus.replay.readers.text.pattern import NUMBER, Pattern
+from trainbus.replay.readers.text.pattern import Pattern
 
 STEP = Pattern.parse(r"step (?P<step>\S+) loss (?P<loss>\S+)(?: acc (?P<acc>\S+))?")
 
@@ -42,15 +42,6 @@ def test_a_wrong_pattern_is_named(text: str, words: str) -> None:
     """With what is wrong, and an example."""
     with pytest.raises(SettingsError, match=re.escape(f"the pattern {text!r} ") + words):
         Pattern.parse(text)
-
-
-@given(st.floats(allow_infinity=False), st.sampled_from(["{}", "{:.4f}", "{:.3e}", "{:,.2f}"]))
-def test_a_number_in_any_format_is_found(number: float, form: str) -> None:
-    """As ``print`` writes it."""
-    text = form.format(number)
-    assert re.fullmatch(NUMBER, text)
-    row = Pattern.parse(r"loss: (?P<loss>\S+)").row(f"loss: {text}")
-    assert repr(row["loss"]) == repr(float(text.replace(",", "")))
 
 
 @given(st.text())
