@@ -117,7 +117,7 @@ class Sweep:
         """``quality_lost`` as a fraction of what the run gains from its first finite value to its best, at most 1."""
         gained = gains(self.curves)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.minimum(np.where(self.quality_lost > 0, self.quality_lost / gained, 0.0), 1.0)
+            return np.minimum(np.where(self.quality_lost > 0, self.quality_lost / np.abs(gained), 0.0), 1.0)
 
     @property
     def epochs(self) -> NDArray[np.int64]:

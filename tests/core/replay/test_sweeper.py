@@ -253,3 +253,10 @@ def test_shared_options_that_a_record_answers_otherwise_are_noted(options: dict[
     assert [each.partition(": ")[2] for each in replay(runs, fixed).notes] == [
         each.partition(": ")[2] for each in notes
     ]
+
+
+def test_a_run_that_gains_nothing_may_lose_everything() -> None:
+    """Its gain is 0, which may be a negative zero: a stop before its first finite value loses all."""
+    runs = [recording([math.nan, math.nan, -0.0, *[0.0] * 6, 1.0], "a")]
+    found = sweep(runs, patience=[1, 3], min_delta=[0], start_from_epoch=[0], smoothing=[None])
+    assert found.fraction_lost.tolist() == [[1.0], [0.0]]
