@@ -92,11 +92,11 @@ def read_all(
     failures = [*failed]
     found: list[Located] = []
     seen = set[Path]()
-    for path in sorted(dict.fromkeys(map(Path, paths)), key=lambda each: len(each.resolve().parts)):
+    for path in sorted(dict.fromkeys(map(Path, paths)), key=lambda each: len(_real(each).parts)):
         below = find_runs(path, readers)
         failures += below.failures
         for run in below.runs:
-            files = {each.resolve() for each in run.files}
+            files = {_real(each) for each in run.files}
             if files <= seen:  # a path may lie in another one
                 continue
             seen |= files
@@ -110,6 +110,11 @@ def read_all(
     for failure in failures:
         (_warn if unread is None else unread)(failure)
     return uniquely_named(with_settings(each_run_once(with_evaluations(found))))
+
+
+def _real(path: Path) -> Path:
+    """Return the path without links; ``Path.resolve`` raises for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _warn(failure: SettingsError) -> None:

@@ -303,7 +303,7 @@ def test_a_page_is_written_in_addition_to_the_output(logs: str, capsys: pytest.C
         (["replay", "logs", "--early-stopping", "", "--as", "ignite"], "patience is required"),
         (["replay", "logs", "--reduce-lr", "factor=2"], "factor=2: give a number below 1"),
         (["replay", "logs", "--monitor", "val_los"], "no run logs 'val_los'; did you mean 'val_loss'?"),
-        (["replay", "logs", "--monitor", "lr"], "write mode="),
+        (["replay", "logs", "--monitor", "lr"], "give --mode max or --mode min"),
         (["replay", "logs", "--config", "trainbus.tml"], "trainbus.tml"),
         (["replay", "logs", "--html", "logs", "--early-stopping"], "cannot be written"),
         (["sweep", "logs", "--patience", "1:x"], "'1:x' is not a valid value; separate values with commas; 1:20"),
