@@ -132,8 +132,7 @@ class LightningSaver:
 
     def _format(self, moment: Moment, template: str) -> str:
         """Return the name with its fields filled in as Lightning does, 0 for a metric that is missing."""
-        values: dict[str, Any] = {name: self._shown(value) for name, value in moment.metrics.items()}
-        values |= {"epoch": moment.epoch, "step": moment.step}
+        values: dict[str, Any] = {**moment.metrics, "epoch": moment.epoch, "step": moment.step}
         for group in sorted(_FIELD.findall(template), key=len, reverse=True):
             name = group[1:]
             if self.settings.auto_insert_metric_name:
@@ -141,9 +140,6 @@ class LightningSaver:
             template = template.replace(group, f"{{0[{name}]")
             values.setdefault(name, 0)
         return template.format(values)
-
-    def _shown(self, value: float) -> float:
-        return value if self.double else float(single(value))
 
 
 def _translated(options: Mapping[str, Any]) -> dict[str, Any]:

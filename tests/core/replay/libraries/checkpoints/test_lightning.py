@@ -61,7 +61,10 @@ def in_lightning(history: History, options: dict[str, Any], folder: Path, dtype:
 
     callback, trainer = lightning.callbacks.ModelCheckpoint(folder, **options), Trainer(states)
     values = [None if each is None else torch.tensor(each, dtype=dtype) for each in history]
+    validates = any(each is not None for each in values)
     for trainer.current_epoch, value in enumerate(values):
+        if validates and value is None:  # an epoch without a validation, after which the trainer would call it
+            continue
         trainer.callback_metrics = {} if value is None else {"val_loss": value}
         callback.on_train_epoch_end(trainer, None)
     return callback, [None if each is None else each.item() for each in values]
