@@ -134,6 +134,15 @@ def is_validated(name: str) -> bool:
     return canonical(name).startswith("val_")
 
 
+def is_learning_rate(name: str) -> bool:
+    """Return whether a metric is a learning rate, judged by its name.
+
+    >>> is_learning_rate("learning_rate/SGD"), is_learning_rate("learningRate"), is_learning_rate("loss")
+    (True, True, False)
+    """
+    return canonical(name).startswith("learning_rate")
+
+
 def without_validation(name: str) -> str:
     """Return the name of a metric without its validation prefix, however the prefix is spelled.
 

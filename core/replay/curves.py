@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,6 +65,19 @@ class Curves:
         """The best finite score up to each column; -inf before the first one."""
         finite = np.where(np.isfinite(self.scores), self.scores, -np.inf)
         return np.asarray(np.maximum.accumulate(finite, axis=1))
+
+    def in_order(self, rows: Sequence[int]) -> Curves:
+        """Return the same curves in another order.
+
+        Args:
+            rows: The present row of each run.
+        """
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        arrays: dict[str, Any] = {
+            name: value[list(rows)] for name, value in given.items() if isinstance(value, np.ndarray)
+        }
+        names, units = tuple(self.names[row] for row in rows), tuple(self.units[row] for row in rows)
+        return replace(self, names=names, units=units, **arrays)
 
     def at(self, recordings: Sequence[Recording], due: Sequence[NDArray[np.bool_]]) -> Curves:
         """Return the curves of what a callback sees that looks in some rows: each time the last value not seen before.
@@ -132,6 +145,16 @@ class Curves:
         for column in range(self.scores.shape[1]):
             state, smooth[:, column] = smoothing.step(state, self.scores[:, column])
         return replace(self, scores=smooth)
+
+
+def first_best(scores: NDArray[np.float64]) -> int | None:
+    """Return the place of the best score, as ``best_rule`` keeps it: the first of the highest finite ones.
+
+    >>> first_best(np.array([np.nan, 1.0, 2.0, np.inf, 2.0])), first_best(np.array([np.nan]))
+    (2, None)
+    """
+    finite = np.isfinite(scores)
+    return int(np.where(finite, scores, -np.inf).argmax()) if finite.any() else None
 
 
 def last_unseen(logged: NDArray[np.int64], looks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

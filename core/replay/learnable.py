@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from .curves import Curves
+from .curves import Curves, first_best
 
 FEWEST: Final = 8
 """The number of values of a run below which it shows no trend."""
@@ -39,6 +39,6 @@ def why_nothing(curves: Curves, metric: str) -> str | None:
         values = "value" if longest == 1 else "values"
         where = "the run has" if len(curves.names) == 1 else "no run has more than"
         return f"{where} {longest} {values} of {metric}, and fewer than {FEWEST} show no trend"
-    if len(curves.names) == 1 and int(curves.best[0].argmax()) == int(np.flatnonzero(finite[0])[-1]):
+    if len(curves.names) == 1 and first_best(curves.scores[0]) == int(np.flatnonzero(finite[0])[-1]):
         return f"{metric} of the only run is best at its end, so that any stop would have come too early"
     return None

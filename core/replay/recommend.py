@@ -152,6 +152,20 @@ def gains(curves: Curves) -> Any:
         return np.where(finite.any(axis=1), curves.best[:, -1] - first, 0.0)
 
 
+def fraction_of(lost: NDArray[np.float64], gained: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a loss as a fraction of what a run gains, at most 1; all is lost of a run that gains nothing.
+
+    Args:
+        lost: The loss of quality, 0 or above.
+        gained: What the run gains from its first finite value to its best one; 0 may be negative.
+
+    >>> fraction_of(np.array([0.0, 0.5, np.inf]), np.array([0.0, 2.0, -0.0])).tolist()
+    [0.0, 0.25, 1.0]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.minimum(np.where(lost > 0, lost / np.abs(gained), 0.0), 1.0)
+
+
 Fractions: TypeAlias = NDArray[np.float64]
 Advice: TypeAlias = Literal["careful", "balanced", "eager"]
 

@@ -26,6 +26,7 @@ from .recommend import (
     Grid,
     Policy,
     default_grid,
+    fraction_of,
     gains,
     leave_one_out,
     most_saving,
@@ -115,9 +116,7 @@ class Sweep:
     @cached_property
     def fraction_lost(self) -> NDArray[np.float64]:
         """``quality_lost`` as a fraction of what the run gains from its first finite value to its best, at most 1."""
-        gained = gains(self.curves)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.minimum(np.where(self.quality_lost > 0, self.quality_lost / np.abs(gained), 0.0), 1.0)
+        return fraction_of(self.quality_lost, gains(self.curves))
 
     @property
     def epochs(self) -> NDArray[np.int64]:

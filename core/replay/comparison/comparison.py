@@ -8,12 +8,10 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Literal
 
-import numpy as np
-
 from trainbus import BestValue
 
 from ..axis import AXES, Unit
-from ..curves import Curves, build_curves
+from ..curves import Curves, build_curves, first_best
 from ..metric_choice import MetricChoice, choose_metric, with_metrics
 from ..records import Recording
 from .differences import differing
@@ -109,6 +107,7 @@ def compare(
         MissingMetric: No run logs ``monitor``, or no metric has a known direction.
         UnknownDirection: The direction of ``monitor`` is unknown, and ``mode`` is "auto".
 
+    >>> import numpy as np
     >>> from trainbus.replay import Series
     >>> def run(name, losses, **settings):
     ...     values = np.array(losses)
@@ -123,8 +122,7 @@ def compare(
     curves = build_curves(logging, choice)
     found = [_compared(each, curves, row) for row, each in enumerate(logging)]
     order = sorted(range(len(found)), key=lambda row: _score(found[row], choice))
-    ordered = build_curves([logging[row] for row in order], choice)
-    return Comparison(choice, tuple(found[row] for row in order), ordered, tuple(notes))
+    return Comparison(choice, tuple(found[row] for row in order), curves.in_order(order), tuple(notes))
 
 
 def _score(run: ComparedRun, choice: MetricChoice) -> float:
@@ -135,8 +133,8 @@ def _compared(recording: Recording, curves: Curves, row: int) -> ComparedRun:
     length = int(curves.lengths[row])
     scores = curves.scores[row, :length]
     best, to_best = None, None
-    if np.isfinite(scores).any():
-        column = int(np.where(np.isfinite(scores), scores, -np.inf).argmax())
+    column = first_best(scores)
+    if column is not None:
         step = int(curves.steps[row, column]) if recording.by_steps else None
         best = BestValue(curves.sign * float(scores[column]), int(curves.epochs[row, column]), step=step)
         passed = float(curves.times[row, column] - curves.begin[row])

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..axis import AXES
-from ..readers.metric_names import STAGES, standard_name
-from ..readers.recording import HELD_OUT
+from ..readers.metric_names import HELD_OUT, STAGES, standard_name
 from ..records import Recording, Series
 from .same_run import Located
 

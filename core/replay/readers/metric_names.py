@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from ...errors import SettingsError
@@ -22,6 +23,8 @@ STAGES = {
     "test": "test_",
 }
 """The prefix of the standard name for each stage of a run."""
+HELD_OUT = tuple(dict.fromkeys(filter(None, STAGES.values())))
+"""The prefixes of the standard names of metrics on held-out data."""
 
 _WORDS = "|".join(stage for stage in STAGES if stage not in ("dev", "learn"))  # learn_rate is no rate of a stage
 _PREFIX = re.compile(rf"({_WORDS})[-_. ]+(?=\S)", re.IGNORECASE)
@@ -31,6 +34,16 @@ _EPOCH_SUFFIX = re.compile(r"(?<!per)(?<!best)(?<!last)(?<!num)[_/]epoch$")
 _BATCH_SUFFIX = re.compile(r"[_/](?:step|batch)$")
 _RATE = "learning_rate"
 _SHOWN = 3
+
+
+@lru_cache(maxsize=4096)
+def is_held_out(name: str) -> bool:
+    """Return whether a name says that its numbers are of held-out data.
+
+    >>> is_held_out("Test/Average_loss"), is_held_out("Val"), is_held_out("loss")
+    (True, False, False)
+    """
+    return standard_name(name).startswith(HELD_OUT)
 
 
 class Naming(NamedTuple):

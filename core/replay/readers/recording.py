@@ -12,13 +12,11 @@ from ...limits import EPOCHS
 from ..axis import AXES, Unit
 from ..records import Recording
 from .columns import Column, align_by_epoch, still_valid
-from .metric_names import check_metrics, list_names, standard_name, standard_names
+from .metric_names import check_metrics, is_held_out, list_names, standard_names
 from .rows import Cells
 
 _TIME_LABELS = ("wall_time", "timestamp", "_timestamp", "time")
 """Labels of a column that may hold the time of each row."""
-HELD_OUT = ("val_", "test_")
-"""The beginnings of the standard names of metrics of evaluations."""
 
 
 class _Placed(NamedTuple):
@@ -132,7 +130,7 @@ def _place_evaluations(
     steps: NDArray[np.float64] | None,
 ) -> _Placed:
     rows = _inside(places, columns, "step", notes)
-    held_out = [cells.rows for label, cells in columns.items() if standard_name(label).startswith(HELD_OUT)]
+    held_out = [cells.rows for label, cells in columns.items() if is_held_out(label)]
     ends = np.intersect1d(np.concatenate(held_out), rows) if held_out else rows
     known = np.unique(places[ends])
     at = np.searchsorted(known, places[rows])

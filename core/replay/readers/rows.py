@@ -5,10 +5,15 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...errors import SettingsError
+from ...limits import METRICS, ROWS
+from .metric_names import check_metrics
 
 MISSING = {"", "na", "n/a", "none", "null", "-"}
 """The lower-case contents of a cell without a value; "nan" is a logged number."""
@@ -65,6 +70,22 @@ class Table:
         found[0].append(self.count)
         found[1].fromlist(numbers)
         self.count += 1
+
+    def check_size(self, run: str, path: Path, fix: str) -> None:
+        """Check after each row that the table stays within the bounds of a run.
+
+        Args:
+            run: The name of the run.
+            path: The file.
+            fix: What the file has too many of, and what to do.
+
+        Raises:
+            SettingsError: There are too many metrics or rows.
+        """
+        if len(self._columns) > METRICS:
+            check_metrics(run, self._columns)
+        if self.count > ROWS:
+            raise SettingsError(f"{str(path)!r} has more than {ROWS:,} {fix}")
 
     def cells(self) -> dict[str, Cells]:
         """Return the numbers by label, without labels that have none."""

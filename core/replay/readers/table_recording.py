@@ -12,8 +12,8 @@ from ..axis import Unit
 from ..records import Recording
 from .axis_label import find_axis
 from .columns import still_valid
-from .metric_names import standard_name
-from .recording import HELD_OUT, build_recording
+from .metric_names import is_held_out
+from .recording import build_recording
 from .rows import Cells, Table
 from .shared.several_runs import split_runs
 
@@ -115,7 +115,7 @@ def _unit(
 ) -> Unit:
     """Return by what to judge a run that has epochs."""
     inside = completed or _fractional(epochs)
-    held_out = [epochs[cells.rows] for label, cells in metrics.items() if standard_name(label).startswith(HELD_OUT)]
+    held_out = [epochs[cells.rows] for label, cells in metrics.items() if is_held_out(label)]
     if held_out:
         several = any(_several_in_an_epoch(each[np.isfinite(each)], inside=inside) for each in held_out)
         return "evaluation" if several else "epoch"

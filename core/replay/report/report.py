@@ -13,7 +13,7 @@ from ...terminal import format_duration, plural
 from ..curves import Curves, build_curves
 from ..libraries.settings import find_library, name_of
 from ..metric_choice import MetricChoice
-from ..recommend import gains
+from ..recommend import fraction_of, gains
 from ..records import Recording, RunOutcome
 from ..replayer import Replay, replay
 from ..sweeper import Recommendation, Sweep
@@ -80,22 +80,23 @@ class Report:
         As in the answer, a loss is a fraction of what a run gains from its first to its best value.
         """
         outcomes = () if self.result is None else self.result.outcomes
-        curves = build_curves([each for each in self.recordings if self.choice.is_logged_in(each)], self.choice)
-        gained = dict(zip(curves.names, np.asarray(gains(curves)).tolist(), strict=True))
+        gained = dict(zip(self._logged.names, gains(self._logged).tolist(), strict=True))
+        gain = np.array([gained.get(each.name, 0.0) for each in outcomes])
+        lost = fraction_of(np.array([each.quality_lost or 0.0 for each in outcomes]), gain).tolist()
+        ranked = zip(lost, outcomes, strict=True)
+        return [each for _, each in sorted(ranked, key=lambda one: (-one[0], one[1].epochs_saved / one[1].epochs))]
 
-        def lost(outcome: RunOutcome) -> float:
-            gain = gained.get(outcome.name, 0.0)
-            return min((outcome.quality_lost or 0.0) / gain, 1.0) if gain > 0 else float(bool(outcome.quality_lost))
-
-        return sorted(outcomes, key=lambda each: (-lost(each), each.epochs_saved / each.epochs))
+    @cached_property
+    def _logged(self) -> Curves:
+        """The metric of each run that logs it, in the order of the runs."""
+        return build_curves([each for each in self.recordings if self.choice.is_logged_in(each)], self.choice)
 
     @cached_property
     def curves(self) -> Curves:
         """The metric of each run that logs it, in the order of the outcomes."""
-        runs = {each.name: each for each in self.recordings if self.choice.is_logged_in(each)}
-        names = [each.name for each in self.outcomes if each.name in runs]
-        names += [name for name in runs if name not in names] if len(names) < len(runs) else []
-        return build_curves([runs[name] for name in names], self.choice)
+        rows = {name: row for row, name in enumerate(self._logged.names)}
+        first = [each.name for each in self.outcomes if each.name in rows]
+        return self._logged.in_order([rows[name] for name in dict.fromkeys([*first, *rows])])
 
     @property
     def answer(self) -> list[str]:

@@ -6,7 +6,6 @@ import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from math import isfinite
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from trainbus import dumps
 
 from ...terminal import format_duration, plot, plural, printable
 from ..axis import AXES
-from ..curves import Curves
+from ..curves import Curves, first_best
 from ..metric_choice import MetricChoice
 from ..records import Recording
 from ..sweeper import Sweep
@@ -123,14 +122,16 @@ def _reached(curves: Curves, *, every: bool) -> list[str]:
     words = counted(curves.units)
     mixed = len(set(curves.units)) > 1
     for row, name in enumerate(curves.names):
-        column = int(curves.best[row].argmax())
-        best, epoch = curves.sign * curves.best[row, column], int(curves.epochs[row, column])
-        axis = AXES[curves.units[row]]
-        where = axis.moment(epoch, int(curves.steps[row, column]) if axis.by_steps else None)
-        where = where if mixed else where.removeprefix(f"{axis.place} ")
-        known = [format_number(best), where, str(int(curves.last[row]) - epoch)]
         cells = [shorten(name), f"{curves.last[row] - curves.first[row] + 1}"]
-        cells += known if isfinite(best) else ["-"] * 3
+        column = first_best(curves.scores[row])
+        if column is None:
+            cells += ["-"] * 3
+        else:
+            best, epoch = curves.sign * curves.scores[row, column], int(curves.epochs[row, column])
+            axis = AXES[curves.units[row]]
+            where = axis.moment(epoch, int(curves.steps[row, column]) if axis.by_steps else None)
+            where = where if mixed else where.removeprefix(f"{axis.place} ")
+            cells += [format_number(best), where, str(int(curves.last[row]) - epoch)]
         if timed.any():
             cells.append(format_duration(float(seconds[row])) if timed[row] else "")
         rows.append([*cells, ""])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trainbus import BestValue
 from trainbus.plugins.frequency import Frequency
 
-from ..curves import Curves
+from ..curves import Curves, first_best
 from ..records import Recording
 
 Moment: TypeAlias = tuple[int, float]
@@ -34,11 +34,10 @@ class KnownValues(NamedTuple):
         return KnownValues(self.epochs[known], self.looks[known], self.scores[known])
 
     def best(self, sign: int, steps: Mapping[int, int]) -> BestValue | None:
-        """Return the best value, its epoch and its step: as ``best_rule``, the first of the highest finite ones."""
-        finite = np.isfinite(self.scores)
-        if not finite.any():
+        """Return the best value, its epoch and its step: that of ``first_best``."""
+        place = first_best(self.scores)
+        if place is None:
             return None
-        place = int(np.where(finite, self.scores, -np.inf).argmax())
         epoch = int(self.epochs[place])
         return BestValue(sign * float(self.scores[place]), epoch, steps.get(epoch))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus import SettingsError
-from trainbus.metrics.names import canonical
+from trainbus.metrics.names import canonical, is_learning_rate
 from trainbus.plugins.rate_groups import unknown_rate
 
 from ..curves import Curves
@@ -146,7 +146,7 @@ def _series_of(
     found = {
         name: np.where(each.logged, each.values, np.nan)
         for name, each in recording.metrics.items()
-        if canonical(name).startswith("learning_rate")
+        if is_learning_rate(name)
     }
     if not found or not names:
         return {"": np.fmax.reduce(list(found.values()))} if found else {}

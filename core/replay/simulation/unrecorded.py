@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainbus import Callback, MonitoredCallback, SettingsError
-from trainbus.metrics.names import canonical
+from trainbus.metrics.names import is_learning_rate
 from trainbus.plugins import EarlyStopping, ModelCheckpoint
 from trainbus.plugins.comparison import ComparisonSettings
 from trainbus.plugins.frequency import Frequency
@@ -141,9 +141,7 @@ def _rate_notes(name: str, callback: MonitoredCallback, runs: Sequence[Recording
     """
     given = callback.model_dump()
     limits = {option: given[option] for option in ("min_lr", "eps") if given.get(option)}
-    unknown = [
-        each for each in runs if not any(canonical(metric).startswith("learning_rate") for metric in each.metrics)
-    ]
+    unknown = [each for each in runs if not any(map(is_learning_rate, each.metrics))]
     if limits and "factor" in given and unknown:
         options = " and ".join(f"{option}={value}" for option, value in limits.items())
         end = "ends" if len(limits) == 1 else "end"

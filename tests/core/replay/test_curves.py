@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -110,3 +112,16 @@ def test_many_runs_are_smoothed_as_each_alone(setting: str, runs: int) -> None:
         alone = built([each], "min").smoothed(setting).scores[0]
         np.testing.assert_array_equal(together[row, : len(alone)], alone)
         assert np.isnan(together[row, len(alone) :]).all()
+
+
+@given(st.lists(histories, min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_curves_in_another_order_are_those_of_the_runs_in_that_order(table: list[History], random: Random) -> None:
+    """Every array follows, and the padding is the same."""
+    runs = [recording(history, str(number), number, 2.0 * number or None) for number, history in enumerate(table)]
+    order = list(range(len(runs)))
+    random.shuffle(order)
+    choice = MetricChoice("val_loss", "min", "")
+    moved, built = build_curves(runs, choice).in_order(order), build_curves([runs[row] for row in order], choice)
+
+    for field in fields(moved):
+        np.testing.assert_array_equal(getattr(moved, field.name), getattr(built, field.name))

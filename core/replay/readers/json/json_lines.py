@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import SettingsError
-from ....limits import JOURNAL_LINE, METRICS, ROWS
+from ....limits import JOURNAL_LINE
 from ....metrics.direction import known_direction
 from ...records import Recording
 from ..axis_label import find_axis
 from ..log_file import LogFile
-from ..metric_names import STAGES, check_metrics
+from ..metric_names import STAGES
 from ..numbers import parse_number
 from ..reader import GENERAL, Reader, Source
 from ..rows import STAGE_KEYS, Table
@@ -86,7 +86,7 @@ def read(source: Source) -> list[Recording]:
         SettingsError: The file has too many rows or metrics, or too long lines.
         OSError: The file cannot be read.
     """
-    table, damaged, labels = Table(), 0, set[str]()
+    table, damaged = Table(), 0
     for line in _lines(source.path):
         found = _parse(line)
         if found is None:
@@ -96,12 +96,7 @@ def read(source: Source) -> list[Recording]:
         if not row:
             continue
         table.add(row.items())
-        if not row.keys() <= labels:
-            labels |= row.keys()
-            if len(labels) > METRICS:
-                check_metrics(source.name, labels)
-        if table.count > ROWS:
-            raise SettingsError(f"{str(source.path)!r} has more than {ROWS:,} lines; give a file with a line an epoch")
+        table.check_size(source.name, source.path, "lines; give a file with a line an epoch")
     notes = [f"{damaged:,} lines are not complete JSON objects and are left out."] if damaged else []
     return record_runs(source.name, "JSON lines", table, notes)
 

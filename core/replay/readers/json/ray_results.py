@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ....errors import SettingsError
-from ....limits import ROWS
 from ...records import Recording
 from ..log_file import LogFile
 from ..numbers import parse_number
@@ -39,8 +38,7 @@ def _read(source: Source) -> list[Recording]:
         settings = settings or flattened(result.get(_SETTINGS))
         numbers = flattened({key: value for key, value in result.items() if key not in (_SETTINGS, *_BOOKKEEPING)})
         table.add((label, parse_number(value)) for label, value in numbers.items() if not isinstance(value, str))
-        if table.count > ROWS:
-            raise SettingsError(f"{str(source.path)!r} has more than {ROWS:,} results")
+        table.check_size(source.name, source.path, "results")
     columns = table.cells()
     if _ITERATION not in columns:
         raise SettingsError(f"{str(source.path)!r} has no complete result with 'training_iteration'")

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ....errors import SettingsError
-from ....limits import METRICS, ROWS
 from ....metrics.direction import known_direction
 from ...records import Recording
 from ..axis_label import find_axis
 from ..log_file import LogFile
-from ..metric_names import check_metrics
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
 from ..shared.log_signs import records_a_run
@@ -40,15 +37,11 @@ def read(source: Source) -> list[Recording]:
         SettingsError: The file is not such a list, or it has too many rows or metrics.
         OSError: The file cannot be read.
     """
-    table, labels = Table(), set[str]()
+    table = Table()
     for each in _rows(read_json(source.path)):
         row = dict(numbers_of(each))
         table.add(row.items())
-        labels |= row.keys()
-        if len(labels) > METRICS:
-            check_metrics(source.name, labels)
-        if table.count > ROWS:
-            raise SettingsError(f"{str(source.path)!r} has more than {ROWS:,} rows; give a file with a row an epoch")
+        table.check_size(source.name, source.path, "rows; give a file with a row an epoch")
     return record_runs(source.name, "JSON list of epochs", table, [])
 
 

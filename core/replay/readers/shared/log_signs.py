@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ..metric_names import STAGES, standard_name
+from ..metric_names import HELD_OUT, standard_name
 
 _LOGS: Final = {"curve", "curves", "hist", "history", "log", "logger", "logs", "losses", "metrics", "progress"} | {
     "result",
@@ -16,7 +16,6 @@ _LOGS: Final = {"curve", "curves", "hist", "history", "log", "logger", "logs", "
 }
 _OF: Final = {"csv", "eval", "keras", "loss", "model", "run", "test", "train", "training", "val", "valid", "validation"}
 _FOLDERS: Final = {"history", "log", "logs", "metrics"}
-_HELD_OUT: Final = {stage for stage in STAGES.values() if stage}
 _SEPARATORS: Final = re.compile(r"[\W\d_]+")
 _TIMES: Final = {"_runtime", "_timestamp", "timestamp", "wall_time"}
 _TRAINING: Final = re.compile(r"(?:^|[-_. /])train(?:ing)?(?:$|[-_. /])", re.IGNORECASE)
@@ -50,7 +49,7 @@ def _has_two_stages(labels: Iterable[str]) -> bool:
     plain: set[str] = set()
     for label in labels:
         name = standard_name(label)
-        metric = next((name.removeprefix(stage) for stage in _HELD_OUT if name.startswith(stage)), name)
+        metric = next((name.removeprefix(stage) for stage in HELD_OUT if name.startswith(stage)), name)
         if metric in plain:
             return True
         plain.add(metric)

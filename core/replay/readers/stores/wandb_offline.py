@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from ....errors import SettingsError
-from ....limits import ROWS
 from ...records import Recording
 from ..log_file import LogFile
 from ..reader import Reader, Source
@@ -65,8 +64,7 @@ class _Log:
             self.table.add(
                 (label, _number(value)) for label, value in row.items() if not label.startswith(_BOOKKEEPING)
             )
-            if self.table.count > ROWS:
-                raise SettingsError(f"{str(self.source.path)!r} has more than {ROWS:,} rows")
+            self.table.check_size(self.source.name, self.source.path, "rows")
         elif number == _CONFIG:
             self.settings |= dict(_items(content))
         elif number == _RUN:

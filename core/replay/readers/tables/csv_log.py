@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ....errors import SettingsError
-from ....limits import CSV_LINE, ROWS
+from ....limits import CSV_LINE
 from ....metrics.direction import known_direction
 from ...records import Recording
 from ..axis_label import find_axis
@@ -128,10 +128,7 @@ def _read_table(path: Path, file: TextIOWrapper, name: str) -> list[Recording]:
                 table.add_numbers(names[of], [*map(float, chosen)])
             except ValueError:
                 table.add(_numbers(names[of], chosen, invalid))
-            if table.count > ROWS:
-                raise SettingsError(
-                    f"{str(path)!r} has more than {ROWS:,} rows; give a table with a row for each epoch"
-                )
+            table.check_size(name, path, "rows; give a table with a row for each epoch")
     notes = [] if complete else ["The last line has no line end, as after a killed run, and is left out."]
     if uneven:
         notes.append(f"{uneven:,} lines do not have the {len(labels)} cells of the first line and are left out.")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from ....errors import SettingsError
-from ....limits import ROWS
 from ...axis import Unit
 from ...records import Recording
 from ..log_file import LogFile
@@ -63,8 +62,7 @@ def _read(source: Source) -> list[Recording]:
             uneven += 1
         elif cells != header:
             table.add((label, _number(cell)) for label, cell in zip(header, cells, strict=True))
-        if table.count > ROWS:
-            raise SettingsError(f"{str(source.path)!r} has more than {ROWS:,} rows")
+        table.check_size(source.name, source.path, "rows")
     if uneven:
         notes.append(f"{uneven:,} lines do not have the {len(header)} cells of the first line and are left out.")
     columns = {label: cells for label, cells in table.cells().items() if label not in (axis, *_BOOKKEEPING)}

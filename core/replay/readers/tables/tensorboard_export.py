@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ....errors import SettingsError
-from ....limits import ROWS
 from ...records import Recording
 from ..log_file import LogFile
 from ..numbers import parse_number
@@ -54,8 +53,7 @@ def read(source: Source) -> list[Recording]:
                 for cells in csv.reader(file):
                     if len(cells) == len(_HEADER) and cells != _HEADER:
                         table.add([("Step", parse_number(cells[1])), (tag, parse_number(cells[2]))])
-                    if table.count > ROWS:
-                        raise SettingsError(f"{str(path)!r} has more than {ROWS:,} rows; export fewer steps")
+                    table.check_size(source.name, path, "rows; export fewer steps")
         except (UnicodeError, csv.Error) as error:
             raise SettingsError(f"{str(path)!r} is not a text table: {error}") from None
     first = _NAME.match(source.path.name)

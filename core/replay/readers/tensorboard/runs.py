@@ -15,9 +15,8 @@ from ...axis import AXES
 from ...records import Recording
 from ..columns import Column, align_by_epoch
 from ..log_file import LogFile
-from ..metric_names import STAGES, check_metrics, list_names, standard_names
+from ..metric_names import HELD_OUT, STAGES, check_metrics, list_names, standard_names
 from ..reader import Reader, Source
-from ..recording import HELD_OUT
 from .directory_runs import DirectoryRun, TagSeries, read_runs
 from .epochs import EpochMap, epochs_from_length, epochs_from_series, evaluations_in_epochs, guess_epochs
 

@@ -10,10 +10,9 @@ from typing import Final, NamedTuple
 
 from ....metrics.direction import known_direction
 from ..axis_label import find_axis
-from ..metric_names import STAGES, standard_name
+from ..metric_names import STAGES, is_held_out, standard_name
 from .printed_number import NUMBER, printed_number
 
-_HELD_OUT: Final = tuple({stage for stage in STAGES.values() if stage})
 _DATA: Final = re.compile(rf"(?<![\w./'@-])({'|'.join(STAGES)})(?![\w./'-])", re.IGNORECASE)
 """A word that says of which data the numbers after it are, alone: in a path or a file name, it does not."""
 _RATE: Final = "learning_rate"
@@ -102,16 +101,6 @@ def _read_name(written: str) -> _Name:
         is_rate=standard_name(name).startswith(_RATE),
         is_metric=name.lower() in STAGES or known_direction(name) is not None,
     )
-
-
-@lru_cache(maxsize=4096)
-def is_held_out(name: str) -> bool:
-    """Return whether a name says that its numbers are of held-out data.
-
-    >>> is_held_out("Test/Average_loss"), is_held_out("Val"), is_held_out("loss")
-    (True, False, False)
-    """
-    return standard_name(name).startswith(_HELD_OUT)
 
 
 def data_of(names: Iterable[str]) -> str:

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from ....errors import SettingsError
 from ..axis_label import find_axis
-from .named_numbers import NamedNumbers, data_of, heading, is_held_out, tells_more
+from ..metric_names import is_held_out
+from .named_numbers import NamedNumbers, data_of, heading, tells_more
 from .printed_number import printed_number
 from .unread_lines import UnreadLines
 

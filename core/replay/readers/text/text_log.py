@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 from ....errors import SettingsError
-from ....limits import CSV_LINE, METRICS, ROWS
+from ....limits import CSV_LINE
 from ...records import Recording
 from ..axis_label import find_axis
 from ..log_file import LogFile
-from ..metric_names import STAGES, check_metrics, list_names
+from ..metric_names import STAGES, list_names
 from ..reader import GENERAL, Reader, Source
 from ..rows import Table
 from ..shared.settings_names import is_no_log
@@ -105,17 +105,11 @@ def _goes_on(rows: Iterable[dict[str, float]]) -> bool:
 
 
 def _read(source: Source, patterns: Sequence[Pattern]) -> Recording:
-    table, labels, unread = Table(), set[str](), UnreadLines()
+    table, unread = Table(), UnreadLines()
     for row in _without_echoes(_rows(_lines(source.path), patterns, unread), patterns):
         table.add(row.items())
-        labels |= row.keys()
-        if len(labels) > METRICS:
-            check_metrics(source.name, labels)
-        if table.count > ROWS:
-            raise SettingsError(
-                f"{str(source.path)!r} has more than {ROWS:,} lines with numbers; make the pattern stricter"
-            )
-    bare = sorted(label.lower() for label in labels if STAGES.get(label.lower()))
+        table.check_size(source.name, source.path, "lines with numbers; make the pattern stricter")
+    bare = sorted(label.lower() for label in table.labels if STAGES.get(label.lower()))
     notes = [f"{list_names(bare)}: no metric is named; judge by one with --monitor and --mode."] if bare else []
     return record_table(source.name, "text", table, [*notes, *unread.notes()])
 

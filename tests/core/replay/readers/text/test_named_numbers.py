@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbus.replay.readers.text.named_numbers import ANY, NamedNumbers, is_held_out, tells_more
+from trainbus.replay.readers.metric_names import is_held_out
+from trainbus.replay.readers.text.named_numbers import ANY, NamedNumbers, tells_more
 
 LINES = {
     "loss: 0.5, time: 3 s, Acc: 91.2%": {"loss": 0.5, "time": 3, "Acc": 91.2},
